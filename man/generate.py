@@ -23,6 +23,7 @@ HOMES = {
     "ledger-and-crashes.md": "taskman 1",
     "json.md": "taskman 1",
     "crontabs.md": "taskman 1",
+    "metrics.md": "taskman 1",
     "jobfile.md": "taskman.toml 5",
     "times-and-schedules.md": "taskman-timespec 7",
 }
@@ -251,6 +252,11 @@ These are the commands:""".splitlines()
     files = ledger.pop("Where the state is kept")
     writer.lines.append(".Sh STOPPING AND CRASHES")
     for part in ledger.values():
+        writer.part(part, up=-1)
+    writer.lines.append(".Sh METRICS")
+    metrics = parts("metrics.md")
+    writer.body(metrics[0].body)
+    for part in metrics[1:]:
         writer.part(part, up=-1)
     writer.lines.append(".Sh JSON OUTPUT")
     json = parts("json.md")

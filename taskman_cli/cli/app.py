@@ -36,6 +36,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "why": ("why", "why", "Explain why a job ran or did not run, and what to do."),
         "show": ("show", "show", "Show the definition of a job, with all defaults filled in."),
         "events": ("events", "events", "Show the journal of all events, oldest first."),
+        "metrics": ("metrics", "metrics", "Print the metrics of the scheduler, for monitoring."),
         "wait": ("wait", "wait", "Wait until a run, or all current runs of a job, have ended."),
     },
     "Control": {

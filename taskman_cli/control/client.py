@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.control.lines import Lines, expects_end
 from taskman_cli.control.place import SOCKET, address_of
-from taskman_cli.core.protocol import MAX_LINE_BYTES, VERSION, ListJobs, Show, Status, Wait, encode
+from taskman_cli.core.protocol import (
+    MAX_LINE_BYTES,
+    VERSION,
+    CollectMetrics,
+    ListJobs,
+    Show,
+    Status,
+    Wait,
+    encode,
+)
 from taskman_cli.errors import (
     EXIT_FAILED,
     ControlError,
@@ -50,7 +59,7 @@ _PAUSE_S = 0.05
 _MOST_GONE = 3
 _READ_BYTES = 1 << 16
 #: Requests that change nothing. They are sent to the next scheduler again if no answer came.
-_HARMLESS = (Status, ListJobs, Show, Wait)
+_HARMLESS = (Status, CollectMetrics, ListJobs, Show, Wait)
 #: The warning for any other request that was not answered.
 _MAY_STILL_BE_DONE = "; the request is dropped unless it was already recorded: check before you repeat it"
 #: A line that every version answers at once, with an error.

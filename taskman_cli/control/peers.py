@@ -77,6 +77,8 @@ class Client:
         #: Replies that wait for the server's `flush`, and those that can be sent.
         self._held = bytearray()
         self._outgoing = bytearray()
+        #: How much of what is unread the server has counted.
+        self.counted_bytes = 0
         #: Ends of runs that it waits for.
         self._ends_due = 0
 

@@ -63,6 +63,8 @@ class ControlServer:
         self._ready: OrderedDict[Client, None] = OrderedDict()
         #: Clients with replies that wait for `flush`.
         self._replied: dict[Client, None] = {}
+        #: How many bytes of replies the sockets have not accepted.
+        self._unread_bytes = 0
         self._now_ns = 0
         #: A lower bound of the next deadline.
         self._timer_ns: int | None = None
@@ -83,6 +85,14 @@ class ControlServer:
     def next_timer(self) -> int | None:
         """Return when the next turn is due, on the elapsed clock; None: no deadline."""
         return earliest(self._timer_ns, self._accept_again_ns)
+
+    def waiting_count(self) -> int:
+        """Return how many clients have a request to handle."""
+        return len(self._ready)
+
+    def unread_bytes(self) -> int:
+        """Return how many bytes of replies the clients have not read."""
+        return self._unread_bytes
 
     def turn(self, elapsed_ns: int) -> None:
         """Do a bounded part of the work."""
@@ -174,6 +184,7 @@ class ControlServer:
             return
         if client.send():
             client.active_ns = self._now_ns
+        self._count_unread(client, client.unread_bytes)
         if client.is_done:
             if client.is_overfull:
                 logger.debug("control: process %d dropped: it does not read", client.pid)
@@ -186,6 +197,10 @@ class ControlServer:
         deadline_ns = _deadline_ns(client)
         if deadline_ns is not None and (self._timer_ns is None or deadline_ns < self._timer_ns):
             self._timer_ns = deadline_ns
+
+    def _count_unread(self, client: Client, unread_bytes: int) -> None:
+        self._unread_bytes += unread_bytes - client.counted_bytes
+        client.counted_bytes = unread_bytes
 
     def _watch(self, client: Client) -> None:
         fd = client.sock.fileno()
@@ -208,6 +223,7 @@ class ControlServer:
         if client.mask is not None:
             self._poll.unregister(client.sock.fileno())
             client.mask = None
+        self._count_unread(client, 0)
         del self._clients[client.sock.fileno()]
         client.is_closed = True
         client.sock.close()

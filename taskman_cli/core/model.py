@@ -297,7 +297,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The settings of the scheduler: tables `[taskman]` and `[pool]`."""
+    """The settings of the scheduler: tables `[taskman]`, `[pool]` and `[metrics]`."""
 
     #: Most attempts that run at the same time; None: as many as `admission` allows.
     max_workers: int | None = None
@@ -334,6 +334,12 @@ class Settings:
     keep_events: int = 100_000
     #: How often the live view is redrawn.
     refresh_ns: int = SECOND_NS // 4
+    #: Where metrics are served: "HOST:PORT", or the absolute path of a Unix socket; None: nowhere.
+    metrics_listen: str | None = None
+    #: The file that they are written to, for a collector of text files; None: none.
+    metrics_textfile: str | None = None
+    #: Also those of each job.
+    metrics_jobs: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,6 +38,17 @@ class Status:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CollectMetrics:
+    """Return figures for monitoring: all but the jobs with the first portion, then more jobs with each."""
+
+    do: ClassVar[str] = "metrics"
+    #: The number of the collection, from the reply to the first request; 0: begin one.
+    collection: int = 0
+    #: Where the portion begins, from the reply before.
+    start: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListJobs:
     """List jobs: all, or those with one of the tags and in one of the states; `once`: one-off jobs only."""
 
@@ -180,6 +191,7 @@ class RunOnce:
 
 Request = (
     Status
+    | CollectMetrics
     | ListJobs
     | Show
     | TriggerJob

@@ -30,6 +30,7 @@ from taskman_cli.jobfile.fingerprint import (
 )
 from taskman_cli.jobfile.foreign.kinds import foreign_in
 from taskman_cli.jobfile.keys import POOL_KEYS, TASKMAN_KEYS, TOP, misplaced
+from taskman_cli.jobfile.monitoring import METRICS_KEYS
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath, prefixed
 from taskman_cli.jobfile.source import NotTrusted, Source, decoded, parse_source, read_bytes
 from taskman_cli.jobfile.tables import Keys, Values, read_table
@@ -289,6 +290,7 @@ class FileLoader:
         context = member.context(load_zone("UTC"))
         member.scheduler |= member.read("taskman", TASKMAN_KEYS, context)
         member.scheduler |= member.read("pool", POOL_KEYS, context)
+        member.scheduler |= member.read("metrics", METRICS_KEYS, context)
         named = member.scheduler.pop("trust", ())
         member.trust = member.trust.and_those(
             (item for item in named if type(item) is int), (item for item in named if type(item) is str)

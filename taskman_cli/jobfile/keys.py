@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from taskman_cli.core.model import Durability, Mode, OnCrash, OnMissed, Overlap, Policy, Settings
 from taskman_cli.core.tuning import Admission
+from taskman_cli.jobfile.monitoring import METRICS_KEYS
 from taskman_cli.jobfile.other_schedulers import unknown_key
 from taskman_cli.jobfile.resources import read_resources
 from taskman_cli.jobfile.sinks import read_names
@@ -302,13 +303,16 @@ TASKMAN_KEYS = keys(
 #: Keys that fill `Settings`, from whichever table.
 SETTINGS_KEYS = {
     name: key
-    for name, key in (TASKMAN_KEYS | POOL_KEYS).items()
+    for name, key in (TASKMAN_KEYS | POOL_KEYS | METRICS_KEYS).items()
     if name not in ("timezone", "include", "trust")
 }
 assert {key.field or key.name for key in SETTINGS_KEYS.values()} == {field.name for field in fields(Settings)}
 
 #: The tables whose keys may stand at the top by mistake, each key in the one that has it.
-_HOMES = {"[taskman]": {*TASKMAN_KEYS}, "[pool]": {*POOL_KEYS}, "[jobs.NAME] or [defaults]": {*JOB_KEYS}}
+_HOMES = {
+    "[taskman]": {*TASKMAN_KEYS}, "[pool]": {*POOL_KEYS}, "[metrics]": {*METRICS_KEYS},
+    "[jobs.NAME] or [defaults]": {*JOB_KEYS},
+}  # fmt: skip
 
 TASKMAN_KEYS |= keys(*(Key(name, refused("belongs in [pool]")) for name in POOL_KEYS))
 
@@ -316,7 +320,7 @@ TASKMAN_KEYS |= keys(*(Key(name, refused("belongs in [pool]")) for name in POOL_
 PAUSES = (("spawn_retry", "spawn_retry_max"), ("restart_delay", "restart_delay_max"))
 
 #: The tables at the top of a file.
-TOP = ("taskman", "pool", "logging", "sinks", "defaults", "jobs")
+TOP = ("taskman", "pool", "logging", "metrics", "sinks", "defaults", "jobs")
 
 
 def misplaced(name: str) -> str:

@@ -21,6 +21,7 @@ from taskman_cli.jobfile.keys import (
     TOP,
 )
 from taskman_cli.jobfile.logs import LOGGING_KEYS
+from taskman_cli.jobfile.monitoring import METRICS_KEYS
 from taskman_cli.jobfile.problems import Rejected
 from taskman_cli.jobfile.shapes import Shape, named, part, shape_of
 from taskman_cli.jobfile.sinks import SINK_KEYS
@@ -46,6 +47,7 @@ def schema() -> Shape:
         "taskman": _table(TASKMAN_KEYS, of_settings),
         "pool": _pool(of_settings),
         "logging": _table(LOGGING_KEYS, {"format": USUAL.format.value}),
+        "metrics": _table(METRICS_KEYS, of_settings),
         "defaults": _table(DEFAULT_KEYS, of_a_job),
         "sinks": named(NAME.pattern, {"anyOf": [part("other_sink"), *map(_sink_part, SINK_TYPES)]}),
         "jobs": named(NAME.pattern, {"anyOf": [{"type": "string"}, part("job")]}),

@@ -18,6 +18,7 @@ from taskman_cli.core.sinks import SinkDefinition
 from taskman_cli.errors import ScheduleError
 from taskman_cli.jobfile.files import Member
 from taskman_cli.jobfile.keys import PAUSES, POOL_KEYS, SETTINGS_KEYS
+from taskman_cli.jobfile.monitoring import METRICS_KEYS
 from taskman_cli.jobfile.problems import Fault, Rejected
 from taskman_cli.jobfile.sinks import read_sink
 from taskman_cli.jobfile.tables import as_fields
@@ -136,6 +137,8 @@ def _settings(said: _Said) -> Settings:
 
 
 def _path(name: str) -> tuple[str, str]:
+    if name in METRICS_KEYS:
+        return ("metrics", name)
     return ("pool" if name in POOL_KEYS else "taskman", name)
 
 

@@ -20,6 +20,7 @@ from taskman_cli.ledger.standing import (
     read_over,
     read_rates,
     read_scheduler,
+    read_successes,
 )
 from taskman_cli.ledger.store import (
     NAME,
@@ -107,6 +108,8 @@ class Ledger:
         self.recent: list[ResultRow]
         #: The jobs whose latest run failed.
         self.failing: list[Failing]
+        #: When the last success of each job ended.
+        self.successes: dict[str, int]
         #: None: it could not be opened; the next write tries again.
         self._connection: sqlite3.Connection | None = None
         #: What is wrong with a file that must still be set aside.
@@ -134,6 +137,7 @@ class Ledger:
             self.last_once = read_last_once(connection)
             self.recent = read_recent(connection)
             self.failing = read_failing(connection)
+            self.successes = read_successes(connection)
             self._writer = Writer(connection, self._supervisor)
         except sqlite3.Error as error:
             connection.close()
@@ -240,6 +244,11 @@ class Ledger:
     def note_kept(self, job: str, *, keep_runs: int | None, keep_for_ns: int | None) -> None:
         """Count a run or a skip of a job; old rows of it may have to go."""
         self._retention.note(job, keep_runs=keep_runs, keep_for_ns=keep_for_ns)
+
+    @property
+    def chore_count(self) -> int:
+        """Return how many jobs have rows that may be too many."""
+        return self._retention.due_count if self._connection is not None else 0
 
     @property
     def has_chores(self) -> bool:

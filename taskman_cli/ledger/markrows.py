@@ -52,7 +52,8 @@ def _job_rezoned(mark: effects.JobRezoned, _: Turn) -> Statement:
 def _job_removed(mark: effects.JobRemoved, turn: Turn) -> Statement:
     # If a job of this name is defined again, it is another job.
     return (
-        "UPDATE job_state SET removed_ns = ?, removed_seq = ?, pause = NULL, failures = NULL WHERE name = ?",
+        "UPDATE job_state SET removed_ns = ?, removed_seq = ?, pause = NULL, failures = NULL,"
+        " success_ns = NULL WHERE name = ?",
         (turn.at_ns, turn.last_seq, mark.job),
     )
 
@@ -113,6 +114,10 @@ def _need_learned(mark: effects.NeedLearned, turn: Turn) -> Statement:
     )
 
 
+def _success_noted(mark: effects.SuccessNoted, _: Turn) -> Statement:
+    return "UPDATE job_state SET success_ns = ? WHERE name = ?", (mark.success_ns, mark.job)
+
+
 _STATEMENTS: dict[type, Callable[[Any, Turn], Statement]] = {
     effects.Accounted: _accounted,
     effects.JobArmed: _job_armed,
@@ -129,4 +134,5 @@ _STATEMENTS: dict[type, Callable[[Any, Turn], Statement]] = {
     effects.LifeBegun: _life_begun,
     effects.RateUsed: _rate_used,
     effects.NeedLearned: _need_learned,
+    effects.SuccessNoted: _success_noted,
 }

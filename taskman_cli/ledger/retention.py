@@ -103,6 +103,11 @@ class Retention:
         self._is_postponed = False
 
     @property
+    def due_count(self) -> int:
+        """Return how many jobs have rows to look at."""
+        return len(self._due)
+
+    @property
     def is_due(self) -> bool:
         """Tell whether a step has something to do."""
         is_due = bool(self._due) or self._departed.is_due or self._events >= _EVENTS_SLACK

@@ -256,10 +256,28 @@ CREATE TABLE needs (
 ) STRICT;
 """
 
+#: A run that begins and ends within one transaction is inserted with its end.
+_SUCCESSES = """
+-- When its last run that succeeded ended, whether the run is still on record or not; NULL: not known.
+ALTER TABLE job_state ADD COLUMN success_ns INTEGER;
+UPDATE job_state SET success_ns = (
+    SELECT ended_ns FROM runs WHERE runs.job = job_state.id AND ended_seq IS NOT NULL AND state = 'succeeded'
+    ORDER BY ended_seq DESC LIMIT 1
+);
+CREATE TRIGGER run_succeeded AFTER UPDATE OF ended_seq ON runs WHEN new.state = 'succeeded'
+BEGIN
+    UPDATE job_state SET success_ns = new.ended_ns WHERE id = new.job;
+END;
+CREATE TRIGGER run_inserted_succeeded AFTER INSERT ON runs WHEN new.state = 'succeeded'
+BEGIN
+    UPDATE job_state SET success_ns = new.ended_ns WHERE id = new.job;
+END;
+"""
+
 #: Never change one that was released: add the next.
 MIGRATIONS: tuple[str, ...] = (
     _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS, _STOPPED, _ZONE, _MOVED,
-    _SET_ASIDE, _RESOURCES, _FAILURES, _NEEDS,
+    _SET_ASIDE, _RESOURCES, _FAILURES, _NEEDS, _SUCCESSES,
 )  # fmt: skip
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".

@@ -13,6 +13,7 @@ from taskman_cli.core.engine.runs import decode_run_id, encode_run_id
 from taskman_cli.core.model import State, Trigger
 from taskman_cli.core.pause import Pause
 from taskman_cli.ledger.failures import failures_from
+from taskman_cli.ledger.values import MOST_NS
 
 if TYPE_CHECKING:
     import sqlite3
@@ -107,6 +108,17 @@ def read_rates(connection: sqlite3.Connection) -> dict[str, Now]:
     """Return when the rate of each resource has recovered, see `RateUsed`."""
     rows = connection.execute("SELECT resource, full_ns, full_elapsed_ns FROM rates")
     return {resource: Now(full_ns, full_elapsed_ns) for resource, full_ns, full_elapsed_ns in rows}
+
+
+def read_successes(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return when the last success of each job ended, where that is known and can be true."""
+    return dict(
+        connection.execute(
+            "SELECT name, success_ns FROM job_state WHERE removed_ns IS NULL"
+            " AND typeof(success_ns) = 'integer' AND success_ns BETWEEN 1 AND ?",
+            (MOST_NS,),
+        )
+    )
 
 
 def read_needs(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:

@@ -36,6 +36,7 @@ from taskman_cli.ledger.store import NAME as LEDGER_NAME
 from taskman_cli.ledger.store import LedgerBroken, LedgerUnwritable
 from taskman_cli.scheduler.clocks import Clocks
 from taskman_cli.scheduler.driver import EngineDriver
+from taskman_cli.scheduler.exporter import Exporter
 from taskman_cli.scheduler.flightrecorder import FlightRecorder
 from taskman_cli.scheduler.greeting import greeting
 from taskman_cli.scheduler.logs.log import Log
@@ -168,8 +169,14 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
     try:
         zone = MachineZone()
         zone.take(jobfile)
+        clocks = Clocks(read_clocks, read_slept, zone, time.perf_counter_ns)
         engine = Engine(jobfile.settings, is_gate_shut=poison.is_gate_shut)
-        driver = EngineDriver(engine, ledger, Clocks(read_clocks, read_slept, zone), poison)
+        driver = EngineDriver(engine, ledger, clocks, poison)
+        depths = driver.meters.depths
+        depths.watch("log", lambda: log.depth)
+        depths.watch("output_files", outputs.chore_count)
+        depths.watch("supervisor", workers.waiting_bytes, is_bytes=True)
+        driver.meters.read_dropped_lines = lambda: log.dropped
         requests = _open_requests(given, driver, workers, jobfile)
         loop = Loop(driver, workers, outputs, view=view, timezone=timezone, requests=requests, log=log)
         jobs = (*visible(jobfile.jobs, ledger.hidden), *ledger.once_jobs)
@@ -244,7 +251,8 @@ def _open_requests(given: _Given, driver: EngineDriver, workers: Workers, jobfil
     reloader = Reloader(arguments, start=start, prepare=lambda jobfile: given.log.prepare(jobfile.logging))
     files = JobFiles(driver, reloader, Watcher(start=start), workers, hello.kept.get(FILES_TROUBLE))
     known = Definitions(jobfile, driver.ledger.hidden, driver.ledger.last_once)
-    return RequestService(driver, program, known, files, workers, given.log)
+    exporter = Exporter(options.state_directory, given.trust)
+    return RequestService(driver, program, known, files, workers, exporter=exporter, log=given.log)
 
 
 def _open_ledger(given: _Given, jobfile: JobFile) -> Ledger:

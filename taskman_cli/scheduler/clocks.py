@@ -17,9 +17,15 @@ class Clocks:
     """Reads both clocks; `slept` returns how long the machine has slept since boot."""
 
     def __init__(
-        self, read: Callable[[], Now], slept: Callable[[], int], zone: MachineZone | None = None
+        self,
+        read: Callable[[], Now],
+        slept: Callable[[], int],
+        zone: MachineZone | None = None,
+        tick: Callable[[], int] = lambda: 0,
     ) -> None:
         self.zone = zone
+        #: Reads a clock for how long something of ours takes, in nanoseconds.
+        self.tick = tick
         self._read = read
         self._slept = slept
         self.now = read()

@@ -9,7 +9,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.figures import Figures
+from taskman_cli.core.timespec import format_rough
 from taskman_cli.scheduler.logs.loggers import logger
+from taskman_cli.scheduler.meters import Meters
 from taskman_cli.scheduler.poison import Poison
 from taskman_cli.scheduler.recorder import Recorder
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from taskman_cli.scheduler.clocks import Clocks
 
 
+#: Waking this late means that the process was stopped, or the machine too busy.
+STALL_NS = 2_000_000_000
 #: Events that concern many jobs or runs, any one of which may crash this process.
 _OF_MANY = frozenset((events.Tick, events.JobsLoaded))
 
@@ -34,9 +39,22 @@ class EngineDriver:
         self.ledger = ledger
         self.clocks = clocks
         self.poison = poison or Poison()
+        self.meters = meters = Meters()
+        self.figures = Figures(engine)
         self.recorder = Recorder(
-            engine, ledger, tell=self._tell, do=self._do, set_aside=self.set_aside, handle=self._step
-        )
+            engine, ledger, tell=self._tell, do=self._do, set_aside=self.set_aside, handle=self._step,
+            timed=meters.commits.observe, tick=clocks.tick,
+        )  # fmt: skip
+        for name, read in (
+            ("due", engine.timetable.due_count),
+            ("waiting", lambda: engine.waiting_count),
+            ("ready", lambda: engine.pool.ready_count),
+            ("retries", lambda: engine.pool.resting_count),
+            ("timers", engine.pool.timer_count),
+            ("recorder", lambda: self.recorder.owed_count),
+            ("upkeep", lambda: ledger.chore_count),
+        ):
+            meters.depths.watch(name, read)
         self.poison.record = self.recorder.note
         #: The function that carries out each kind of action.
         self.actions: dict[type[effects.Action], Callable[[Any], None]] = {}
@@ -78,6 +96,15 @@ class EngineDriver:
             logger.warning("%s", words)
             self.note(effects.SchedulerNoted("zone_changed", words))
         return self.clocks.zone.note if self.clocks.zone else None
+
+    def note_late(self, late_ns: int) -> None:
+        """Count how late the loop woke; record that it was stopped, or that the machine was too busy."""
+        if late_ns > 0:
+            self.meters.lags.observe(late_ns)
+        if late_ns >= STALL_NS:
+            length = format_rough(late_ns)
+            logger.warning("the scheduler was stopped, or the machine was too busy, for %s", length)
+            self.note(effects.SchedulerNoted("stalled", f"for {length}"))
 
     def set_aside(self, what: str, error: Exception) -> None:
         """Log and record an error that was handled at once."""

@@ -15,7 +15,6 @@ from taskman_cli.core.clock import earliest
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.runs import encode_run_id
 from taskman_cli.core.engine.snapshot import take_snapshot
-from taskman_cli.core.timespec import format_rough
 from taskman_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from taskman_cli.launch.signals import catch_signals
 from taskman_cli.scheduler.clocks import is_due
@@ -48,8 +47,6 @@ if TYPE_CHECKING:
 
 #: Rows of the queue in the live view: more than a screen has lines.
 VIEW_ROWS = 200
-#: Waking this late means that the process was stopped, or the machine too busy.
-STALL_NS = 2_000_000_000
 #: After a sleep longer than this, both processes wake `WARM_UP_NS` before the slot.
 LONG_SLEEP_NS = 100_000_000
 WARM_UP_NS = 1_500_000
@@ -263,6 +260,7 @@ class Loop:
         wall_ns = self._wake_at(wake.wall_ns)
         self._wall_timer.set(wall_ns)
         self._elapsed_timer.set(elapsed_ns)
+        self._driver.meters.depths.turn(self._now.elapsed_ns)
         self._poison.rest()
         self._clocks.want(wall_ns, elapsed_ns)
 
@@ -300,16 +298,8 @@ class Loop:
         for event in found:
             self._driver.give(event)
         if not found:
-            self._note_stall()
+            self._driver.note_late(self._clocks.take_late_ns())
         self._driver.look_at_zone()
-
-    def _note_stall(self) -> None:
-        """Record that this process woke late: it was stopped, or the machine was too busy."""
-        late_ns = self._clocks.take_late_ns()
-        if late_ns >= STALL_NS:
-            length = format_rough(late_ns)
-            logger.warning("the scheduler was stopped, or the machine was too busy, for %s", length)
-            self._driver.note(effects.SchedulerNoted("stalled", f"for {length}"))
 
     def _take(self, message: Message) -> None:
         if message[0] == "survivors":

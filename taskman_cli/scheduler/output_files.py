@@ -55,6 +55,10 @@ class Outputs:
         self._thread: threading.Thread | None = None
         self._is_closing = threading.Event()
 
+    def chore_count(self) -> int:
+        """Return how many removals are still to be done."""
+        return self._chores.qsize()
+
     def path(self, job: str, key: str) -> str:
         """Return the path of an attempt's output."""
         return f"{self._directory}/{job}/{key}.log"

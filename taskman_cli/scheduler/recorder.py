@@ -46,8 +46,14 @@ class Recorder:
         do: Callable[[effects.Action], None],
         set_aside: Callable[[str, Exception], None] = lambda *_: None,
         handle: Callable[[events.Event, Now], list[effects.Effect]] | None = None,
+        timed: Callable[[int], None] = lambda _: None,
+        tick: Callable[[], int] = lambda: 0,
     ) -> None:
-        """`set_aside` is called for each error that is handled at once; `handle` is the engine's."""
+        """`set_aside` is called for each error that is handled at once; `handle` is the engine's.
+
+        `timed` is told how long each transaction took, in nanoseconds by `tick`.
+        """
+        self._timed, self._tick = timed, tick
         self._engine = engine
         self._handle = handle or engine.handle
         self._ledger = ledger
@@ -75,6 +81,11 @@ class Recorder:
     def trouble(self) -> str | None:
         """Return why the ledger cannot be written; None if it can."""
         return None if self.retry_at_ns is None else self._why
+
+    @property
+    def owed_count(self) -> int:
+        """Return how many turns have records that are still to be written."""
+        return len(self._owed)
 
     def take(self, new: Iterable[effects.Effect]) -> None:
         """Add the effects of a step."""
@@ -162,6 +173,7 @@ class Recorder:
 
     def _write_what_can_be(self, records: list[effects.Record | effects.Mark], now: Now) -> None:
         """Write records; leave out those that cannot be written at all."""
+        began_ns = self._tick()
         try:
             self._ledger.write(records, now)
         except (LedgerUnwritable, LedgerBroken):
@@ -169,6 +181,7 @@ class Recorder:
         except Exception as error:  # caused by one record, or by our code
             ledger_log.critical("a record cannot be written; writing them one by one", exc_info=error)
         else:
+            self._timed(self._tick() - began_ns)
             return
         found = self._ledger.salvage(records, now)
         for record, why, is_escaped in found:

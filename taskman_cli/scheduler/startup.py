@@ -41,6 +41,7 @@ def take_over(
     is_same_boot, is_new_life = standing.boot == boot, standing.supervisor != hello.started_ns
     workers.configure(engine.settings)
     engine.metrics.resume(hello.kept.get(COUNTS) or {}, ledger.recent)
+    engine.metrics.tallies.resume(ledger.successes)
     engine.failing.resume(ledger.failing)
     notice(job_log, f"{counted(len(jobs), 'job')} from {', '.join(sources)}", event="scheduler_started")
     tell_set_aside(ledger)

@@ -121,6 +121,10 @@ class Workers:
         """Return the descriptor to wait on."""
         return self._channel.fileno()
 
+    def waiting_bytes(self) -> int:
+        """Return how much the supervisor has not taken yet."""
+        return self._channel.waiting_bytes
+
     def greet(self) -> Hello:
         """Wait for the supervisor's first message and return it; `take_greeted` returns the rest."""
         while not self._inbox:

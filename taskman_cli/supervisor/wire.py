@@ -129,6 +129,11 @@ class Channel:
         """Tell if something waits for the socket to become writable."""
         return bool(self._outgoing)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Return how much waits for the socket to become writable."""
+        return len(self._outgoing)
+
     def send(self, messages: Sequence[Message]) -> None:
         """Send messages, or keep what the socket does not take for `flush`.
 

@@ -184,7 +184,13 @@ def _happen_oddly(machine: Machine) -> None:
     elif dice < 0.5:
         job = chance.choice([*machine.engine.timetable.jobs, "job0"])
         request = chance.choice(
-            [protocol.Status(), protocol.ListJobs(), protocol.Show(job=job), protocol.Wait(target=job)]
+            [
+                protocol.Status(),
+                protocol.CollectMetrics(),
+                protocol.ListJobs(),
+                protocol.Show(job=job),
+                protocol.Wait(target=job),
+            ]
         )
         customer = Customer(machine)
         try:

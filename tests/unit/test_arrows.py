@@ -28,7 +28,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     {
         "cli": {
             "__init__", "control", "core", "errors", "insight", "instance", "jobfile", "launch", "ledger",
-            "scheduler", "simulate", "supervisor", "trust", "ui",
+            "metrics", "scheduler", "simulate", "supervisor", "trust", "ui",
         },
     },
     {
@@ -36,6 +36,8 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
             "__init__", "control", "core", "errors", "instance", "jobfile", "launch", "ledger", "supervisor",
             "trust", "ui",
         },
+        # Processes of its own: the scheduler imports nothing of it.
+        "metrics": {"control", "core", "errors", "trust"},
     },
     {
         "control": {"core", "errors", "instance"},

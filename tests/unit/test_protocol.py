@@ -127,7 +127,7 @@ def test_what_is_nested_deeply_is_refused_at_any_depth(place: str, depth: int) -
         (b"", "not JSON: Expecting value: line 1 column 1 (char 0)"),
         (b"\xff\xfe", "not JSON: "),
         (b"[]", "not an object"),
-        (b"{}", "unknown request None: not one of status, list, show,"),
+        (b"{}", "unknown request None: not one of status, metrics, list,"),
         (b'{"do": "fly"}', "unknown request 'fly': not one of status,"),
         (b'{"do": ["status"]}', "unknown request ['status']: not one of status,"),
         (b'{"do": "status", "v": 2}', f"version 2 is not supported, only {VERSION}"),

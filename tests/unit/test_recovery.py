@@ -534,7 +534,7 @@ def test_a_run_that_only_the_supervisor_knows_of_is_put_on_record() -> None:
     assert [
         effects.RunQueued(RUN, "job", slot_ns, Trigger.SLOT, slot_ns),
         effects.AttemptBegun(RUN, "job", "main", 1, slot_ns),
-        effects.AttemptSpawned(RUN, "job", "main", 1, 77, BEGAN),
+        effects.AttemptSpawned(RUN, "job", "main", 1, 77, BEGAN, delay_ns=BEGAN.wall_ns - slot_ns),
     ] == [
         effect
         for effect in driver.done

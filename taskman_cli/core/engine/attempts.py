@@ -13,7 +13,7 @@ from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.policy import pause_after_ns
 from taskman_cli.core.engine.pool import Pool
 from taskman_cli.core.engine.runs import Attempt
-from taskman_cli.core.model import State
+from taskman_cli.core.model import State, Trigger
 
 if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
@@ -59,8 +59,13 @@ class Attempts:
             return
         self.pool.note_start(attempt)
         run = attempt.run
+        delay_ns = None
+        if run.began_elapsed_ns is None:
+            run.began_elapsed_ns = event.started.elapsed_ns
+            if run.trigger is not Trigger.CATCH_UP:
+                delay_ns = event.started.wall_ns - run.due_ns
         attempt.spawned = effects.AttemptSpawned(
-            run.id, run.job.id, attempt.task.id, attempt.number, event.pid, event.started
+            run.id, run.job.id, attempt.task.id, attempt.number, event.pid, event.started, delay_ns
         )
         attempt.began_elapsed_ns = event.started.elapsed_ns
         self._outbox.records.append(attempt.spawned)

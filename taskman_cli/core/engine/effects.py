@@ -31,6 +31,7 @@ from taskman_cli.core.engine.marks import (
     RateUsed,
     RunsCounted,
     RunsNumbered,
+    SuccessNoted,
 )
 from taskman_cli.core.engine.records import (
     AttemptAdopted,
@@ -105,6 +106,7 @@ __all__ = [
     "SpawnDelayed",
     "Start",
     "Stopped",
+    "SuccessNoted",
     "SurvivorsFound",
     "SuspendNoted",
     "TargetChanged",

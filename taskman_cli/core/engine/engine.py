@@ -170,6 +170,11 @@ class Engine:
         return waits.of_job(self._running.activity.get(job_id))
 
     @property
+    def waiting_count(self) -> int:
+        """Return how many runs of slots have not begun, whatever they wait for."""
+        return len(self._running.waiting)
+
+    @property
     def parked(self) -> list[ArmedJob]:
         """Return the parked jobs, by name."""
         return self._running.parks.jobs
@@ -206,6 +211,7 @@ class Engine:
                 for mark in restate_job(armed, since_ns=now.wall_ns)
             ),
             *self._job_set.restate(),
+            *self.metrics.tallies.restate(self.timetable.jobs),
             *self.pool.resources.restate(),
             *self.pool.restate_needs(),
             *self._running.restate(),

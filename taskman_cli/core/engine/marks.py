@@ -135,6 +135,14 @@ class NeedLearned:
     need_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class SuccessNoted:
+    """The last success of a job ended then; for a new ledger, where the run is not on record."""
+
+    job: str
+    success_ns: int
+
+
 Mark = (
     Accounted
     | JobPaused
@@ -151,4 +159,5 @@ Mark = (
     | LifeBegun
     | RateUsed
     | NeedLearned
+    | SuccessNoted
 )

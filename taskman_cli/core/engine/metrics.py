@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.engine import effects
+from taskman_cli.core.engine.tallies import Tallies
 from taskman_cli.core.engine.view import Counters, ResultRow
 from taskman_cli.core.model import GATE, SkipReason, State
 
@@ -25,14 +26,19 @@ class Metrics:
 
     def __init__(self) -> None:
         self._counts = dict.fromkeys(Counters.__dataclass_fields__, 0)
+        #: What monitoring is told.
+        self.tallies = Tallies()
         #: The latest results, as records until somebody looks at them: most are never shown.
         self._recent: deque[ResultRow | effects.AttemptFinished | effects.SlotsSkipped] = deque(maxlen=RECENT)
         self._error: Exception | None = None
         self._folds: dict[type, Callable[[Any], None]] = {
             effects.AttemptBegun: self._begun,
+            effects.AttemptSpawned: self.tallies.spawned,
             effects.AttemptWithdrawn: self._withdrawn,
             effects.AttemptFinished: self._finished,
+            effects.RunFinished: self.tallies.finished,
             effects.SlotsSkipped: self._skipped,
+            effects.JobRemoved: lambda record: self.tallies.forget(record.job),
             effects.SpawnDelayed: self._delayed,
         }
 
@@ -83,6 +89,7 @@ class Metrics:
         if record.is_owed:  # no scheduler was running: this one did not skip it
             return
         self._counts["skipped"] += record.count or 1
+        self.tallies.skipped(record)
         if record.reason not in UNSHOWN:
             self._recent.append(record)
 

@@ -61,6 +61,7 @@ class Pool:
         self._ask_ns = settings.admission_tuning.retry_ns
         #: One timer per attempt: its timeout or KILL while it runs, its next try while it rests.
         self._timers: DueQueue[str] = DueQueue()
+        self.timer_count = self._timers.__len__
         #: How many pauses there were without a start in between, by timer.
         self._holds: dict[str, int] = {}
         #: Keys of attempts that wait for the end of their user's pause, by its timer.

@@ -68,6 +68,8 @@ class AttemptSpawned:
     attempt: int
     pid: int
     started: Now
+    #: How late that is for its run; None: it is not the first of the run, or catches up on a missed slot.
+    delay_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +178,10 @@ class RunFinished:
     detail: str = ""
     #: The series of failed runs of the job that it is the last of; None: it did not fail.
     failing: Failing | None = None
+    #: When its last command ended, on the wall clock; 0: none has.
+    ended_ns: int = 0
+    #: From its first process to its end; None: unknown, or it had none.
+    duration_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

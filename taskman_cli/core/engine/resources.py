@@ -36,6 +36,11 @@ class Resources:
         """Tell whether an attempt may have to wait for a rate."""
         return any(resource.rate is not None for resource in self.known.values())
 
+    def limit_of(self, name: str) -> int | None:
+        """Return how much of a resource may be held together; None: any amount."""
+        resource = self.known.get(name)
+        return resource.limit if resource else None
+
     def needs(self, amounts: Amounts) -> Amounts:
         """Return what an attempt takes of `amounts`: all of a resource if it wants more than there is.
 

@@ -194,7 +194,7 @@ class Running:
             if run.state is State.SKIPPED:
                 self._record_skipped(run, now)
             else:
-                self._record_finished(run)
+                self._record_finished(run, now)
         if self.parks.note_run(run, now):
             self.skip_parked(run.job.id, now)
         activity = self.activity[run.job.id]
@@ -280,13 +280,10 @@ class Running:
         activity = self.activity.get(job_id)
         return [run for run in activity.runs if run.state is State.QUEUED] if activity else []
 
-    def _record_finished(self, run: Run) -> None:
+    def _record_finished(self, run: Run, now: Now) -> None:
         undone = tuple(task.id for task in run.job.tasks if task.id not in run.results)
-        self._outbox.records.append(
-            effects.RunFinished(
-                run.id, run.job.id, run.state, run.slot_ns, undone, run.detail, self.failing.note_run(run)
-            )
-        )
+        facts = (run.state, run.slot_ns, undone, run.detail, self.failing.note_run(run))
+        self._outbox.records.append(effects.RunFinished(run.id, run.job.id, *facts, *run.end(now.elapsed_ns)))
 
     def _is_given_up_as_late(self, run: Run, now: Now) -> bool:
         """Give up a run that has not begun if its `start_deadline` has passed."""

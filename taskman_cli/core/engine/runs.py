@@ -162,6 +162,8 @@ class Run:
     detail: str = ""
     #: Since when its latest tasks wait for a seat, on the elapsed clock; None: no task waits yet.
     waits_since_ns: int | None = None
+    #: When its first process was made, on the elapsed clock; None: none was, or an earlier scheduler saw it.
+    began_elapsed_ns: int | None = None
 
     @property
     def is_over(self) -> bool:
@@ -215,6 +217,20 @@ class Run:
             if worst in self.results.values():
                 return worst
         return State.SUCCEEDED
+
+    def end(self, elapsed_ns: int) -> tuple[int, int | None]:
+        """Return when it ended, on the wall clock, and how long it took, now that it is over.
+
+        0: no command of it has ended. None: unknown, or it had no process.
+        """
+        ends = list(self.ended.values())
+        if len(ends) == 1 and ends[0].attempt == 1:  # nearly always
+            return ends[0].ended_ns, None if ends[0].exit is None else ends[0].duration_ns
+        ended_ns = max([end.ended_ns for end in ends], default=0)
+        if self.began_elapsed_ns is not None:
+            return ended_ns, max(0, elapsed_ns - self.began_elapsed_ns)
+        lengths = [end.duration_ns for end in ends if end.exit is not None and end.duration_ns is not None]
+        return ended_ns, max(lengths, default=None)
 
     def take_tasks(self) -> list[Task]:
         """Remove and return the tasks that begin now."""

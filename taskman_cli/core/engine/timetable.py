@@ -226,6 +226,10 @@ class Timetable:
         del self.jobs[job_id]
         self._queue.remove(job_id)
 
+    def due_count(self) -> int:
+        """Return how many jobs have a slot to come."""
+        return len(self._queue)
+
     def next_due(self) -> int | None:
         """Return when the next slot is due, or None."""
         return self._queue.next_due()

@@ -23,6 +23,9 @@ class Waiting:
         #: When they may not start any more, on the wall clock.
         self._deadlines: DueQueue[str] = DueQueue()
 
+    def __len__(self) -> int:
+        return len(self._runs)
+
     def next_deadline(self) -> int | None:
         """Return when a run will have waited too long, on the wall clock, or None."""
         return self._deadlines.next_due()

@@ -47,7 +47,8 @@ if TYPE_CHECKING:
 
 #: Followed although they cannot be recorded: queries, and requests that end something.
 _UNRECORDED = (
-    protocol.Status, protocol.ListJobs, protocol.Show, protocol.Wait, protocol.Cancel, protocol.Stop
+    protocol.Status, protocol.CollectMetrics, protocol.ListJobs, protocol.Show, protocol.Wait,
+    protocol.Cancel, protocol.Stop,
 )  # fmt: skip
 
 
@@ -91,6 +92,7 @@ class RequestHandlers:
         self.tell = pending.waiters.tell
         self._handlers: dict[type, Callable[[Any, Client], None]] = {
             protocol.Status: self._status,
+            protocol.CollectMetrics: self._metrics,
             protocol.ListJobs: self._list,
             protocol.Show: self._show,
             protocol.TriggerJob: self._trigger,
@@ -151,6 +153,33 @@ class RequestHandlers:
             "zone_trouble": self._driver.look_at_zone(is_asked=True),
         }
         client.reply({"ok": True} | about | told)
+
+    def _metrics(self, request: protocol.CollectMetrics, client: Client) -> None:
+        driver, settings = self._driver, self._engine.settings
+        reply: dict[str, Any] = {"ok": True}
+        number = request.collection
+        if not number:
+            number = driver.figures.begin(driver.now)
+            reply |= (
+                driver.figures.whole(driver.now)
+                | driver.meters.as_json()
+                | {
+                    "version": __version__,
+                    "pids": {"scheduler": os.getpid(), "supervisor": self._program.supervisor_pid},
+                    "started_ns": self._program.started_ns,
+                    "now_ns": driver.now.wall_ns,
+                    "is_recording": driver.trouble is None,
+                    "step": driver.steps,
+                    "with_jobs": settings.metrics_jobs,
+                }
+            )
+        if not settings.metrics_jobs and not request.collection:
+            client.reply(reply | {"collection": number, "rows": [], "next": None})
+            return
+        portion = driver.figures.jobs(number, max(0, request.start))
+        if portion is None:
+            raise Refused("this collection was given up, since others began: begin again")
+        client.reply(reply | {"collection": number, "rows": portion[0], "next": portion[1]})
 
     def _list(self, request: protocol.ListJobs, client: Client) -> None:
         waits = self._engine.waits(self._driver.now)

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.news import FilesNote
     from taskman_cli.jobfile import JobFile
     from taskman_cli.scheduler.driver import EngineDriver
+    from taskman_cli.scheduler.exporter import Exporter
     from taskman_cli.scheduler.logs.log import Log
     from taskman_cli.scheduler.requests.handlers import Program
     from taskman_cli.scheduler.requests.job_changes import Definitions
@@ -56,10 +57,12 @@ class RequestService:
         known: Definitions,
         files: JobFiles,
         workers: Workers,
+        *,
+        exporter: Exporter,
         log: Log | None = None,
     ) -> None:
-        """Open the socket, and begin to watch the files; `log` follows what they say."""
-        self._log = log
+        """Open the socket, begin to watch the files, and have the metrics served; `log` follows the files."""
+        self._exporter, self._log = exporter, log
         self._driver = driver
         self._workers = workers
         self._files = files
@@ -69,6 +72,10 @@ class RequestService:
         self._server = ControlServer(
             Path(program.state_directory) / SOCKET, os.geteuid(), self._handlers.handle
         )
+        exporter.configure(driver.engine.settings)
+        depths = driver.meters.depths
+        depths.watch("requests", self._server.waiting_count)
+        depths.watch("clients", self._server.unread_bytes, is_bytes=True)
         #: The warnings of the last files that were taken.
         self._warned: set[str] = set()
         self._overs = 0
@@ -79,7 +86,7 @@ class RequestService:
 
     def filenos(self) -> tuple[int, ...]:
         """Return the descriptors to wait on."""
-        return self._server.fileno(), *self._files.filenos()
+        return self._server.fileno(), self._exporter.fileno(), *self._files.filenos()
 
     def next_timer(self) -> int | None:
         """Return when a turn is wanted at the latest, on the elapsed clock, or None."""
@@ -94,6 +101,8 @@ class RequestService:
         if self._server.fileno() in ready or (timer is not None and timer <= now_ns):
             self._server.turn(now_ns)
         self._handlers.turn()
+        if self._exporter.fileno() in ready:
+            self._exporter.take()
         if self._files.take_change(ready):
             self._read_again()
         if self._files.is_retry_due:
@@ -127,6 +136,7 @@ class RequestService:
             poison.asked = ReadFiles(reading.jobfile.jobs)
             self._workers.forget_plans()
             self._workers.configure(reading.jobfile.settings)
+            self._exporter.configure(reading.jobfile.settings)
             self._workers.keep(JOBS, dump(reading.jobfile))
             changes.reloaded(reading.jobfile, reading.warnings)
             if self._driver.clocks.zone:
@@ -181,10 +191,12 @@ class RequestService:
     def flush(self) -> None:
         """Send the replies of this turn."""
         self._server.flush(self._driver.now.elapsed_ns)
+        self._exporter.look(self._driver.steps)
 
     def close(self) -> None:
         """Close the socket, and stop reading and watching the files."""
         self._server.close()
+        self._exporter.close()
         self._files.close()
 
 
