@@ -109,24 +109,25 @@ class Voice:
         if not self.dropped:
             return True
         lines = "1 line" if self.dropped == 1 else f"{self.dropped:,} lines"
-        is_said = self._write(f"{lines} dropped: the log was not read fast enough", WARNING, "dropped")
+        words = f"{lines} dropped: the log was not read fast enough"
+        is_said = self._write(words, WARNING, "dropped", self.dropped)
         if is_said:
             self.dropped = 0
         return is_said
 
-    def _write(self, words: str, level: int, event: str) -> bool:
+    def _write(self, words: str, level: int, event: str, count: int = 0) -> bool:
         shown = "".join(char if char.isprintable() else visible(char) for char in words)
         if self.form == "journald":
             try:
-                return self._journal.send(_entry(shown, level, event))
+                return self._journal.send(_entry(shown, level, event, count))
             except OSError:  # it is gone: what it would get goes where its stream leads
                 self._journal.close()
-        return _write_stderr(self._line(shown, level, event))
+        return _write_stderr(self._line(shown, level, event, count))
 
-    def _line(self, shown: str, level: int, event: str) -> bytes:
+    def _line(self, shown: str, level: int, event: str, count: int) -> bytes:
         """Return a line that a pipe takes as a whole."""
         if self.form == "json":
-            while len(line := _json(shown, level, event)) > select.PIPE_BUF:
+            while len(line := _json(shown, level, event, count)) > select.PIPE_BUF:
                 shown = shown[: -max(1, (len(line) - select.PIPE_BUF) // _MOST_BYTES)]
             return line
         end = b"\n"
@@ -196,7 +197,7 @@ def _moment(wall_ns: int) -> tuple[str, str, str]:
     return at + offset, at, offset
 
 
-def _json(shown: str, level: int, event: str) -> bytes:
+def _json(shown: str, level: int, event: str, count: int) -> bytes:
     try:
         from _json import encode_basestring_ascii  # json itself is large
     except ImportError:
@@ -205,13 +206,14 @@ def _json(shown: str, level: int, event: str) -> bytes:
     wall_ns = time.time_ns()
     _, at, offset = _moment(wall_ns)
     what = f', "event": "{event}"' if event else ""
+    what += f', "count": {count}' if count else ""
     return (
         f'{{"time": "{at}.{wall_ns // 1_000_000 % 1000:03d}{offset}", "level": "{_NAMES[level]}", '
         f'"part": "supervisor", "message": {encode_basestring_ascii(shown)}{what}}}\n'
     ).encode()
 
 
-def _entry(shown: str, level: int, event: str) -> bytes:
+def _entry(shown: str, level: int, event: str, count: int) -> bytes:
     fields = [
         ("MESSAGE", shown),
         ("PRIORITY", str(priority(level))),
@@ -220,6 +222,8 @@ def _entry(shown: str, level: int, event: str) -> bytes:
     ]
     if event:
         fields += [("TASKMAN_EVENT", event), ("MESSAGE_ID", MESSAGE_IDS[event])]
+    if count:
+        fields.append(("TASKMAN_COUNT", str(count)))
     return encode(fields)
 
 

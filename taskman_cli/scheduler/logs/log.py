@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from taskman_cli.core.escapes import printable
-from taskman_cli.core.logsettings import LogFormat, LogLevel, LogPart, LogSettings
+from taskman_cli.core.logsettings import USUAL, LogFormat, LogLevel, LogPart, LogSettings
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile.timeout import run_with_timeout
 from taskman_cli.scheduler.logs.forms import (
@@ -117,9 +117,10 @@ class Log:
                 ROOT.setLevel(LEVELS[told])
             self._tell_followers()
             return
-        given = told or self._settings.level
+        settings = USUAL if told or self._options.is_quiet else self._settings
+        given = told or settings.level
         ROOT.setLevel(LEVELS[given] if given else self._usual_level)
-        own = {} if told else dict(self._settings.levels)
+        own = dict(settings.levels)
         for part in LogPart:
             logger_of(part).setLevel(LEVELS[own[part]] if part in own else logging.NOTSET)
         self._tell_followers()
@@ -255,8 +256,8 @@ class Log:
     def for_supervisor(self) -> dict[str, Any]:
         """Return what the supervisor is told of the log, since it says some things itself."""
         told = _known(LogLevel, self._options.log_level)
-        part = {} if told else dict(self._settings.levels)
-        level = told or part.get(LogPart.SUPERVISOR) or self._settings.level
+        settings = USUAL if told or self._options.is_quiet else self._settings
+        level = told or dict(settings.levels).get(LogPart.SUPERVISOR) or settings.level
         usual = logging.WARNING if self._options.is_quiet else NOTICE
         if self._own is not None:
             return {"log_format": "own", "log_level": logger_of(LogPart.SUPERVISOR).getEffectiveLevel()}
