@@ -326,6 +326,8 @@ class Settings:
     #: A scheduler that is behind by this much hangs, and is replaced; None: none ever is.
     hang_after_ns: int | None = 60 * SECOND_NS
     durability: Durability = Durability.PROCESS
+    #: Mail what the commands of crontabs print, as cron does.
+    crontab_mail: bool = False
     #: Read the job files again when they change.
     watch: bool = False
     #: A reload is given up if the job files cannot be read within this time.

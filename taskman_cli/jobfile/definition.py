@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core.clock import wall_time
 from taskman_cli.core.model import GATE_TIMEOUT_NS
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot
+from taskman_cli.core.sinks import MAILTO
 from taskman_cli.core.timespec import format_duration
 from taskman_cli.core.tuning import AdmissionTuning
 from taskman_cli.jobfile.keys import POLICY_KEYS
@@ -27,7 +28,7 @@ def definition(job: Job) -> dict[str, Any]:
     values = _schedule(job.schedule)
     values |= {"description": job.description, "tags": list(job.tags), "enabled": job.enabled}
     values |= {name: written(job.policy, key) for name, key in POLICY_KEYS.items()}
-    values["sinks"] = list(job.policy.sinks)
+    values["sinks"] = [name for name in job.policy.sinks if name != MAILTO]
     values |= {"only_if": None, "only_if_timeout": format_duration(GATE_TIMEOUT_NS)}
     if job.gate is not None:
         values["only_if"] = _command(job.gate.command)

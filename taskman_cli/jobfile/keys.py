@@ -296,6 +296,7 @@ TASKMAN_KEYS = keys(
         choice(Durability),
         about="What records in the ledger survive: the end of any process, or a power cut too.",
     ),
+    Key("crontab_mail", read_boolean, about="Mail what the commands of crontabs print, as cron does."),
     Key("keep_events", integer(1_000, _BILLION), about="How many journal events to keep."),
     Key("refresh", duration("50ms"), field="refresh_ns", about="How often the live view is redrawn."),
 )

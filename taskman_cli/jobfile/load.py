@@ -22,6 +22,8 @@ from taskman_cli.core.sinks import SinkDefinition
 from taskman_cli.jobfile import settings
 from taskman_cli.jobfile.build import JobBuilder, Sharing, overlaid
 from taskman_cli.jobfile.crontab.dialect import Dialect
+from taskman_cli.jobfile.crontab.mail import with_mail
+from taskman_cli.jobfile.crontab.tables import UNMAILED
 from taskman_cli.jobfile.files import FileLoader, Member
 from taskman_cli.jobfile.fingerprint import Seen
 from taskman_cli.jobfile.keys import DEFAULT_KEYS
@@ -150,6 +152,10 @@ def _finish(files: FileLoader, timezone: str | None) -> JobFile:
     declared = settings.declared(members, numbers)
     log = merge_logging(members, files)
     jobs = _jobs([(member, member.context(zone, declared, names)) for member in members])
+    if numbers.crontab_mail:
+        jobs, mailing, notes = with_mail([member.source for member in members], jobs)
+        receivers = (*receivers, *mailing)
+        files.notes = [note for note in files.notes if not note.message.startswith(UNMAILED)] + notes
     problems = files.problems + [problem for member in members for problem in member.problems()]
     if problems:
         raise JobFileError(problems, jobs=len(jobs))

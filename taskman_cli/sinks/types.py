@@ -12,7 +12,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, cast
 
 from taskman_cli.core.escapes import printable
-from taskman_cli.core.sinks import SINK_TYPES, is_source
+from taskman_cli.core.sinks import MAILTO, SINK_TYPES, is_source
 from taskman_cli.sinks.base import DeliveryFailed, NotReached
 from taskman_cli.sinks.secrets import Secrets
 from taskman_cli.sinks.surroundings import Surroundings
@@ -77,6 +77,10 @@ def make(definition: SinkDefinition, surroundings: Surroundings | None = None) -
         module = import_module(f"taskman_cli.sinks.{definition.type}")
         sink: Sink = module.make(definition, around, secrets)
         return Guarded(sink, secrets)
+    if definition.type == MAILTO:
+        from taskman_cli.sinks import mailto
+
+        return Guarded(mailto.make(definition, around, secrets), secrets)
     found = list(entry_points(group=GROUP, name=definition.type))
     if not found:
         raise ValueError(f'there is no sink of type "{printable(definition.type)}": no package brings it')

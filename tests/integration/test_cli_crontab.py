@@ -66,8 +66,8 @@ def test_import_prints_a_job_file(system: str) -> None:
     }
     assert tables["jobs"]["cat"]["stdin"] == "one\ntwo\n"
     assert "# For everybody" in out
-    assert "MAILTO: taskman does not send mail yet, so ops gets none" in out
-    assert "MAILTO: taskman does not send mail yet" in err
+    assert "MAILTO: no mail is sent, so ops gets none: give the jobs a sink of type mail" in out
+    assert "MAILTO: no mail is sent, so ops gets none" in err
     assert 'there is no user "alice" on this machine, so taskman will not run these jobs here' in err
 
 

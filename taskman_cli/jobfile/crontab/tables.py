@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 #: The default shell of both cron and taskman.
 CRON_SHELL = "/bin/sh"
 
+#: How the note on MAILTO begins, where nothing is mailed.
+UNMAILED = "MAILTO: no mail is sent"
 #: Variables whose values are in their note.
 _VALUED = ("MAILTO", "CRON_TZ", "HOME")
 _NOT_UTF8 = "not UTF-8, which job files must be: save the crontab as UTF-8"
@@ -60,7 +62,7 @@ def convert(
 
     `accounts`: the users that lines can run as, if they are run here; None: they are to be written to a file.
     """
-    converted = Converted(notes=_notes(crontab))
+    converted = Converted(notes=_notes(crontab, is_run_here=accounts is not None))
     jobs: dict[str, dict[str, Any]] = {}
     made: list[tuple[Entry, dict[str, Any]]] = []
     environments = CrontabEnvironments(crontab)
@@ -194,7 +196,7 @@ def program_hint(user: str, option: str) -> str:
     return f", but such a program: is it a user's crontab? use {option}" if shutil.which(user) else ""
 
 
-def _notes(crontab: Crontab) -> list[CrontabNote]:
+def _notes(crontab: Crontab, *, is_run_here: bool) -> list[CrontabNote]:
     """Return notes on variables with a meaning in cron, or that taskman cannot set."""
     entries = crontab.entries
     last = entries[-1].line if entries else 0
@@ -202,17 +204,21 @@ def _notes(crontab: Crontab) -> list[CrontabNote]:
     for name, assignment in crontab.assigned.items():
         if assignment.line > last and not crontab.dialect.is_global:
             continue
-        message = _note_on(name, values_of(name, entries) if name in _VALUED else set(), crontab.dialect)
+        values = values_of(name, entries) if name in _VALUED else set()
+        message = _note_on(name, values, crontab.dialect, is_run_here=is_run_here)
         if message:
             notes.append(CrontabNote(assignment.line, message, assignment.column, len(name)))
     return notes
 
 
-def _note_on(name: str, values: set[str], dialect: Dialect) -> str:
+def _note_on(name: str, values: set[str], dialect: Dialect, *, is_run_here: bool) -> str:
     if name == "MAILTO" and values != {""}:
         whom = sorted(value for value in values if value)
         get = f"{', '.join(whom)} {'get' if len(whom) > 1 else 'gets'} none"
-        return f"MAILTO: taskman does not send mail yet, so {get}; the output is kept (taskman log JOB)"
+        if not is_run_here:
+            return f"{UNMAILED}, so {get}: give the jobs a sink of type mail"
+        fix = "set [taskman] crontab_mail = true in a job file beside it"
+        return f"{UNMAILED}, so {get}: {fix}; the output is kept (taskman log JOB)"
     if name == "HOME" and (relative := sorted(value for value in values if value and value[0] != "/")):
         return f"HOME: {quoted(relative[0])} is not an absolute path: as under cron, commands start in /"
     if name == "CRON_TZ" and values != {""} and dialect is Dialect.DEBIAN:

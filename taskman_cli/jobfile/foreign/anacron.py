@@ -48,7 +48,7 @@ def from_anacrontab(text: str, *, path: str, taken: dict[str, int]) -> Imported:
                 imported.note(number, f"SHELL: {quoted(value)} is not an absolute path: /bin/sh is used")
                 env[name] = "/bin/sh"
             if name == "MAILTO" and value:
-                imported.note(number, f"MAILTO: taskman sends no mail yet, so {value} gets none")
+                imported.note(number, f"MAILTO: {value} gets no mail: give the jobs a sink of type mail")
         else:
             _read_entry(line, number, comments, env, imported, taken)
             comments = []
