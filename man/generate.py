@@ -21,6 +21,7 @@ HOMES = {
     "commands.md": "taskman 1",
     "docs/commands.md": "taskman 1",
     "ledger-and-crashes.md": "taskman 1",
+    "systemd.md": "taskman 1",
     "json.md": "taskman 1",
     "crontabs.md": "taskman 1",
     "metrics.md": "taskman 1",
@@ -262,6 +263,11 @@ These are the commands:""".splitlines()
     json = parts("json.md")
     writer.body(json[0].body)
     for part in json[1:]:
+        writer.part(part, up=-1)
+    systemd = parts("systemd.md")
+    writer.lines.append(".Sh UNDER SYSTEMD")
+    writer.body(systemd[0].body)
+    for part in systemd[1:]:
         writer.part(part, up=-1)
     logs = parts("logs.md")
     writer.lines.append(".Sh LOGS")

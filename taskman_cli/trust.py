@@ -49,6 +49,8 @@ class Trust:
     caller: int | None = None
     #: In our own container, an owner without an account is the user who made the volume.
     has_no_strangers: bool = False
+    #: Who will run it; None: the user of this process.
+    runner: int | None = None
     #: Accept what a group without members can write.
     takes_empty_groups: bool = False
     #: Paths that were accepted because of `caller` or `has_no_strangers`, by owner.
@@ -154,7 +156,7 @@ class Trust:
 
     def takes_owner(self, uid: int, here: str = "") -> bool:
         """Tell if a user's files are accepted."""
-        if uid in (0, os.geteuid()) or uid in self.uids:
+        if uid in (0, os.geteuid() if self.runner is None else self.runner) or uid in self.uids:
             return True
         if uid == self.caller or (self.has_no_strangers and not _has_account(uid)):
             self.used.setdefault(uid, here)
@@ -190,24 +192,28 @@ class Trust:
 
 
 def standing_trust(
-    environ: Mapping[str, str], *, is_init: bool | None = None, named: Iterable[str] = ()
+    environ: Mapping[str, str],
+    *,
+    is_init: bool | None = None,
+    named: Iterable[str] = (),
+    is_at_boot: bool = False,
 ) -> Trust:
     """Return what this process trusts: root, itself, the user who called sudo, and what `--trust` names.
 
     `named` has user ids and paths. `is_init`: taskman is process 1, as in a container; None: find out.
+    `is_at_boot`: what it would trust as root, called by nobody.
     """
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and not is_at_boot:
         return Trust(is_checked=False)
-    caller = environ.get("SUDO_UID", "")
+    caller = "" if is_at_boot else environ.get("SUDO_UID", "")
     is_number = caller.isascii() and caller.isdigit()
     trust = Trust(
         caller=int(caller) if is_number else None,
         has_no_strangers=_is_init() if is_init is None else is_init,
+        runner=0 if is_at_boot else None,
     )
     words = list(named)
-    return trust.and_those(
-        (int(word) for word in words if is_uid(word)), (word for word in words if not is_uid(word))
-    )
+    return trust.and_those(map(int, filter(is_uid, words)), (word for word in words if not is_uid(word)))
 
 
 def is_uid(word: str) -> bool:

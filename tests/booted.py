@@ -134,7 +134,7 @@ class Machine:
         try:
             wait_until(has_them, timeout_s=timeout_s)
         except AssertionError:
-            lines = "\n".join(line for line in self.log(unit))
+            lines = "\n".join(self.log(unit))
             raise AssertionError(f"{unit} is {seen}, and not {properties}:\n{lines}") from None
 
     def journal(self, unit: str, *options: str) -> list[dict[str, Any]]:
@@ -148,11 +148,11 @@ class Machine:
 
     def wait_for_log(self, unit: str, words: str, timeout_s: float = 30) -> None:
         """Wait until a message of a unit has these words."""
-        wait_until(
-            lambda: any(words in line for line in self.log(unit)),
-            timeout_s=timeout_s,
-            what=f"{words!r} in the log of {unit}",
-        )
+        try:
+            wait_until(lambda: any(words in line for line in self.log(unit)), timeout_s=timeout_s)
+        except AssertionError:
+            lines = "\n".join(self.log(unit))
+            raise AssertionError(f"not in the log of {unit}: {words}\n{lines}") from None
 
     def main_pid(self, unit: str, user: str = "") -> int:
         """Return the main process of a unit, by its number outside of the machine."""
@@ -337,6 +337,9 @@ def _install(machine: Machine) -> None:
     """Complete the virtual environment in /opt/taskman, whose packages are this one's."""
     base = Path(sys.executable).resolve()
     version = ".".join(map(str, sys.version_info[:3]))
+    for directory in base.parents:  # so that other users can run it, too
+        path = machine.path(str(directory))
+        path.chmod(path.stat().st_mode | 0o555)
     (machine.path(PREFIX) / "bin").mkdir()
     machine.path(f"{PREFIX}/bin/python").symlink_to(base)
     machine.write(f"{PREFIX}/pyvenv.cfg", f"home = {base.parent}\nversion = {version}\n")

@@ -59,6 +59,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "import": ("import_", "import_", "Convert crontabs and other schedulers' files to a job file."),
         "export": ("export", "export", "Convert job files to a crontab."),
         "schema": ("schema", "schema", "Print the JSON Schema of job files, for editors."),
+        "unit": ("unit", "unit", "Print a systemd unit that runs these job files."),
     },
     "Maintain": {
         "doctor": ("doctor", "doctor", "Check the machine and this instance for problems."),

@@ -53,6 +53,7 @@ _COMMANDS = {
     "wait JOB": "wait-for await join",
     "init": "example sample template setup quickstart",
     "completion": "completions autocomplete complete",
+    "unit FILE": "service install-service systemd generate-unit autostart",
     "test JOB": "try debug test-run test-job run-job",
 }
 _SEVERAL = {
@@ -72,7 +73,6 @@ _NEEDLESS = {
     "workers pool concurrency parallel scale limit": (
         "max_workers under [pool] limits how many commands run at once"
     ),
-    "service install-service systemd unit generate-unit autostart": "the README has a unit for systemd",
 }
 _NO_COMMANDS = {word: why for words, why in _NEEDLESS.items() for word in words.split()}
 #: Options of crontab(1), and our commands for them.

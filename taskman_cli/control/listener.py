@@ -8,7 +8,7 @@ import stat
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from taskman_cli.control.place import address_of
+from taskman_cli.control.place import SUFFIX, address_of
 from taskman_cli.errors import TaskmanError
 
 if TYPE_CHECKING:
@@ -24,11 +24,19 @@ _MODE = 0o600
 class Listener:
     """A listening socket at a path. The directory is locked, so no other taskman creates one there."""
 
-    def __init__(self, path: Path) -> None:
-        """Listen. Raises TaskmanError if anything but the socket of a dead scheduler is at the path."""
-        self._path = path
+    def __init__(self, path: Path, at: Path | None = None) -> None:
+        """Listen. Raises TaskmanError if anything but the socket of a dead scheduler is at the path.
+
+        `at`: where the socket itself is to be; a link at `path` leads there.
+        """
+        linked = path if at else None
+        self._link, self._path = linked, at or path
+        path = self._path
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         try:
+            if linked:
+                with address_of(linked) as address:
+                    _clear_way(address, linked)
             with address_of(path) as address:
                 _clear_way(address, path)
                 # bind(2) gives the file the mode of the unbound socket, so it is never open to others.
@@ -37,6 +45,8 @@ class Listener:
                 self._identity = _identity(address)
                 os.chmod(address, _MODE)  # noqa: PTH101 - the umask took what the owner needs
             self.sock.listen(BACKLOG)
+            if linked:
+                linked.symlink_to(path)
         except OSError as error:
             self.sock.close()
             raise TaskmanError(f"cannot listen on {path}: {error.strerror or error}") from error
@@ -58,25 +68,29 @@ class Listener:
 
     def unlink(self) -> None:
         """Remove the file if it is still this socket's. Clients stay connected."""
+        with suppress(OSError):
+            if self._link and self._link.readlink() == self._path:
+                self._link.unlink()
         with suppress(OSError), address_of(self._path) as address:
             if _identity(address) == self._identity:
                 os.unlink(address)  # noqa: PTH108
 
 
 def _clear_way(address: str, path: Path) -> None:
-    """Remove the socket of a dead scheduler."""
+    """Remove the socket of a dead scheduler, or the link to it."""
     try:
         mode = os.lstat(address).st_mode
     except FileNotFoundError:
         return
-    if not stat.S_ISSOCK(mode):
+    is_link = stat.S_ISLNK(mode) and os.readlink(address).endswith(SUFFIX)  # noqa: PTH115
+    if not stat.S_ISSOCK(mode) and not is_link:
         raise TaskmanError(
             f"cannot listen on {path}: a file that is not a socket is in the way (move it away)"
         )
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
         try:
             probe.connect(address)
-        except ConnectionRefusedError:
+        except (ConnectionRefusedError, FileNotFoundError):
             os.unlink(address)  # noqa: PTH108
             return
         except BlockingIOError:

@@ -53,9 +53,19 @@ class ControlServer:
     so that the changes of a turn can be made durable first. An exception of `handle` is logged and answered.
     """
 
-    def __init__(self, path: Path, owner_uid: int, handle: Callable[[Request, Client], None]) -> None:
-        """Listen at `path`, in a directory that this process has locked. Raises TaskmanError."""
-        self._listener = Listener(path)
+    def __init__(
+        self,
+        path: Path,
+        owner_uid: int,
+        handle: Callable[[Request, Client], None],
+        *,
+        at: Path | None = None,
+    ) -> None:
+        """Listen at `path`, in a directory that this process has locked. Raises TaskmanError.
+
+        `at`: where the socket itself is; None: at `path`.
+        """
+        self._listener = Listener(path, at)
         self._owner_uid = owner_uid
         self._handle = handle
         self._clients: dict[int, Client] = {}

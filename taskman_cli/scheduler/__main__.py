@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
+from taskman_cli.control.place import runtime_place
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine.blame import EngineBroken
 from taskman_cli.core.engine.engine import Engine
@@ -245,6 +246,7 @@ def _open_requests(given: _Given, driver: EngineDriver, workers: Workers, jobfil
         options.skip_bad,
         options.start,
         options.dialect,
+        runtime_place(os.environ, options.instance) if options.is_default_place else None,
     )
     start = options.start or given.cwd
     arguments = options.load_arguments() | {"trust": given.trust.as_json()}

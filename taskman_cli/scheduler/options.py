@@ -40,6 +40,16 @@ class Options:
     #: What to type to run taskman.
     program: str = "taskman"
 
+    @property
+    def is_default_place(self) -> bool:
+        """Tell whether the state is where the environment says, and not in a directory that was named."""
+        return not self.is_ephemeral and self.address[:1] != ("--state-dir",)
+
+    @property
+    def instance(self) -> str:
+        """Return the name of the instance, if it has one."""
+        return self.address[1] if self.address[:1] == ("-i",) else ""
+
     def load_arguments(self) -> dict[str, Any]:
         """Return the arguments of `jobfile.load`, as JSON has them."""
         return {

@@ -79,7 +79,8 @@ class Raw:
 class ServerDriver:
     """A server with a clock that stands still, and a handler that answers all but `Wait` at once."""
 
-    def __init__(self, directory: Path, *, owner_uid: int | None = None) -> None:
+    def __init__(self, directory: Path, *, owner_uid: int | None = None, at: Path | None = None) -> None:
+        """`at`: where the socket itself is, if not in the directory."""
         self.path = directory / SOCKET
         self.now_ns = 1000 * SECOND_NS
         #: What was handed over, in order.
@@ -88,7 +89,8 @@ class ServerDriver:
         self.waiting: list[Client] = []
         self.more: dict[str, Any] = {}
         self.raws: list[Raw] = []
-        self.server = ControlServer(self.path, os.geteuid() if owner_uid is None else owner_uid, self.handle)
+        owner = os.geteuid() if owner_uid is None else owner_uid
+        self.server = ControlServer(self.path, owner, self.handle, at=at)
 
     def handle(self, request: Request, client: Client) -> None:
         self.asked.append((client, request))

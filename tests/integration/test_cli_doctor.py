@@ -128,20 +128,26 @@ def test_units_that_start_taskman(tmp_path: Path) -> None:
     )
     assert Services(False, "systemd") == look_at_services("ann", home=home, is_root=False, root=root)
     (root / "run/systemd/system").mkdir(parents=True)
-    assert Services(True, "systemd", ("jobs.service",), (), True) == look_at_services(
-        "ann", home=home, is_root=False, root=root
-    )
+    assert Services(
+        True, "systemd", ("jobs.service",), (), True, silent=("jobs.service",)
+    ) == look_at_services("ann", home=home, is_root=False, root=root)
     assert look_at_services("root", home=home, is_root=True, root=root).units == ()
     put(
         root,
         {
-            "etc/systemd/system/multi-user.target.wants/taskman.service": "",
+            "etc/systemd/system/multi-user.target.wants/taskman@web.service": "",
             "etc/systemd/system/taskman.service": "ExecStart=/usr/bin/python3 -m taskman_cli run x\n",
+            "etc/systemd/system/taskman@.service": "Type=notify\nExecStart=/opt/bin/taskman run -i %i x\n",
             "var/lib/systemd/linger/ann": "",
         },
     )
     assert Services(
-        True, "systemd", ("taskman.service",), ("taskman.service",), False, True
+        True,
+        "systemd",
+        ("taskman.service", "taskman@.service"),
+        ("taskman@.service",),
+        has_linger=True,
+        silent=("taskman.service",),
     ) == look_at_services("ann", home=home, is_root=False, root=root)
 
 

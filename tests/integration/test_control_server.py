@@ -19,6 +19,7 @@ import pytest
 from integration.control_driver import ServerDriver
 
 from taskman_cli.control.peers import ENOUGH_UNREAD_BYTES, MAX_UNREAD_BYTES, READ_BYTES
+from taskman_cli.control.place import runtime_place
 from taskman_cli.control.server import MAX_CLIENTS, TURN_BYTES, TURN_REQUESTS
 from taskman_cli.core.protocol import (
     MAX_LINE_BYTES,
@@ -620,6 +621,68 @@ def test_a_file_that_is_not_a_socket_is_left_alone(tmp_path: Path, kind: str) ->
         == f"cannot listen on {path}: a file that is not a socket is in the way (move it away)"
     )
     assert path.is_symlink() or path.exists()
+
+
+def test_the_socket_may_be_elsewhere_with_a_link_to_it(tmp_path: Path) -> None:
+    state, runtime = tmp_path / "state", tmp_path / "runtime"
+    state.mkdir()
+    runtime.mkdir()
+    for left in ("nothing", "a link to nothing", "a dead socket", "a link to a dead socket"):
+        if left == "a link to nothing":
+            (state / "taskman.sock").symlink_to(runtime / "taskman.sock")
+        elif left != "nothing":
+            stale = socket.socket(socket.AF_UNIX)
+            stale.bind(str((runtime if "link" in left else state) / "taskman.sock"))
+            stale.close()
+            if "link" in left:
+                (state / "taskman.sock").symlink_to(runtime / "taskman.sock")
+        driver = ServerDriver(state, at=runtime / "taskman.sock")
+        assert (state / "taskman.sock").readlink() == runtime / "taskman.sock"
+        assert stat.S_IMODE((runtime / "taskman.sock").stat().st_mode) == 0o600
+        raw = driver.connected()
+        raw.send(Status())
+        driver.settle()
+        assert did("status") == raw.read()
+        driver.close()
+        assert [*state.iterdir(), *runtime.iterdir()] == [], left
+
+
+def test_the_link_of_a_dead_scheduler_is_replaced_by_a_socket_and_one_in_use_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    path, elsewhere = tmp_path / "taskman.sock", tmp_path / "elsewhere.sock"
+    path.symlink_to(elsewhere)
+    ServerDriver(tmp_path).close()
+    assert list(tmp_path.iterdir()) == []
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(str(elsewhere))
+        other.listen()
+        path.symlink_to(elsewhere)
+        for at in (None, elsewhere):
+            with pytest.raises(TaskmanError, match="another program listens there"):
+                ServerDriver(tmp_path, at=at)
+    assert path.is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "expected"),
+    [
+        pytest.param(0o700, "", "taskman.sock", id="ours"),
+        pytest.param(0o700, "web", "web.sock", id="an instance"),
+        pytest.param(0o755, "", None, id="not private"),
+        pytest.param(None, "", None, id="not there"),
+    ],
+)
+def test_a_runtime_directory_is_used_only_if_it_is_ours_alone(
+    tmp_path: Path, mode: int | None, name: str, expected: str | None
+) -> None:
+    directory = tmp_path / "runtime"
+    if mode is not None:
+        directory.mkdir(mode=mode)
+    place = runtime_place({"RUNTIME_DIRECTORY": f"{directory}:/run/other"}, name)
+    assert place == (None if expected is None else directory / expected)
+    assert runtime_place({}, name) is None
+    assert runtime_place({"RUNTIME_DIRECTORY": "."}, name) is None
 
 
 def test_a_missing_directory_is_named(tmp_path: Path) -> None:

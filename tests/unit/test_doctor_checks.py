@@ -248,7 +248,9 @@ def test_the_mailer() -> None:
     [
         (UNIT, "ok", "taskman.service starts taskman", ""),
         (Services(False, "init"), "ok", "process 1 is init", ""),
-        (Services(True), "warn", "no unit starts taskman", "README"),
+        (Services(True), "warn", "no unit starts taskman", "taskman unit FILE"),
+        (replace(UNIT, silent=("taskman.service",)), "warn", "without Type=notify", "taskman unit FILE"),
+        (replace(UNIT, silent=("other.service",)), "ok", "starts taskman", ""),
         (replace(UNIT, enabled=()), "warn", "not enabled", "systemctl enable taskman.service"),
         (replace(UNIT, enabled=(), is_user=True), "warn", "not enabled", "systemctl --user enable"),
         (replace(UNIT, is_user=True), "warn", "only while ann is logged in", "loginctl enable-linger ann"),

@@ -34,6 +34,7 @@ from taskman_cli.scheduler.requests.pending import PendingRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from taskman_cli.control.peers import Client
     from taskman_cli.core.engine.timetable import ArmedJob
@@ -66,6 +67,8 @@ class Program:
     #: The directory that it was started in, which may be gone; "": an earlier version started it.
     start: str = ""
     dialect: str | None = None
+    #: Where its socket is; None: in the state directory.
+    socket: Path | None = None
 
     def absolute(self, path: str) -> str:
         """Return a path that is valid in any directory."""

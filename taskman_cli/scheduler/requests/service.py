@@ -70,7 +70,10 @@ class RequestService:
         #: Takes the engine's answers.
         self.answer = self._handlers.answer
         self._server = ControlServer(
-            Path(program.state_directory) / SOCKET, os.geteuid(), self._handlers.handle
+            Path(program.state_directory) / SOCKET,
+            os.geteuid(),
+            self._handlers.handle,
+            at=program.socket,
         )
         exporter.configure(driver.engine.settings)
         depths = driver.meters.depths
