@@ -50,8 +50,7 @@ _PLACES = ("XDG_STATE_HOME",)
     examples={
         "taskman unit /etc/taskman/jobs.toml": "",
         "taskman unit --user jobs.toml > taskman.service": "",
-        "taskman unit --template > taskman@.service": "one instance for each file in /etc/taskman",
-        "taskman unit --tmpfiles > taskman.conf": "",
+        "taskman unit --template > taskman@.service": "for each file in /etc/taskman",
     },
 )
 @click.argument("files", metavar="[FILE]...", nargs=-1, type=FileName())
