@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.clock import SECOND_NS
@@ -87,4 +86,10 @@ class Commands(Supervisor):
 
 
 def _exit_of(planned: Exit, end: End) -> Exit:
-    return replace(planned, cpu_s=end.cpu_ns / SECOND_NS, peak_rss_bytes=end.peak_bytes)
+    return Exit(
+        planned.exit_code,
+        planned.signal,
+        cpu_s=end.cpu_ns / SECOND_NS,
+        peak_rss_bytes=end.peak_bytes,
+        memory=planned.memory,
+    )

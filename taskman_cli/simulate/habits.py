@@ -16,7 +16,7 @@ from zlib import crc32
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.model import GATE, Exit
-from taskman_cli.simulate.machine import Work
+from taskman_cli.simulate.machine import Kind, Phase, Work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,8 +129,13 @@ def _mixed(number: int) -> int:
 def _plain(length_ns: int) -> Act:
     length_ns = max(length_ns, _LEAST_NS)
     cpu_ns = max(1, int(length_ns * CPU_SHARE))
-    work = Work.of(cpu_ns=cpu_ns, sleep_ns=length_ns - cpu_ns, memory_bytes=MEMORY_BYTES)
-    return Act(work, Exit(exit_code=0))
+    return Act(_work(cpu_ns, length_ns - cpu_ns, MEMORY_BYTES), Exit(exit_code=0))
+
+
+def _work(cpu_ns: int, sleep_ns: int, memory_bytes: int, width: int = 1) -> Work:
+    """Return the work of a command that computes first and waits then."""
+    phases = [Phase(Kind.CPU, cpu_ns), Phase(Kind.SLEEP, sleep_ns)]
+    return Work(tuple(phases[: 2 if sleep_ns else 1]), memory_bytes, width=width)
 
 
 def _act(sample: Sample) -> Act:
@@ -138,12 +143,7 @@ def _act(sample: Sample) -> Act:
     length_ns = max(sample.duration_ns * (2 if sample.is_cut else 1), _LEAST_NS)
     cpu_ns = max(1, sample.cpu_ns * (2 if sample.is_cut else 1))
     width = max(1, -(-cpu_ns // length_ns))
-    work = Work.of(
-        cpu_ns=cpu_ns,
-        sleep_ns=max(0, length_ns - cpu_ns // width),
-        memory_bytes=sample.peak_bytes,
-        width=width,
-    )
+    work = _work(cpu_ns, max(0, length_ns - cpu_ns // width), sample.peak_bytes, width)
     if sample.is_unstarted:
         return Act(work, None)
     if sample.is_cut:

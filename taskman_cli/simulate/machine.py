@@ -25,7 +25,7 @@ same calls give the same results: there is no chance in here.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
@@ -269,12 +269,13 @@ class Machine:
     # --- time ---
 
     def _cpu_speed(self) -> float:
-        tasks, cores = self._tasks + self.hardware.others, self.hardware.cores
+        hardware = self.hardware
+        tasks, cores = self._tasks + hardware.others, hardware.cores
         speed = 1.0
         if tasks > cores:
             crowd = tasks / cores
             speed = 1 / crowd / (1 + min(_SWITCH_MOST, _SWITCH_SHARE * (crowd - 1)))
-        memory = self.hardware.memory_bytes
+        memory = hardware.memory_bytes
         return speed * _SWAP_SPEED if memory is not None and self.used_bytes > memory else speed
 
     def _disk_speed(self) -> float:
@@ -335,47 +336,51 @@ class Machine:
         heappush(self._timers, (at_ns, self._sequence, command, step))
 
     def _next_phase(self, command: _Command) -> None:
-        self._leave(command)
-        command.phase += 1
-        phases, start_ns = command.work.phases, 0
-        if command.phase == 0:
-            start_ns = self.hardware.start_cpu_ns
-            if start_ns and (not phases or phases[0].kind is not Kind.CPU):
-                phases = (Phase(Kind.CPU, 0), *phases)
-                command.work = Work(
-                    phases, command.work.memory_bytes, command.work.ramp_ns, command.work.width
-                )
-        if command.phase >= len(phases):
+        work = command.work
+        phases, index = work.phases, command.phase
+        if index >= 0:
+            self._leave(command)
+        else:
+            self._add_start(command)
+            work, phases = command.work, command.work.phases
+        command.phase = index = index + 1
+        if index >= len(phases):
             self._ends.append(self._remove(command))
             return
-        kind, length_ns = phases[command.phase]
+        kind, length_ns = phases[index]
         self._sequence += 1
-        if kind is Kind.CPU:
-            width = command.work.width
+        if kind is Kind.SLEEP:
+            heappush(self._timers, (self.now_ns + length_ns, self._sequence, command, -1))
+        elif kind is Kind.CPU:
             command.since = self._cpu
-            self._tasks += width
-            heappush(self._on_cpu, (self._cpu + start_ns + length_ns / width, self._sequence, command))
-        elif kind is Kind.DISK:
+            self._tasks += work.width
+            mark = self._cpu + length_ns / work.width + (0 if index else self.hardware.start_cpu_ns)
+            heappush(self._on_cpu, (mark, self._sequence, command))
+        else:
             self._disk_tasks += 1
             heappush(self._on_disk, (self._disk + length_ns, self._sequence, command))
-        else:
-            heappush(self._timers, (self.now_ns + length_ns, self._sequence, command, -1))
+
+    def _add_start(self, command: _Command) -> None:
+        """Let a command begin with a phase of CPU time: its start takes some."""
+        work = command.work
+        if self.hardware.start_cpu_ns and (not work.phases or work.phases[0].kind is not Kind.CPU):
+            command.work = replace(work, phases=(Phase(Kind.CPU, 0), *work.phases))
 
     def _leave(self, command: _Command) -> None:
         """Take a command out of the phase it is in."""
-        if 0 <= command.phase < len(command.work.phases):
-            kind = command.work.phases[command.phase].kind
-            if kind is Kind.CPU:
-                command.cpu_ns = self._cpu_of(command)
-                self._tasks -= command.work.width
-            elif kind is Kind.DISK:
-                self._disk_tasks -= 1
+        if command.phase < 0:
+            return
+        kind = command.work.phases[command.phase].kind
+        if kind is Kind.CPU:
+            command.cpu_ns += (self._cpu - command.since) * command.work.width
+            self._tasks -= command.work.width
+        elif kind is Kind.DISK:
+            self._disk_tasks -= 1
 
     def _cpu_of(self, command: _Command) -> float:
-        is_on_cpu = 0 <= command.phase < len(command.work.phases) and (
-            command.work.phases[command.phase].kind is Kind.CPU
-        )
-        return command.cpu_ns + ((self._cpu - command.since) * command.work.width if is_on_cpu else 0.0)
+        if command.phase < 0 or command.work.phases[command.phase].kind is not Kind.CPU:
+            return command.cpu_ns
+        return command.cpu_ns + (self._cpu - command.since) * command.work.width
 
     def _remove(self, command: _Command, *, is_out_of_memory: bool = False) -> End:
         command.is_over = True

@@ -7,7 +7,7 @@ of the machine if the engine wants them. Nothing is recorded and nothing is exec
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.clock import SECOND_NS, Now
 from taskman_cli.core.engine import effects, events
@@ -84,7 +84,8 @@ class Player:
         self._tally = Tally(scenario.timezone, scenario.from_ns)
         now = Now(scenario.from_ns, _UPTIME_NS)
         self._commands = commands = _Commands(now, scenario.hardware, habits, self._tally)
-        self._deeds: dict[type, Callable[..., object]] = {
+        self._deeds: dict[type, Callable[[Any], object]] = {
+            **self._tally.folds,
             effects.Start: commands.start,
             effects.Signal: commands.tell,
             effects.Forget: commands.forget,
@@ -101,7 +102,7 @@ class Player:
                 tuple(scenario.jobs), accounted_ns=scenario.from_ns, needs=scenario.needs, is_new_boot=False
             )
         )
-        self._settle()
+        self._settle(next_wake(engine, commands.now))
         turns = stands = 0
         while True:
             now = commands.now
@@ -119,18 +120,20 @@ class Player:
                 if stands > _MOST_TURNS:
                     raise Standstill(now.wall_ns)
             commands.advance(now)
-            if commands.news or wake_ns == at_ns:  # or the machine went on by itself
-                self._settle()
+            if commands.news:
+                self._hear()
+                wake_ns = next_wake(engine, now)
+            elif wake_ns != at_ns:
+                continue  # the machine went on by itself
+            self._settle(wake_ns)
             turns += 1
             if watch is not None and turns % _WATCH_TURNS == 0:
                 watch((at_ns - _UPTIME_NS) / scenario.length_ns)
         return self._played(end_ns)
 
-    def _settle(self) -> None:
+    def _settle(self, wake_ns: int | None) -> None:
         """End a turn as the scheduler's loop does."""
         commands, engine = self._commands, self._engine
-        self._hear()
-        wake_ns = next_wake(engine, commands.now)
         if wake_ns is not None and wake_ns <= commands.now.elapsed_ns:
             self._give(events.Tick())
         while commands.news or engine.pool.wants_signals:
@@ -150,10 +153,9 @@ class Player:
             self._give(events.SignalsRead(self._commands.machine.signals()))
 
     def _give(self, event: events.Event) -> None:
-        found = self._engine.handle(event, self._commands.now)
-        self._tally.take(found)
-        for effect in found:
-            deed = self._deeds.get(type(effect))
+        deeds = self._deeds
+        for effect in self._engine.handle(event, self._commands.now):
+            deed = deeds.get(type(effect))
             if deed is not None:
                 deed(effect)
 

@@ -28,9 +28,19 @@ class Sketch:
             self._nothing += 1
             return
         self.total_ns += duration_ns
-        self.worst_ns = max(self.worst_ns, duration_ns)
+        if duration_ns > self.worst_ns:
+            self.worst_ns = duration_ns
         index = int(math.log(duration_ns) / _STEP)
         self._counts[index] = self._counts.get(index, 0) + 1
+
+    def merge(self, other: Sketch) -> None:
+        """Add all durations of another one."""
+        self.count += other.count
+        self.total_ns += other.total_ns
+        self.worst_ns = max(self.worst_ns, other.worst_ns)
+        self._nothing += other._nothing
+        for index, count in other._counts.items():
+            self._counts[index] = self._counts.get(index, 0) + count
 
     def quantile(self, share: float) -> int:
         """Return the duration that this share of all does not exceed; 0 if there are none."""

@@ -14,7 +14,7 @@ from taskman_cli.core.schedule.zones import offsets_of
 from taskman_cli.simulate.sketch import Sketch
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.engine import Engine
@@ -68,11 +68,13 @@ class Tally:
     def __init__(self, timezone: str, from_ns: int) -> None:
         self.from_ns = self.until_ns = from_ns
         self.jobs: dict[str, JobTally] = {}
+        # Of all jobs together, made at the end.
         self.waits, self.done = Sketch(), Sketch()
         self.worst: tuple[str, int] | None = None
         self.states: Counter[str] = Counter()
-        self.attempts: Counter[str] = Counter()
         self.skips: Counter[str] = Counter()
+        #: How many attempts have ended.
+        self.attempts = 0
         self.retries = self.memory_kills = 0
         #: Stretches of slots that are too many to count.
         self.uncounted = 0
@@ -96,7 +98,8 @@ class Tally:
         self.busiest: list[Minute] = []
         self._minute_end_ns = from_ns - from_ns % MINUTE_NS + MINUTE_NS
         self._starts = self._minute_peak = self._minute_worst_ns = 0
-        self._folds: dict[type, Callable[[Any], None]] = {
+        #: What counts each kind of record.
+        self.folds: dict[type, Callable[[Any], None]] = {
             effects.RunQueued: self._queued,
             effects.AttemptBegun: self._begun,
             effects.AttemptFinished: self._attempt_finished,
@@ -170,6 +173,13 @@ class Tally:
         """End the count."""
         self._note_waiting(None, self.until_ns)
         self._close_minute()
+        for name, job in self.jobs.items():
+            if job.worst_due_ns is not None and job.waits.worst_ns > self.waits.worst_ns:
+                self.worst = name, job.worst_due_ns
+            self.waits.merge(job.waits)
+            self.done.merge(job.done)
+            self.states.update(job.states)
+            self.skips.update(job.skips)
         self.busiest = [minute._replace(at_ns=-minute.at_ns) for minute in sorted(self.busiest, reverse=True)]
 
     # --- what the engine does ---
@@ -194,14 +204,6 @@ class Tally:
             self.waited_for[self._waits_for] += wall_ns - self._looked_ns
         self._waits_for, self._looked_ns = what, wall_ns
 
-    def take(self, found: Iterable[effects.Effect]) -> None:
-        """Count what a step of the engine returned."""
-        folds = self._folds
-        for effect in found:
-            fold = folds.get(type(effect))
-            if fold is not None:
-                fold(effect)
-
     def _queued(self, record: effects.RunQueued) -> None:
         self._due[record.run] = record.due_ns
         self._unbegun.add(record.run)
@@ -222,23 +224,18 @@ class Tally:
             self._minute_worst_ns = wait_ns
         if wait_ns > job.waits.worst_ns:
             job.worst_due_ns = due_ns
-            if wait_ns > self.waits.worst_ns:
-                self.worst = record.job, due_ns
         job.waits.add(wait_ns)
-        self.waits.add(wait_ns)
 
     def _attempt_finished(self, record: effects.AttemptFinished) -> None:
-        self.attempts[record.state.value] += 1
+        self.attempts += 1
         if record.retry_in_ns is not None:
             self.retries += 1
         if record.exit is not None and record.exit.memory:
             self.memory_kills += 1
 
     def _finished(self, record: effects.RunFinished) -> None:
-        state = record.state.value
         job = self.job(record.job)
-        job.states[state] += 1
-        self.states[state] += 1
+        job.states[record.state.value] += 1
         self._over(record.run, job)
 
     def _over(self, run: str, job: JobTally) -> None:
@@ -249,14 +246,12 @@ class Tally:
             self._unbegun.remove(run)
             return
         job.done.add(self.until_ns - due_ns)
-        self.done.add(self.until_ns - due_ns)
 
     def _skipped(self, record: effects.SlotsSkipped) -> None:
         reason, job = record.reason.value, self.job(record.job)
         if record.count is None:
             self.uncounted += 1
         job.skips[reason] += record.count or 0
-        self.skips[reason] += record.count or 0
         if record.reason is SkipReason.LATE and self.first_missed is None:
             self.first_missed = Missed(record.job, record.first_ns, self.until_ns, record.detail)
         if record.run is not None:

@@ -86,7 +86,7 @@ def _simulation(variant: Variant, played: Played, zone: tzinfo) -> dict[str, Any
         "admission": settings.admission.value,
         "seats": played.seats,
         "jobs": len(variant.jobs),
-        "starts": sum(tally.attempts.values()) + tally.running,
+        "starts": tally.attempts + tally.running,
         "runs": dict(sorted(tally.states.items())),
         "unfinished": tally.unfinished,
         "retries": tally.retries,
