@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.model import Exit
+from taskman_cli.simulate.clock import later
 from taskman_cli.simulate.machine import Machine
 from taskman_cli.simulate.supervisor import Process, Supervisor
 
@@ -64,7 +65,19 @@ class Commands(Supervisor):
     def advance(self, now: Now) -> None:
         """Let time pass; commands that are done end."""
         self.now = now
-        for end in self.machine.advance(now.elapsed_ns):
+        self._end_all(self.machine.advance(now.elapsed_ns))
+
+    def advance_to_end(self, to_ns: int) -> None:
+        """Let time pass until a command ends, and at most up to a moment on the elapsed clock."""
+        ends = self.machine.advance_to_end(to_ns)
+        passed_ns = self.machine.now_ns - self.now.elapsed_ns
+        if passed_ns:
+            self.now = later(self.now, passed_ns)
+        if ends:
+            self._end_all(ends)
+
+    def _end_all(self, ends: list[End]) -> None:
+        for end in ends:
             process, act = self.alive.get(end.key), self._acts.pop(end.key)
             if process is None or process.is_stopped or process.held_ns is not None:
                 continue  # nobody watches it, or it does not get on

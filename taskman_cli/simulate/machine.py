@@ -209,10 +209,23 @@ class Machine:
 
     def advance(self, to_ns: int) -> list[End]:
         """Let time pass up to a moment; return the commands that have ended."""
-        while (at_ns := self._next_change()) is not None and at_ns <= to_ns:
+        found: list[End] = []
+        while ends := self.advance_to_end(to_ns):
+            found += ends
+        return found
+
+    def advance_to_end(self, to_ns: int) -> list[End]:
+        """Let time pass until commands end, and at most up to a moment; return those that have ended.
+
+        `now_ns` is then where it has stopped.
+        """
+        while not self._ends:
+            at_ns = self._next_change()
+            if at_ns is None or at_ns > to_ns:
+                self._pass(to_ns)
+                return []
             self._pass(at_ns)
             self._work()
-        self._pass(to_ns)
         ends, self._ends = self._ends, []
         return ends
 

@@ -105,26 +105,21 @@ class Player:
         self._settle(next_wake(engine, commands.now))
         turns = stands = 0
         while True:
-            now = commands.now
-            wake_ns, at_ns = next_wake(engine, now), commands.machine.next_ns()
-            if at_ns is None or (wake_ns is not None and wake_ns < at_ns):
-                at_ns = wake_ns
-            if at_ns is None or at_ns > end_ns:
-                break
-            if at_ns > now.elapsed_ns:
+            wake_ns, before_ns = next_wake(engine, commands.now), commands.now.elapsed_ns
+            commands.advance_to_end(end_ns if wake_ns is None or wake_ns > end_ns else wake_ns)
+            at_ns = commands.now.elapsed_ns
+            if at_ns > before_ns:
                 stands = 0
-                now = later(now, at_ns - now.elapsed_ns)
-                tally.move(now.wall_ns)
+                tally.move(commands.now.wall_ns)
             else:
                 stands += 1
                 if stands > _MOST_TURNS:
-                    raise Standstill(now.wall_ns)
-            commands.advance(now)
+                    raise Standstill(commands.now.wall_ns)
             if commands.news:
                 self._hear()
-                wake_ns = next_wake(engine, now)
-            elif wake_ns != at_ns:
-                continue  # the machine went on by itself
+                wake_ns = next_wake(engine, commands.now)
+            elif wake_ns is None or wake_ns > at_ns:
+                break  # it is over
             self._settle(wake_ns)
             turns += 1
             if watch is not None and turns % _WATCH_TURNS == 0:
