@@ -68,6 +68,8 @@ class Driver:
     finishes: Mapping[str, int] = field(default_factory=dict)
     #: What an earlier scheduler left unfinished.
     runs: tuple[events.OpenRun, ...] = ()
+    #: When the rate of each resource has recovered.
+    rates: Mapping[str, int] = field(default_factory=dict)
     done: list[effects.Effect] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -95,6 +97,7 @@ class Driver:
                 runs=self.runs,
                 is_new_boot=self.is_first,
                 is_new_life=self.is_first,
+                rates=self.rates,
             )
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -269,11 +270,15 @@ def test_a_wrong_clock_empties_the_bucket_at_most() -> None:
     assert resources.ready_ns("api", 2, {}, 0) == 0
 
 
-def test_an_attempt_whose_start_was_on_record_and_not_asked_for_is_counted_once() -> None:
+@pytest.mark.parametrize("full_s", [20, 0, -500])
+def test_an_attempt_whose_start_was_on_record_and_not_asked_for_counts_when_it_starts(full_s: int) -> None:
+    # Its token was taken when it was put on record, and may have come back since.
     begun = events.OpenAttempt("main", 1, events.Unstarted())
     run = events.OpenRun(encode_run_id(9), "a", None, Trigger.MANUAL, (begun,))
-    driver = flood(is_first=False, runs=(run,))
-    assert (started(driver), of_type(driver.done, effects.RateUsed)) == (["a"], [])
+    rates = {"api": START.elapsed_ns + seconds(full_s)}
+    driver = flood(is_first=False, runs=(run,), rates=rates)
+    tokens = driver.engine.pool.resources.tokens("api", driver.now.elapsed_ns)
+    assert (started(driver), tokens) == (["a"], 1 if full_s <= 0 else 0)
 
 
 def test_rates_come_with_the_jobs() -> None:

@@ -37,8 +37,7 @@ class Attempts:
         """Give an attempt a seat, put on record that it begins, and ask for its process."""
         if amounts := attempt.task.execution.resources:
             attempt.holds = self.pool.resources.needs(amounts)
-            if not attempt.has_begun:  # or an earlier scheduler has counted it
-                self._outbox.records += self.pool.resources.start(attempt.holds, now.elapsed_ns)
+            self._outbox.records += self.pool.resources.start(attempt.holds, now.elapsed_ns)
         attempt.began_elapsed_ns = now.elapsed_ns
         self.pool.seat(attempt)
         if not attempt.has_begun:

@@ -173,6 +173,7 @@ class Recovery:
                 continue
             if isinstance(seen.fate, events.Unstarted):
                 attempt.waits_since_ns = self._waits_since_ns(item, now)
+                self._give_back(attempt, seen, now)
             run.attempts[seen.task] = attempt
             attempt.has_begun = True
             attempt.stopped_ns = seen.stopped_ns
@@ -191,6 +192,13 @@ class Recovery:
             self._running.waiting.add(run)
         run.waits_since_ns = self._waits_since_ns(item, now)
         return pairs
+
+    def _give_back(self, attempt: Attempt, seen: events.OpenAttempt, now: Now) -> None:
+        """Put back what an attempt that was never asked for took of rates: it is counted when it starts."""
+        resources = self._running.pool.resources
+        needs = resources.needs(attempt.task.execution.resources) if seen.holds is None else seen.holds
+        if needs and seen.is_on_record:
+            self._outbox.records += resources.give_back(needs, now.elapsed_ns)
 
     def _place_told(self, attempt: Attempt, told: events.Told, now: Now) -> None:
         """Close the task, or let its next attempt rest for the remaining pause."""
