@@ -15,7 +15,8 @@ from taskman_cli.simulate.supervisor import Process, Supervisor
 if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
     from taskman_cli.simulate.habits import Act
-    from taskman_cli.simulate.machine import End, Hardware
+    from taskman_cli.simulate.machine import End
+    from taskman_cli.simulate.work import Hardware
 
 _OUT_OF_MEMORY = Exit(signal=signal.SIGKILL, memory="machine")
 

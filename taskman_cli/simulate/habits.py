@@ -16,7 +16,7 @@ from zlib import crc32
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.model import GATE, Exit
-from taskman_cli.simulate.machine import Kind, Phase, Work
+from taskman_cli.simulate.work import Kind, Phase, Work
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

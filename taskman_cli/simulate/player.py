@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.model import Job, Settings
     from taskman_cli.simulate.habits import Act, Habits, Owner
-    from taskman_cli.simulate.machine import Hardware
+    from taskman_cli.simulate.work import Hardware
 
 #: The elapsed clock at the beginning: the machine has been up for a while.
 _UPTIME_NS = 1000 * SECOND_NS

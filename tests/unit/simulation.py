@@ -59,8 +59,8 @@ from taskman_cli.scheduler.workers import SeenAttempt
 from taskman_cli.simulate.clock import is_tick_due, later, next_wake, stepped
 from taskman_cli.simulate.commands import Commands
 from taskman_cli.simulate.habits import Act
-from taskman_cli.simulate.machine import Hardware, Work
 from taskman_cli.simulate.supervisor import Process
+from taskman_cli.simulate.work import Hardware, Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable

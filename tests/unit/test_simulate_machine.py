@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 from taskman_cli.core.clock import SECOND_NS
-from taskman_cli.simulate.machine import End, Hardware, Kind, Machine, Phase, Work
+from taskman_cli.simulate.machine import End, Machine
+from taskman_cli.simulate.work import Hardware, Kind, Phase, Work
 
 GIB = 1 << 30
 

@@ -25,8 +25,8 @@ from taskman_cli.core.model import (
 from taskman_cli.core.schedule import Interval, Reboot, parse_cron
 from taskman_cli.core.tuning import Admission
 from taskman_cli.simulate.habits import Habits, Sample
-from taskman_cli.simulate.machine import Hardware
 from taskman_cli.simulate.player import Played, Player, Scenario
+from taskman_cli.simulate.work import Hardware
 
 MINUTE_NS, HOUR_NS = 60 * SECOND_NS, 3600 * SECOND_NS
 #: 2026-11-24T04:00:00Z.

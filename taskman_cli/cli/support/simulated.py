@@ -16,8 +16,8 @@ from taskman_cli.errors import TaskmanError
 from taskman_cli.ledger.queries.reader import NoLedger
 from taskman_cli.ledger.queries.samples import attempt_samples, known_needs
 from taskman_cli.simulate.habits import Habits, Sample
-from taskman_cli.simulate.machine import Hardware
 from taskman_cli.simulate.player import Played, Player, Scenario, Standstill
+from taskman_cli.simulate.work import Hardware
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,0 +1,83 @@
+"""What commands do, and what a machine has: plain data of the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+from taskman_cli.core.clock import SECOND_NS
+
+
+class Kind(Enum):
+    """What a phase of a command takes."""
+
+    CPU = "cpu"
+    SLEEP = "sleep"
+    DISK = "disk"
+
+
+class Phase(NamedTuple):
+    """A part of what a command does; how long it takes if it is alone."""
+
+    kind: Kind
+    length_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What a command does."""
+
+    phases: tuple[Phase, ...]
+    #: What it needs at most, and in which time it takes that.
+    memory_bytes: int = 0
+    ramp_ns: int = SECOND_NS * 3 // 5
+    #: How many tasks its phases of CPU time consist of.
+    width: int = 1
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        cpu_ns: int = 0,
+        sleep_ns: int = 0,
+        disk_ns: int = 0,
+        is_late: bool = False,
+        memory_bytes: int = 0,
+        ramp_ns: int = SECOND_NS * 3 // 5,
+        width: int = 1,
+    ) -> Work:
+        """Return the work of a command that uses so much; half of the CPU time comes first.
+
+        `is_late`: all CPU time comes last, when it has slept.
+        """
+        rest = [(Kind.SLEEP, sleep_ns), (Kind.DISK, disk_ns)]
+        first_ns = 0 if is_late else cpu_ns // 2 if sleep_ns or disk_ns else cpu_ns
+        phases = [(Kind.CPU, first_ns), *rest, (Kind.CPU, cpu_ns - first_ns)]
+        return cls(tuple(Phase(*phase) for phase in phases if phase[1] > 0), memory_bytes, ramp_ns, width)
+
+    @property
+    def cpu_ns(self) -> int:
+        """Return how much CPU time it uses."""
+        return sum(length_ns for kind, length_ns in self.phases if kind is Kind.CPU)
+
+    @property
+    def alone_ns(self) -> int:
+        """Return how long it takes if nothing else runs, without what its start costs."""
+        return sum(length_ns // (self.width if kind is Kind.CPU else 1) for kind, length_ns in self.phases)
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """What a machine has."""
+
+    cores: float
+    #: None: there is always enough, and the machine does not say how much.
+    memory_bytes: int | None = None
+    #: How many commands read and write at full speed at a time.
+    disk_width: int = 4
+    #: What a start costs, and how long after the decision the process runs.
+    start_cpu_ns: int = 3_000_000
+    start_lag_ns: int = 5_000_000
+    #: Tasks of others that always want a core.
+    others: int = 0
