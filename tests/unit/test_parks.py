@@ -305,6 +305,18 @@ def test_runs_that_wait_for_a_worker_when_their_job_is_parked_are_skipped_and_ru
     assert [run.id for run in driver.engine._running.activity["job"].runs] == [driver.starts[1].run]
 
 
+def test_a_run_that_could_not_be_started_yet_when_its_job_was_parked_is_skipped() -> None:
+    driver = Driver((make_job(policy=Policy(max_failures=1, overlap=Overlap.ALLOW)),))
+    driver.at(10)
+    driver.at(20)
+    first, second = driver.starts
+    driver.failed(first.key)
+    driver.failed(second.key, is_transient=True)
+    assert skips(driver) == [(20, SkipReason.PARKED)]
+    driver.at(29)
+    assert driver.starts == [first, second]
+
+
 def test_a_cancelled_task_whose_run_parks_the_job_leaves_those_that_are_given_up_by_that_alone() -> None:
     execution = Execution(retry=Retry(max=1, delay_ns=seconds(60), exit_codes=(75,)))
     policy = Policy(max_failures=1, overlap=Overlap.QUEUE)

@@ -102,6 +102,7 @@ class Outcomes:
         if not run.has_begun:
             run.state = State.QUEUED
             self._running.waiting.add(run)
+            self._running.skip_parked(run.job.id, at)
         return pause_ns
 
     def _finish(

@@ -212,8 +212,8 @@ class Running:
 
     def skip_parked(self, job_id: str, now: Now) -> None:
         """Give up the runs of a parked job that have not begun, except those that somebody asked for."""
-        armed, activity = self._timetable.jobs[job_id], self.activity.get(job_id)
-        park = armed.park
+        armed, activity = self._timetable.jobs.get(job_id), self.activity.get(job_id)
+        park = armed.park if armed else None
         if park is None or activity is None:
             return
         for run in activity.runs:
