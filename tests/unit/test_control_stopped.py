@@ -37,7 +37,7 @@ def attempt_of(scene: Scene) -> tuple[float | None, float, State]:
     [run] = scene.disk.runs.values()
     [attempt] = run.attempts.values()
     since = None if attempt.stopped is None else (attempt.stopped.elapsed_ns - START.elapsed_ns) / 1e9
-    return since, attempt.stopped_ns / 1e9, attempt.state
+    return since, round(attempt.stopped_ns / 1e9, 3), attempt.state
 
 
 def test_while_a_command_is_stopped_none_of_its_timeout_passes() -> None:
@@ -55,6 +55,16 @@ def test_while_a_command_is_stopped_none_of_its_timeout_passes() -> None:
     assert scene.signals == [("job", STOP), ("job", CONT), ("job", TERM)]
     scene.ended(signum=TERM)
     assert attempt_of(scene)[2] is State.TIMED_OUT
+
+
+def test_a_command_that_goes_on_at_the_moment_it_was_stopped_is_known_to_have_been_stopped() -> None:
+    scene = stopped_at(4)
+    scene.ask(Resume(jobs=["job"]))
+    since, _, state = attempt_of(scene)
+    assert (since, state) == (None, State.RUNNING)
+    [run] = scene.disk.runs.values()
+    [attempt] = run.attempts.values()
+    assert attempt.stopped_ns == 1  # or nobody would send its SIGCONT again after a crash
 
 
 def test_it_may_be_stopped_several_times_and_a_pause_that_is_made_anew_does_not_stop_it_anew() -> None:

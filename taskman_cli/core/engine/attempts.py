@@ -290,7 +290,8 @@ class Attempts:
         """Record how long an attempt was stopped, if it is stopped."""
         if attempt.stopped is None:
             return
-        attempt.stopped_ns = attempt.stopped_until_ns(at.elapsed_ns)
+        # 0 would mean that it never was: then nobody would send SIGCONT again after a crash.
+        attempt.stopped_ns = max(attempt.stopped_until_ns(at.elapsed_ns), 1)
         attempt.stopped = None
         run = attempt.run
         self._outbox.records.append(
