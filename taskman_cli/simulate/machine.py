@@ -27,13 +27,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from taskman_cli.core.engine.admission import Signals
-from taskman_cli.simulate.work import Kind, Phase
+from taskman_cli.simulate.work import Hardware, Kind, Phase, Work
 
-if TYPE_CHECKING:
-    from taskman_cli.simulate.work import Hardware, Work
+__all__ = ["End", "Hardware", "Machine", "Work"]
 
 #: A phase of CPU time is over when less than this is left of it: clocks count whole nanoseconds.
 _NOTHING_NS = 0.5

@@ -509,6 +509,23 @@ def test_a_lost_run_that_is_set_aside_changes_nothing_where_failures_do_not_matt
     assert of_type(other.done, effects.FailuresNoted) == []
 
 
+def test_a_start_that_was_never_asked_for_is_skipped_if_the_end_of_another_run_parks_the_job() -> None:
+    job = make_job(policy=Policy(max_failures=1, overlap=Overlap.ALLOW))
+    driver = Driver((job,))
+    driver.at(10)
+    driver.at(20)
+    first, second = of_type(driver.done, effects.RunQueued)
+    end = events.AttemptEnded(f"{first.run}.main.1", Exit(exit_code=1), driver.now)
+    over = events.OpenAttempt("main", 1, events.Over(100, START, end))
+    unstarted = events.OpenAttempt("main", 1, events.Unstarted())
+    runs = (
+        events.OpenRun(first.run, "job", first.slot_ns, Trigger.SLOT, (over,)),
+        events.OpenRun(second.run, "job", second.slot_ns, Trigger.SLOT, (unstarted,)),
+    )
+    other = Driver((job,), now=driver.now, is_first=False, runs=runs)
+    assert (skips(other), other.starts) == ([(20, SkipReason.PARKED)], [])
+
+
 def test_a_run_that_waited_when_the_end_of_another_parks_the_job_after_a_restart_is_skipped() -> None:
     job = make_job(policy=Policy(max_failures=1, overlap=Overlap.QUEUE))
     driver = Driver((job,))

@@ -218,6 +218,8 @@ class Recovery:
     def _apply(self, attempt: Attempt, fate: object, now: Now, *, is_on_record: bool) -> None:
         """Apply to an attempt what has happened to it since."""
         running, key = self._running, attempt.key
+        if attempt.run.attempts.get(attempt.task.id) is not attempt:
+            return  # its run was given up: the end of another has parked the job
         match fate:
             case events.Going():
                 self._go_on(attempt, fate, now, is_on_record=is_on_record)
