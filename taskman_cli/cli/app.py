@@ -37,6 +37,7 @@ GROUPS: dict[str, dict[str, tuple[str, str, str]]] = {
         "show": ("show", "show", "Show the definition of a job, with all defaults filled in."),
         "events": ("events", "events", "Show the journal of all events, oldest first."),
         "metrics": ("metrics", "metrics", "Print the metrics of the scheduler, for monitoring."),
+        "sinks": ("sinks", "sinks", "Show how far each sink has got, or try one."),
         "wait": ("wait", "wait", "Wait until a run, or all current runs of a job, have ended."),
     },
     "Control": {

@@ -186,7 +186,44 @@ class RunOnce:
     umask: int
     #: Wait for the load to be low, as batch(1) does.
     batch: bool = False
+    #: The sinks that are told of it.
+    sinks: list[str] = field(default_factory=list)
     wait: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListSinks:
+    """Say how each sink stands."""
+
+    do: ClassVar[str] = "sinks"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TestSink:
+    """Send a sink a message to try it; answered with what the other side says."""
+
+    do: ClassVar[str] = "test_sink"
+    sink: str
+    event: str = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaySink:
+    """Tell a sink again what it was told since a line of the journal, or else a time."""
+
+    do: ClassVar[str] = "replay_sink"
+    sink: str
+    since: int | None = None
+    since_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SkipReport:
+    """Do not tell a sink of a report: one that waits, or was set aside."""
+
+    do: ClassVar[str] = "skip_report"
+    sink: str
+    seq: int
 
 
 Request = (
@@ -204,6 +241,10 @@ Request = (
     | Reload
     | Stop
     | RunOnce
+    | ListSinks
+    | TestSink
+    | ReplaySink
+    | SkipReport
 )
 REQUESTS: dict[str, type[Request]] = {kind.do: kind for kind in get_args(Request)}
 

@@ -11,6 +11,7 @@ from taskman_cli.ledger.checkpoint import Checkpoints
 from taskman_cli.ledger.oncejobs import read_last_once, read_once_jobs
 from taskman_cli.ledger.queries.results import read_failing
 from taskman_cli.ledger.recent import read_recent
+from taskman_cli.ledger.reportqueue import ReportQueue, read_last_end, read_series
 from taskman_cli.ledger.retention import Retention
 from taskman_cli.ledger.standing import (
     read_hidden,
@@ -33,6 +34,7 @@ from taskman_cli.ledger.store import (
     set_aside,
     translated,
 )
+from taskman_cli.ledger.turn import ReadOutput, no_output
 from taskman_cli.ledger.unreadable import PAUSED, Life, SetAsideRow, set_aside_unreadable
 from taskman_cli.ledger.values import is_run
 from taskman_cli.ledger.writer import Writer
@@ -68,14 +70,17 @@ class Ledger:
         timezone: str | None = None,
         boot: str | None = None,
         watched: frozenset[str] = frozenset(),
+        read_output: ReadOutput = no_output,
     ) -> None:
         """Open the ledger; a broken one is set aside.
 
         Raises LedgerUnwritable, TaskmanError, and LedgerBroken if even a new one is broken.
 
         `restore` creates the directory again if it is lost, or raises TaskmanError. `boot` names this start
-        of the machine, `watched` the runs that the supervisor has a command of.
+        of the machine, `watched` the runs that the supervisor has a command of. `read_output` returns the
+        last lines of an attempt, for reports.
         """
+        self._read_output = read_output
         self._path = directory / NAME
         self._settings = settings
         self._supervisor = supervisor
@@ -101,6 +106,13 @@ class Ledger:
         self.rates: dict[str, Now]
         #: How much memory tasks need, by job and task.
         self.needs: dict[tuple[str, str], int]
+        #: Trouble that goes on and that sinks were told of.
+        self.series: tuple[effects.SeriesNoted, ...]
+        #: The last scheduler was told to stop, or there was none; and it had sinks.
+        self.was_stopped: bool
+        self.has_sinks: bool
+        #: What sinks are told.
+        self.reports: ReportQueue
         self.once_jobs: tuple[Job, ...]
         #: The highest N of a one-off job named once-N.
         self.last_once: int
@@ -138,7 +150,10 @@ class Ledger:
             self.recent = read_recent(connection)
             self.failing = read_failing(connection)
             self.successes = read_successes(connection)
-            self._writer = Writer(connection, self._supervisor)
+            self.series = read_series(connection)
+            self.was_stopped, self.has_sinks = read_last_end(connection)
+            self.reports = ReportQueue(connection)
+            self._writer = Writer(connection, self._supervisor, self._read_output)
         except sqlite3.Error as error:
             connection.close()
             known = translated(error)

@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.engine import effects
 from taskman_cli.ledger.failures import written
 from taskman_cli.ledger.oncejobs import write_once
+from taskman_cli.ledger.reportrows import report_statements
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-#: SQL and its parameters.
-Statement = tuple[str, tuple[Any, ...]]
+    from taskman_cli.ledger.turn import Statement, Turn
 
 
-class Turn(NamedTuple):
-    """What the statements of one transaction share."""
-
-    at_ns: int
-    #: The wall clock less the elapsed one.
-    offset_ns: int
-    #: The last line of the journal so far.
-    last_seq: int
-    job_id: Callable[[str], int]
-
-
-def statement_of(mark: effects.Record | effects.Mark, turn: Turn) -> Statement:
-    """Return the statement that keeps a mark."""
-    return _STATEMENTS[type(mark)](mark, turn)
+def statements_of(mark: effects.Record | effects.Mark, turn: Turn) -> list[Statement]:
+    """Return the statements that keep a mark."""
+    kept = _STATEMENTS.get(type(mark))
+    return report_statements(mark, turn) if kept is None else [kept(mark, turn)]
 
 
 def _accounted(mark: effects.Accounted, turn: Turn) -> Statement:
@@ -53,7 +43,7 @@ def _job_removed(mark: effects.JobRemoved, turn: Turn) -> Statement:
     # If a job of this name is defined again, it is another job.
     return (
         "UPDATE job_state SET removed_ns = ?, removed_seq = ?, pause = NULL, failures = NULL,"
-        " success_ns = NULL WHERE name = ?",
+        " success_ns = NULL, expected = NULL WHERE name = ?",
         (turn.at_ns, turn.last_seq, mark.job),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.model import Execution, Job, OnMissed, Overlap, Policy, Task
@@ -26,11 +27,13 @@ def once_job(
     env: dict[str, str],
     umask: int,
     elapsed: bool = False,
+    sinks: tuple[str, ...] | list[str] = (),
 ) -> Job:
     """Make a one-off job: a command with the directory, umask and environment of the request."""
     execution = Execution(cwd=cwd, env=env, inherit_env=False, umask=umask)
     schedule = Once(at_ns, load_zone(timezone), elapsed)
-    return Job(name, schedule, (Task("main", command, execution),), POLICY, is_once=True)
+    policy = replace(POLICY, sinks=tuple(sinks)) if sinks else POLICY
+    return Job(name, schedule, (Task("main", command, execution),), policy, is_once=True)
 
 
 def write_once(job: Job) -> str:
@@ -47,6 +50,8 @@ def write_once(job: Job) -> str:
     }
     if job.schedule.is_elapsed:
         values["elapsed"] = True
+    if job.policy.sinks:
+        values["sinks"] = list(job.policy.sinks)
     return json.dumps(values)
 
 
@@ -68,6 +73,8 @@ def once_from(name: str, text: str) -> Job:
     check(isinstance(values["cwd"], str), "cwd", values["cwd"])
     check(is_texts(values["env"]), "env", values["env"])
     check(is_int(values["umask"], 0, 0o777), "umask", values["umask"])
+    sinks = values.get("sinks", [])
+    check(isinstance(sinks, list) and all(isinstance(sink, str) for sink in sinks), "sinks", sinks)
     check(isinstance(values.get("elapsed", False), bool), "elapsed", values.get("elapsed"))
     return job
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.ledger.departed import Departed, delete_runs
+from taskman_cli.ledger.reportqueue import trim_reports
 
 if TYPE_CHECKING:
     import sqlite3
@@ -211,4 +212,4 @@ class Retention:
         end = min(last - self._keep_events, most)
         if end >= first:
             connection.execute("DELETE FROM events WHERE seq <= ?", (end,))
-        return end == most
+        return trim_reports(connection) or end == most

@@ -14,40 +14,12 @@ from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.runs import decode_run_id
 from taskman_cli.core.model import State
-from taskman_cli.ledger.markrows import Turn, statement_of
-from taskman_cli.ledger.statements import (
-    ABSENT,
-    ATTEMPT_COLUMNS,
-    ATTEMPT_STATE,
-    BEGIN_ATTEMPT,
-    BEGIN_RUN,
-    BEGUN_COLUMNS,
-    CANCEL_RUN,
-    CONTINUE_ATTEMPT,
-    END,
-    END_ATTEMPT,
-    END_RUN,
-    HOLD_ATTEMPT,
-    INSERT_ATTEMPT,
-    INSERT_EVENT,
-    INSERT_RUN,
-    MOVE_INTERVALS,
-    MOVE_RUNS,
-    RUN_BEGUN,
-    RUN_DETAIL,
-    RUN_ENDED,
-    RUN_ENDED_SEQ,
-    RUN_MOVED,
-    RUN_STATE,
-    SPAWN,
-    SPAWN_ATTEMPT,
-    STOP,
-    STOP_ATTEMPT,
-    TELL_ATTEMPT,
-    TOLD,
-    UNBEGIN_RUN,
-)
+from taskman_cli.core.sinks import ReportKind
+from taskman_cli.ledger import statements as sql
+from taskman_cli.ledger.markrows import statements_of
+from taskman_cli.ledger.statements import ABSENT
 from taskman_cli.ledger.texts import stored
+from taskman_cli.ledger.turn import ReadOutput, Turn, no_output
 
 if TYPE_CHECKING:
     import sqlite3
@@ -73,11 +45,13 @@ class Rows:
         now: Now,
         *,
         last_seq: int,
+        read_output: ReadOutput = no_output,
     ) -> None:
         self._find_job_id = job_id
         #: The last line of the journal so far.
         self.last_seq = last_seq
         self._skips = skips
+        self._read_output = read_output
         self._supervisor = supervisor
         self._now = now
         self._at_ns = now.wall_ns
@@ -101,8 +75,8 @@ class Rows:
         if add is not None:
             add(self, record)
             return
-        turn = Turn(self._at_ns, self._offset_ns, self.last_seq, self._job_id)
-        self._others.append(statement_of(record, turn))
+        turn = Turn(self._at_ns, self._offset_ns, self.last_seq, self._job_id, self._read_output)
+        self._others += statements_of(record, turn)
 
     def store(self, connection: sqlite3.Connection) -> None:
         """Write all rows."""
@@ -110,26 +84,26 @@ class Rows:
             connection.execute(statement, parameters)
         many = connection.executemany
         if self._new_runs:
-            many(INSERT_RUN, self._new_runs.values())
+            many(sql.INSERT_RUN, self._new_runs.values())
         if self._begun_runs:
-            many(BEGIN_RUN, self._begun_runs)
+            many(sql.BEGIN_RUN, self._begun_runs)
         if self._cancelled_runs:
-            many(CANCEL_RUN, self._cancelled_runs)
+            many(sql.CANCEL_RUN, self._cancelled_runs)
         if self._ended_runs:
-            many(END_RUN, self._ended_runs)
+            many(sql.END_RUN, self._ended_runs)
         attempts = self._new_attempts.values()
-        if begun := [row for row in attempts if len(row) == BEGUN_COLUMNS]:
-            many(BEGIN_ATTEMPT, begun)
+        if begun := [row for row in attempts if len(row) == sql.BEGUN_COLUMNS]:
+            many(sql.BEGIN_ATTEMPT, begun)
         if len(begun) < len(attempts):
-            many(INSERT_ATTEMPT, [row for row in attempts if len(row) > BEGUN_COLUMNS])
+            many(sql.INSERT_ATTEMPT, [row for row in attempts if len(row) > sql.BEGUN_COLUMNS])
         if self._held:
-            many(HOLD_ATTEMPT, [(holds, *key) for key, holds in self._held.items()])
+            many(sql.HOLD_ATTEMPT, [(holds, *key) for key, holds in self._held.items()])
         if self._spawned:
-            many(SPAWN_ATTEMPT, [(*spawn, *key) for key, spawn in self._spawned.items()])
+            many(sql.SPAWN_ATTEMPT, [(*spawn, *key) for key, spawn in self._spawned.items()])
         if self._ended_attempts:
-            many(END_ATTEMPT, self._ended_attempts)
+            many(sql.END_ATTEMPT, self._ended_attempts)
         if self._events:
-            many(INSERT_EVENT, self._events)
+            many(sql.INSERT_EVENT, self._events)
 
     # --- runs ---
 
@@ -149,8 +123,8 @@ class Rows:
         row = self._new_runs.get(run)
         if row is None:
             self._begun_runs.append((self._at_ns, run))
-        elif row[RUN_BEGUN] == ABSENT:
-            row[RUN_STATE], row[RUN_BEGUN] = "running", self._at_ns
+        elif row[sql.RUN_BEGUN] == ABSENT:
+            row[sql.RUN_STATE], row[sql.RUN_BEGUN] = "running", self._at_ns
         key = (run, record.task, record.attempt)
         self._new_attempts[key] = [*key, "running", self._supervisor, self._at_ns]
         if record.holds:
@@ -169,9 +143,9 @@ class Rows:
             self._begun_runs = [(at_ns, begun) for at_ns, begun in self._begun_runs if begun != run]
             row = self._new_runs.get(run)
             if row is None:
-                self._other(UNBEGIN_RUN, run, run)
+                self._other(sql.UNBEGIN_RUN, run, run)
             else:
-                row[RUN_STATE], row[RUN_BEGUN] = "queued", ABSENT
+                row[sql.RUN_STATE], row[sql.RUN_BEGUN] = "queued", ABSENT
         self._event("withdrawn", record.job, run, record.task, record.attempt)
 
     def _run_cancelling(self, record: effects.RunCancelling) -> None:
@@ -199,8 +173,8 @@ class Rows:
         if row is None:
             self._ended_runs.append((str(state), self._at_ns, kept, seq, run))
         else:
-            row[RUN_STATE], row[RUN_ENDED], row[RUN_DETAIL] = str(state), self._at_ns, kept
-            row[RUN_ENDED_SEQ] = seq
+            row[sql.RUN_STATE], row[sql.RUN_ENDED], row[sql.RUN_DETAIL] = str(state), self._at_ns, kept
+            row[sql.RUN_ENDED_SEQ] = seq
 
     def _slots_skipped(self, record: effects.SlotsSkipped) -> None:
         run = None if record.run is None else _number(record.run)
@@ -227,34 +201,34 @@ class Rows:
         if row is None:
             self._spawned[key] = spawn
         else:
-            _whole(row)[SPAWN] = spawn
+            _whole(row)[sql.SPAWN] = spawn
 
     def _attempt_ending(self, record: effects.AttemptEnding) -> None:
         key = (_number(record.run), record.task, record.attempt)
         told = (str(record.state), *record.at)
         row = self._new_attempts.get(key)
         if row is None:
-            self._other(TELL_ATTEMPT, *told, *key)
+            self._other(sql.TELL_ATTEMPT, *told, *key)
         else:
-            _whole(row)[TOLD] = told
+            _whole(row)[sql.TOLD] = told
 
     def _attempt_stopped(self, record: effects.AttemptStopped) -> None:
         key = (_number(record.run), record.task, record.attempt)
         row = self._new_attempts.get(key)
         if row is None:
-            self._other(STOP_ATTEMPT, *record.at, *key)
+            self._other(sql.STOP_ATTEMPT, *record.at, *key)
         else:
             row = _whole(row)
-            row[STOP] = (*record.at, row[STOP][-1])
+            row[sql.STOP] = (*record.at, row[sql.STOP][-1])
         self._event("stopped", record.job, *key)
 
     def _attempt_continued(self, record: effects.AttemptContinued) -> None:
         key = (_number(record.run), record.task, record.attempt)
         row = self._new_attempts.get(key)
         if row is None:
-            self._other(CONTINUE_ATTEMPT, record.stopped_ns, *key)
+            self._other(sql.CONTINUE_ATTEMPT, record.stopped_ns, *key)
         else:
-            _whole(row)[STOP] = (None, None, record.stopped_ns)
+            _whole(row)[sql.STOP] = (None, None, record.stopped_ns)
         self._event("continued", record.job, *key, data={"stopped_ns": record.stopped_ns})
 
     def _attempt_stuck(self, record: effects.AttemptStuck) -> None:
@@ -294,7 +268,7 @@ class Rows:
             spawn = self._spawned.pop(key, (None, None, None))
             self._ended_attempts.append((str(record.state), *spawn, *values, *key))
         else:
-            _whole(row)[ATTEMPT_STATE], row[END] = str(record.state), values
+            _whole(row)[sql.ATTEMPT_STATE], row[sql.END] = str(record.state), values
         self._event(
             "ended", record.job, run, record.task, record.attempt, state=record.state, detail=record.detail
         )
@@ -309,16 +283,16 @@ class Rows:
 
     def _clock_stepped(self, record: effects.ClockStepNoted) -> None:
         # Intervals count elapsed time, so all their instants move with the clock; see ArmedJob.is_elapsed.
-        self._other(MOVE_INTERVALS, *(record.delta_ns,) * 3)
+        self._other(sql.MOVE_INTERVALS, *(record.delta_ns,) * 3)
         self._other("UPDATE job_state SET since_ns = min(since_ns, ?)", self._at_ns)
         if record.delta_ns < -MAX_STEP_BACK_NS:
             self._other("UPDATE job_state SET taken_ns = NULL")
         # Runs that wait now: the table does not know yet what these rows have begun or ended.
         known = {run for _, run in self._begun_runs} | {ended[-1] for ended in self._ended_runs}
-        self._other(MOVE_RUNS, record.delta_ns, json.dumps(sorted(known)))
+        self._other(sql.MOVE_RUNS, record.delta_ns, json.dumps(sorted(known)))
         for row in self._new_runs.values():
-            if row[RUN_BEGUN] == row[RUN_ENDED] == ABSENT:
-                row[RUN_MOVED] = (row[RUN_MOVED] or 0) + record.delta_ns
+            if row[sql.RUN_BEGUN] == row[sql.RUN_ENDED] == ABSENT:
+                row[sql.RUN_MOVED] = (row[sql.RUN_MOVED] or 0) + record.delta_ns
         self._other("UPDATE standing SET offset_ns = ?", self._offset_ns)
         self._event("clock_stepped", data={"delta_ns": record.delta_ns})
 
@@ -336,6 +310,12 @@ class Rows:
 
     def _scheduler_noted(self, record: effects.SchedulerNoted) -> None:
         self._event(record.kind, detail=record.detail, at_ns=record.at_ns)
+
+    def _noticed(self, record: effects.Noticed) -> None:
+        run = ABSENT if record.run is None else _number(record.run)
+        if record.kind is ReportKind.SLOW:
+            self._other(sql.SLOW_RUN, self._at_ns, run)
+        self._event(record.kind, record.job, run, slot_ns=record.slot_ns, detail=record.detail)
 
     # --- rows ---
 
@@ -369,7 +349,7 @@ class Rows:
 
 def _whole(row: _Row) -> _Row:
     """Return the row of a new attempt with all its columns."""
-    row += [None] * (ATTEMPT_COLUMNS - len(row))
+    row += [None] * (sql.ATTEMPT_COLUMNS - len(row))
     return row
 
 
@@ -394,6 +374,7 @@ _ADD: dict[type, Callable[[Rows, Any], None]] = {
     effects.JobsTaken: Rows._jobs_taken,
     effects.Commanded: Rows._commanded,
     effects.SchedulerNoted: Rows._scheduler_noted,
+    effects.Noticed: Rows._noticed,
     effects.TargetChanged: lambda rows, record: rows._event(
         "target_changed", detail=record.reason, data={"before": record.before, "target": record.target}
     ),

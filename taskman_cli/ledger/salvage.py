@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 TABLES = {
     "job_state": "id", "runs": "id", "attempts": "run", "skips": "id", "definitions": "id", "events": "seq",
     "once_jobs": "rowid", "needs": "rowid", "rates": "rowid", "standing": "id", "set_aside": "id",
+    "sinks": "id", "reports": "seq", "refused": "seq", "troubles": "told_ns",
 }  # fmt: skip
+#: Tables that older ledgers do not have.
+LATER = frozenset({"set_aside", "sinks", "reports", "refused", "troubles"})
 _LEAST, _MOST = -(2**63), 2**63 - 1
 #: Stretches of a table that are looked at: a page that is damaged may have room for millions of numbers.
 _MOST_LOOKS = 4_000
@@ -150,7 +153,7 @@ def _bring(old: sqlite3.Connection, new: sqlite3.Connection, table: str, number:
         return Salvaged(trouble=str(error))
     if there is None:
         # Older ledgers do not have all columns.
-        return Salvaged() if table == "set_aside" else Salvaged(trouble="the table is missing")
+        return Salvaged() if table in LATER else Salvaged(trouble="the table is missing")
     columns = [column for column in read_structure(new).tables[table] if column in there]
     if not columns or (number != "rowid" and number not in columns):
         return Salvaged(trouble="it has other columns")

@@ -274,10 +274,69 @@ BEGIN
 END;
 """
 
+#: Who is told of what, and how far that has got.
+_SINKS = """
+-- The receivers of results.
+CREATE TABLE sinks (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    -- It has been told of all that it wants to know up to this line of the journal.
+    cursor INTEGER NOT NULL,
+    -- How many reports it has taken; the last one, when, and what was answered.
+    delivered INTEGER NOT NULL DEFAULT 0,
+    delivered_seq INTEGER,
+    delivered_ns INTEGER,
+    answer TEXT,
+    -- Since when deliveries fail, and why; NULL: they do not.
+    failing_ns INTEGER,
+    error TEXT
+) STRICT;
+
+-- What sinks are told, whole: by the line of the journal that it tells of.
+CREATE TABLE reports (
+    seq INTEGER PRIMARY KEY,
+    at_ns INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    job TEXT,
+    -- Who is told, as a JSON object: for each sink, how many like it there were.
+    sinks TEXT NOT NULL,
+    -- A JSON object.
+    report TEXT NOT NULL
+) STRICT;
+
+-- Reports that a sink would not take.
+CREATE TABLE refused (
+    sink TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    at_ns INTEGER NOT NULL,
+    why TEXT NOT NULL,
+    PRIMARY KEY (sink, seq)
+) STRICT, WITHOUT ROWID;
+
+-- Trouble of jobs that goes on, and when sinks were told of it.
+CREATE TABLE troubles (
+    job TEXT NOT NULL,
+    sink TEXT NOT NULL,
+    trouble TEXT NOT NULL,
+    told_ns INTEGER NOT NULL,
+    untold INTEGER NOT NULL,
+    run TEXT NOT NULL,
+    PRIMARY KEY (job, sink, trouble)
+) STRICT, WITHOUT ROWID;
+
+-- Since when a success is waited for, and when it was told that none came, as a JSON array; NULL: none is.
+ALTER TABLE job_state ADD COLUMN expected TEXT;
+-- When it was told that it takes long.
+ALTER TABLE runs ADD COLUMN slow_ns INTEGER;
+-- What tells this ledger from all others.
+ALTER TABLE standing ADD COLUMN identity TEXT;
+UPDATE standing SET identity = lower(hex(randomblob(6)));
+"""
+
 #: Never change one that was released: add the next.
 MIGRATIONS: tuple[str, ...] = (
     _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS, _STOPPED, _ZONE, _MOVED,
-    _SET_ASIDE, _RESOURCES, _FAILURES, _NEEDS, _SUCCESSES,
+    _SET_ASIDE, _RESOURCES, _FAILURES, _NEEDS, _SUCCESSES, _SINKS,
 )  # fmt: skip
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".

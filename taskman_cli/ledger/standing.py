@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine.events import JobStanding
-from taskman_cli.core.engine.marks import JobHidden
+from taskman_cli.core.engine.marks import JobExpected, JobHidden
 from taskman_cli.core.engine.runs import decode_run_id, encode_run_id
 from taskman_cli.core.model import State, Trigger
 from taskman_cli.core.pause import Pause
@@ -72,6 +72,8 @@ class OpenRunRow:
     params: dict[str, str] = field(default_factory=dict)
     #: By how much the clock was set while it waited.
     moved_ns: int = 0
+    #: It was told that it takes long.
+    is_slow: bool = False
 
 
 def read_scheduler(connection: sqlite3.Connection) -> SchedulerStanding:
@@ -86,8 +88,8 @@ def read_scheduler(connection: sqlite3.Connection) -> SchedulerStanding:
 def read_jobs(connection: sqlite3.Connection) -> dict[str, JobStanding]:
     """Return the jobs that were in force, by name."""
     rows = connection.execute(
-        "SELECT name, definition, since_ns, anchor_ns, run_count, finish_ns, pause, taken_ns, failures"
-        " FROM job_state WHERE removed_ns IS NULL"
+        "SELECT name, definition, since_ns, anchor_ns, run_count, finish_ns, pause, taken_ns, failures,"
+        " expected FROM job_state WHERE removed_ns IS NULL"
     )
     return {
         name: JobStanding(
@@ -99,8 +101,20 @@ def read_jobs(connection: sqlite3.Connection) -> dict[str, JobStanding]:
             Pause(**json.loads(pause)) if pause else None,
             taken_ns,
             failures_from(failures),
+            None if expected is None else JobExpected(name, *json.loads(expected)),
         )
-        for name, definition, since_ns, anchor_ns, run_count, finish_ns, pause, taken_ns, failures in rows
+        for (
+            name,
+            definition,
+            since_ns,
+            anchor_ns,
+            run_count,
+            finish_ns,
+            pause,
+            taken_ns,
+            failures,
+            expected,
+        ) in rows
     }
 
 
@@ -143,15 +157,17 @@ def read_hidden(connection: sqlite3.Connection) -> dict[str, JobHidden]:
 def read_open_runs(connection: sqlite3.Connection) -> list[OpenRunRow]:
     """Return the unfinished runs, oldest first."""
     rows = connection.execute(
-        "SELECT runs.id, name, slot_ns, trigger, is_cancelled, task, params, moved_ns FROM runs"
+        "SELECT runs.id, name, slot_ns, trigger, is_cancelled, task, params, moved_ns,"
+        " slow_ns FROM runs"
         " JOIN job_state ON job_state.id = job WHERE state IN ('queued', 'running') ORDER BY runs.id"
     ).fetchall()
     return [
         OpenRunRow(
             encode_run_id(run), job, slot_ns, Trigger(trigger), bool(cancelled),
             _attempts(connection, run), task, json.loads(params or "{}"), moved_ns or 0,
+            slow_ns is not None,
         )
-        for run, job, slot_ns, trigger, cancelled, task, params, moved_ns in rows
+        for run, job, slot_ns, trigger, cancelled, task, params, moved_ns, slow_ns in rows
     ]  # fmt: skip
 
 

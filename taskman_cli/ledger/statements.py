@@ -35,6 +35,7 @@ MOVE_RUNS = (
     " WHERE state IN ('queued', 'running') AND begun_ns IS NULL"
     " AND id NOT IN (SELECT value FROM json_each(?))"
 )
+SLOW_RUN = "UPDATE runs SET slow_ns = ? WHERE id = ?"
 CANCEL_RUN = "UPDATE runs SET is_cancelled = 1 WHERE id = ?"
 END_RUN = (
     "UPDATE runs SET state = ?, ended_ns = ?, detail = CAST(nullif(?, '') AS TEXT), ended_seq = ?"

@@ -32,6 +32,10 @@ _TRIAL = (
     "INSERT INTO once_jobs VALUES ('/', '{}')",
     "INSERT OR REPLACE INTO needs VALUES (0, '/', 1)",
     "INSERT INTO rates VALUES ('/', 1, 1)",
+    "INSERT INTO sinks (name, cursor) VALUES ('/', 0)",
+    "INSERT INTO reports SELECT coalesce(max(seq), 0) + 1, 0, 'trial', NULL, '{}', '{}' FROM reports",
+    "INSERT OR REPLACE INTO refused VALUES ('/', 0, 0, '')",
+    "INSERT OR REPLACE INTO troubles VALUES ('/', '/', '/', 0, 0, '')",
     "UPDATE standing SET accounted_ns = 1, last_run = last_run, offset_ns = 0",
 )
 

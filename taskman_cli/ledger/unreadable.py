@@ -18,6 +18,7 @@ from taskman_cli.core.engine.takeover import OWED
 from taskman_cli.core.model import State, Trigger
 from taskman_cli.core.pause import Pause
 from taskman_cli.ledger import values
+from taskman_cli.ledger.oddreports import set_aside_odd_reports
 from taskman_cli.ledger.oncejobs import once_from
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ class _Work:
     def do(self) -> None:
         for table, column, most in (
             ("events", "seq", values.MOST_ROW),
+            ("reports", "seq", values.MOST_ROW),
             ("skips", "id", values.MOST_ROW),
             ("runs", "id", values.MOST_RUN),
             ("job_state", "id", values.MOST_ROW),
@@ -94,6 +96,7 @@ class _Work:
         self._look_at_once_jobs()
         self._look_at_rates()
         self._look_at_standing()
+        set_aside_odd_reports(self._connection, self._rows, self._keep)
         if self.found:
             self._connection.execute(
                 "DELETE FROM set_aside WHERE id <= (SELECT max(id) FROM set_aside) - ?", (_KEPT_ROWS,)

@@ -117,6 +117,7 @@ def check_job(row: dict[str, Any], *, now_ns: int) -> None:
     check(seq is None or is_int(seq, 0, MOST_ROW), "removed_seq", seq)
     check(row["pause"] is None or _is_pause(row["pause"]), "pause", row["pause"])
     check(row["failures"] is None or _is_failures(row["failures"]), "failures", row["failures"])
+    check(row["expected"] is None or _is_expected(row["expected"]), "expected", row["expected"])
     check(row["hidden"] is None or _is_hidden(row["hidden"]), "hidden", row["hidden"])
 
 
@@ -132,7 +133,7 @@ def check_run(row: dict[str, Any], *, jobs: frozenset[object], attempts: int) ->
     check(is_int(row["is_cancelled"], 0, 1), "is_cancelled", row["is_cancelled"])
     for column in ("due_ns", "queued_ns"):
         check(is_instant(row[column]), column, row[column])
-    for column in ("begun_ns", "ended_ns", "moved_ns"):
+    for column in ("begun_ns", "ended_ns", "moved_ns", "slow_ns"):
         check(is_instant_or_none(row[column]), column, row[column])
     check(row["task"] is None or is_name(row["task"]), "task", row["task"])
     check(row["params"] is None or _is_params(row["params"]), "params", row["params"])
@@ -271,6 +272,17 @@ def _is_park(park: Park) -> bool:
         and isinstance(park.trial, str)
         and (park.trial == "" or is_run(park.trial))
     )
+
+
+def _is_expected(text: object) -> bool:
+    try:
+        found = parsed(text)
+    except ValueError:
+        return False
+    if not isinstance(found, list) or len(found) != 2:
+        return False
+    since_ns, told_ns = found
+    return is_instant(since_ns) and is_instant_or_none(told_ns)
 
 
 def _is_hidden(text: object) -> bool:

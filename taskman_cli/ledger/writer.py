@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.ledger.rows import Rows
 from taskman_cli.ledger.skips import SkipRows
 from taskman_cli.ledger.store import check_tables, translated
+from taskman_cli.ledger.turn import ReadOutput, no_output
 from taskman_cli.ledger.writable import writable
 
 if TYPE_CHECKING:
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
 class Writer:
     """Writes one transaction at a time; nothing else may write to the file."""
 
-    def __init__(self, connection: sqlite3.Connection, supervisor: int) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, supervisor: int, read_output: ReadOutput = no_output
+    ) -> None:
         self._connection = connection
+        self._read_output = read_output
         self._supervisor = supervisor
         self._job_ids: dict[str, int] = {}
         #: The last line of the journal.
@@ -66,7 +70,10 @@ class Writer:
             raise
 
     def _store(self, records: Iterable[Record], now: Now) -> None:
-        rows = Rows(self._job_id, self._skips, self._supervisor, now, last_seq=self._last_seq)
+        rows = Rows(
+            self._job_id, self._skips, self._supervisor, now, last_seq=self._last_seq,
+            read_output=self._read_output,
+        )  # fmt: skip
         for record in records:
             rows.add(record)
         rows.store(self._connection)
@@ -105,7 +112,9 @@ class Writer:
         try:
             self._job_ids = dict(self._connection.execute("SELECT name, id FROM job_state"))
             (self._last_seq,) = self._connection.execute(
-                "SELECT coalesce(max(seq), 0) FROM events"
+                # A report has the number of its line, whose table may have been damaged.
+                "SELECT coalesce(max(seq), 0) FROM (SELECT max(seq) AS seq FROM events"
+                " UNION ALL SELECT max(seq) FROM reports)"
             ).fetchone()
             self._skips.forget_all()
         except sqlite3.Error as error:

@@ -24,6 +24,7 @@ from taskman_cli.core.engine.jobset import visible
 from taskman_cli.core.model import Output
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.errors import EXIT_BROKEN, EXIT_FAILED, TaskmanError
+from taskman_cli.instance.directory import INSTANCES
 from taskman_cli.instance.guard import StateGuard
 from taskman_cli.jobfile.dump import BadDump, dump, load_dump
 from taskman_cli.jobfile.programs import load_to_run
@@ -46,6 +47,9 @@ from taskman_cli.scheduler.loop import Loop
 from taskman_cli.scheduler.machine_zone import MachineZone
 from taskman_cli.scheduler.options import Options
 from taskman_cli.scheduler.orphans import boot_id
+from taskman_cli.scheduler.outlets.deliveries import Deliveries
+from taskman_cli.scheduler.outlets.state import Sender
+from taskman_cli.scheduler.outlets.tails import OutputTails
 from taskman_cli.scheduler.output_files import Outputs
 from taskman_cli.scheduler.poison import SET_ASIDE, Poison, words_of
 from taskman_cli.scheduler.requests.file_changes import Watcher
@@ -155,7 +159,7 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
     timezone = load_zone(jobfile.timezone)
     log.begin(jobfile.logging, timezone, is_first=given.hello.is_first)
     workers.log_settings = log.for_supervisor
-    ledger = _open_ledger(given, jobfile)
+    ledger = _open_ledger(given, jobfile, outputs)
     # All of this lives as long as the process: garbage collection need not look at it again.
     gc.collect()
     gc.freeze()
@@ -171,7 +175,7 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
         zone = MachineZone()
         zone.take(jobfile)
         clocks = Clocks(read_clocks, read_slept, zone, time.perf_counter_ns)
-        engine = Engine(jobfile.settings, is_gate_shut=poison.is_gate_shut)
+        engine = Engine(jobfile.settings, jobfile.sinks, is_gate_shut=poison.is_gate_shut)
         driver = EngineDriver(engine, ledger, clocks, poison)
         depths = driver.meters.depths
         depths.watch("log", lambda: log.depth)
@@ -179,7 +183,11 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
         depths.watch("supervisor", workers.waiting_bytes, is_bytes=True)
         driver.meters.read_dropped_lines = lambda: log.dropped
         requests = _open_requests(given, driver, workers, jobfile)
-        loop = Loop(driver, workers, outputs, view=view, timezone=timezone, requests=requests, log=log)
+        deliveries = Deliveries(driver, _sender(options))
+        loop = Loop(
+            driver, workers, outputs, view=view, timezone=timezone, requests=requests, log=log,
+            deliveries=deliveries,
+        )  # fmt: skip
         jobs = (*visible(jobfile.jobs, ledger.hidden), *ledger.once_jobs)
         loop.begin(jobs, given.hello, options, boot=boot_id())
         if given.hello.is_first and not options.is_quiet:
@@ -257,7 +265,7 @@ def _open_requests(given: _Given, driver: EngineDriver, workers: Workers, jobfil
     return RequestService(driver, program, known, files, workers, exporter=exporter, log=given.log)
 
 
-def _open_ledger(given: _Given, jobfile: JobFile) -> Ledger:
+def _open_ledger(given: _Given, jobfile: JobFile, outputs: Outputs) -> Ledger:
     directory, hello = Path(given.options.state_directory), given.hello
     restore: Callable[[], object] = lambda: None  # noqa: E731 - tests hold no lock
     if given.lock_fd is not None:
@@ -273,6 +281,7 @@ def _open_ledger(given: _Given, jobfile: JobFile) -> Ledger:
             timezone=jobfile.timezone,
             boot=boot_id(),
             watched=frozenset(seen.run for seen in hello.attempts if isinstance(seen.fate, Going)),
+            read_output=OutputTails(outputs.path).read,
         )
     except LedgerUnwritable as error:
         raise TaskmanError(f"cannot write the ledger in {directory}: {error}") from error
@@ -280,6 +289,13 @@ def _open_ledger(given: _Given, jobfile: JobFile) -> Ledger:
         raise TaskmanError(
             f"the ledger in {directory} was broken, and so is the new one ({error}): check the disk"
         ) from error
+
+
+def _sender(options: Options) -> Sender:
+    """Return what reports say of where they come from."""
+    state = Path(options.state_directory)
+    name = state.name if state.parent.name == INSTANCES else ""
+    return Sender(name, socket.gethostname(), options.program, options.address)
 
 
 def _restart() -> None:

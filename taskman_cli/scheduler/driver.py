@@ -86,9 +86,13 @@ class EngineDriver:
         """Pass an event to the engine; its effects are carried out at the end of the turn."""
         self.recorder.take(self._step(event, self.clocks.now))
 
-    def note(self, record: effects.Record) -> None:
-        """Record something that the engine does not decide."""
+    def note(self, record: effects.Record | effects.Mark) -> None:
+        """Record something that the engine does not decide; the sinks that want to know are told."""
         self.recorder.note(record)
+        if isinstance(record, effects.SchedulerNoted) and (
+            report := self.engine.reports.about_scheduler(record)
+        ):
+            self.recorder.note(report)
 
     def look_at_zone(self, *, is_asked: bool = False) -> str | None:
         """Log and record it if the machine's time zone has changed; return what is different, in words."""

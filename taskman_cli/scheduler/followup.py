@@ -10,7 +10,7 @@ from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.answers import MOST_NAMED, idle_jobs
 from taskman_cli.core.engine.runs import attempt_key
 from taskman_cli.core.model import Output, SkipReason, State
-from taskman_cli.scheduler.logs.loggers import job_log, run_log
+from taskman_cli.scheduler.logs.loggers import job_log, logger, notice, run_log
 from taskman_cli.scheduler.logs.messages import log_finished, log_record
 from taskman_cli.scheduler.output_files import KEPT_OUTPUTS, MAX_ATTEMPTS
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from taskman_cli.core.engine.engine import Engine
+    from taskman_cli.core.engine.view import Counters
     from taskman_cli.core.model import Job, Policy
     from taskman_cli.scheduler.driver import EngineDriver
     from taskman_cli.scheduler.output_files import Outputs
@@ -46,6 +47,9 @@ class FollowUp:
             effects.AttemptFinished: self._attempt_finished,
             effects.RunFinished: self._run_finished,
             effects.SlotsSkipped: self._skipped,
+            effects.Noticed: lambda record: logger.warning(
+                "%s: %s: %s", record.job, record.kind, record.detail
+            ),
             effects.JobRemoved: lambda _: ledger.note_departed(),
         }
 
@@ -114,3 +118,10 @@ def warn_of_idlers(engine: Engine) -> None:
 def counted(count: int, thing: str) -> str:
     """Format a count with its noun: "1 job", "2,000 jobs"."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def log_stopped(counters: Counters) -> None:
+    """Log what this life of the program has done."""
+    names = ("started", "succeeded", "failed", "timed_out", "cancelled", "skipped")
+    words = ", ".join(f"{getattr(counters, name)} {name.replace('_', ' ')}" for name in names)
+    notice(logger, f"stopped: {words}", event="scheduler_stopped")

@@ -84,6 +84,7 @@ def open_runs(
                 run.task,
                 run.params,
                 moved_ns=run.moved_ns,
+                is_slow=run.is_slow,
             )
         )
     known = {run.run for run in rows}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -81,3 +82,8 @@ def _go_on(supervisor: int, terminal: int) -> None:
     os.close(terminal)
     with suppress(ProcessLookupError):
         os.kill(supervisor, signal.SIGCONT)
+
+
+def has_terminal() -> bool:
+    """Tell whether there is a terminal that was not closed."""
+    return any(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr) if stream)

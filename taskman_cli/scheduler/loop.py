@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import select
 import signal
-import sys
 from datetime import UTC
 from typing import TYPE_CHECKING
 
@@ -18,15 +17,16 @@ from taskman_cli.core.engine.snapshot import take_snapshot
 from taskman_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from taskman_cli.launch.signals import catch_signals
 from taskman_cli.scheduler.clocks import is_due
-from taskman_cli.scheduler.followup import FollowUp
-from taskman_cli.scheduler.jobcontrol import JobControl
+from taskman_cli.scheduler.followup import FollowUp, log_stopped
+from taskman_cli.scheduler.jobcontrol import JobControl, has_terminal
 from taskman_cli.scheduler.logs.loggers import log_said, logger, notice
 from taskman_cli.scheduler.manager import ManagerReports
 from taskman_cli.scheduler.memory_sampler import MemorySampler
+from taskman_cli.scheduler.outlets.deliveries import Deliveries
 from taskman_cli.scheduler.poison import SET_ASIDE, words_of
-from taskman_cli.scheduler.pulse import Pulse
+from taskman_cli.scheduler.pulse import Pulse, wake_at
 from taskman_cli.scheduler.signals import NOTHING_SAID, SignalReader
-from taskman_cli.scheduler.startup import COUNTS, take_over
+from taskman_cli.scheduler.startup import COUNTS, LEAVING, take_over
 from taskman_cli.scheduler.timers import Timer
 from taskman_cli.scheduler.workers import gone, survivors_of, to_event
 from taskman_cli.supervisor.wire import name_of
@@ -47,9 +47,6 @@ if TYPE_CHECKING:
 
 #: Rows of the queue in the live view: more than a screen has lines.
 VIEW_ROWS = 200
-#: After a sleep longer than this, both processes wake `WARM_UP_NS` before the slot.
-LONG_SLEEP_NS = 100_000_000
-WARM_UP_NS = 1_500_000
 #: However busy the loop is, the ledger's upkeep gets one step in this many turns.
 CHORE_TURNS = 50
 #: Value kept for the next scheduler: when `--for` is over (elapsed clock).
@@ -69,6 +66,7 @@ class Loop:
         timezone: tzinfo = UTC,
         requests: RequestService | None = None,
         log: Log | None = None,
+        deliveries: Deliveries | None = None,
     ) -> None:
         """`timezone` is that of log lines."""
         self._driver = driver
@@ -80,6 +78,7 @@ class Loop:
         self._workers = workers
         self._outputs = outputs
         self._requests = requests
+        self._deliveries = deliveries or Deliveries(driver)
         workers.set_aside = driver.set_aside
         follow_up = FollowUp(driver, workers, outputs, timezone)
         self._turns_since_chore = 0
@@ -93,10 +92,10 @@ class Loop:
         #: When `--for` is over, on the elapsed clock.
         self._stop_at_ns: int | None = None
         self._is_until_idle = False
-        self._had_terminal = _has_terminal()
+        self._had_terminal = has_terminal()
         self._exit_code: int | None = None
         #: The whole program ends, not only this scheduler.
-        self._is_stopped = False
+        self._is_stopped = self._is_hurried = False
         self._code_at_stop = 0
         #: Which of the two processes got the first signal to stop.
         self._stop_source = ""
@@ -126,7 +125,9 @@ class Loop:
         #: What the supervisor's socket is watched for.
         self._mask = select.EPOLLIN
         self._poll.register(workers.fileno(), self._mask)
+        self._deliveries.watch(self._poll)
         if requests:
+            requests.attach(self._deliveries)
             driver.actions[effects.Answer] = requests.answer
             requests.follow()
             for fd in requests.filenos():
@@ -163,6 +164,8 @@ class Loop:
                 self._settle()
             while self._exit_code is None:
                 self._turn()
+            if self._is_stopped:
+                self._see_off()
             is_recorded = self._recorder.close(self._now)
             if self._is_stopped:
                 self._exit_code = self._exit_code or (0 if is_recorded else EXIT_FAILED)
@@ -173,8 +176,16 @@ class Loop:
             self._close()
         return self._exit_code
 
+    def _see_off(self) -> None:
+        """Let what is on its way to sinks that work arrive, for a moment or until the next Ctrl-C."""
+        self._stop_at_ns = until_ns = self._deliveries.stop(self._now.elapsed_ns)
+        self._settle()
+        while self._deliveries.is_busy and self._now.elapsed_ns < until_ns and not self._is_hurried:
+            self._turn()
+
     def _close(self) -> None:
         signal.set_wakeup_fd(-1)
+        self._deliveries.close()
         for timer in (self._wall_timer, self._elapsed_timer, self._view_timer):
             timer.close()
         if self._machine:
@@ -202,6 +213,7 @@ class Loop:
             for message in self._workers.receive():
                 self._take(message)
         self._hear(ready)
+        self._deliveries.turn(ready)
         if self._requests:
             self._requests.turn(ready)
         if self._view_timer.fd in ready:
@@ -232,6 +244,8 @@ class Loop:
         if self._is_until_idle and self._engine.is_idle and not self._engine.is_stopping:
             self._driver.give(events.StopRequested())
         self._recorder.settle(self._now)
+        if self._deliveries.flush():
+            self._recorder.settle(self._now)
         if self._requests:
             self._requests.flush()
         if self._poison.take_gate():  # the reload before it is on record, and answered
@@ -252,12 +266,13 @@ class Loop:
             self._poll.modify(self._workers.fileno(), mask)
         elapsed_ns = earliest(
             wake.elapsed_ns,
-            None if self._engine.is_stopping else self._stop_at_ns,
+            self._stop_at_ns if self._is_stopped or not self._engine.is_stopping else None,
+            self._deliveries.next_timer(),
             self._recorder.retry_at_ns,
             self._requests.next_timer() if self._requests else None,
             self._manager.next_timer(),
         )
-        wall_ns = self._wake_at(wake.wall_ns)
+        wall_ns = wake_at(wake.wall_ns, self._now.wall_ns, self._warm_up)
         self._wall_timer.set(wall_ns)
         self._elapsed_timer.set(elapsed_ns)
         self._driver.meters.depths.turn(self._now.elapsed_ns)
@@ -275,20 +290,10 @@ class Loop:
                 signals = NOTHING_SAID
             self._driver.give(events.SignalsRead(signals))
 
-    def _wake_at(self, due_ns: int | None) -> int | None:
-        """Return when to wake for a slot: after a long sleep, a moment before it.
-
-        The caches of both processes are cold after a sleep, which would delay the first start.
-        """
-        if due_ns is None:
-            return None
-        left_ns = due_ns - self._now.wall_ns
-        if left_ns > LONG_SLEEP_NS:
-            return due_ns - WARM_UP_NS
-        if 0 < left_ns <= WARM_UP_NS:
-            for _, armed in self._engine.timetable.first(1):
-                self._workers.warm_up(armed.job.commands)
-        return due_ns
+    def _warm_up(self) -> None:
+        """Touch what the next start needs."""
+        for _, armed in self._engine.timetable.first(1):
+            self._workers.warm_up(armed.job.commands)
 
     # --- in ---
 
@@ -334,7 +339,9 @@ class Loop:
 
         A second Ctrl-C kills. One signal sent to both processes, as systemd does, is not a second.
         """
+        self._is_hurried = self._is_stopped
         if signum == signal.SIGUSR1:
+            self._workers.keep(LEAVING, True)
             self._workers.keep(SET_ASIDE, self._poison.as_kept(is_anew=True))
             self._exit_code = 0  # without telling the supervisor, which starts the next one
             return
@@ -343,7 +350,7 @@ class Loop:
             self._code_at_stop = EXIT_INTERRUPTED
             self._driver.give(events.KillRequested())
             return
-        is_hung_up = self._had_terminal and not _has_terminal()
+        is_hung_up = self._had_terminal and not has_terminal()
         if signum == signal.SIGHUP and not is_hung_up:
             if self._requests and not self._engine.is_stopping:
                 self._requests.reload()
@@ -360,10 +367,7 @@ class Loop:
     def _leave(self) -> None:
         self._exit_code = self._code_at_stop
         self._is_stopped = True
-        counters = self._engine.metrics.counters()
-        names = ("started", "succeeded", "failed", "timed_out", "cancelled", "skipped")
-        words = ", ".join(f"{getattr(counters, name)} {name.replace('_', ' ')}" for name in names)
-        notice(logger, f"stopped: {words}", event="scheduler_stopped")
+        log_stopped(self._engine.metrics.counters())
         self._driver.note(effects.SchedulerNoted("scheduler_stopped"))
 
     def _show(self) -> None:
@@ -383,8 +387,3 @@ class Loop:
             except Exception as error:  # the log goes on, and the view shows what it did
                 self._driver.set_aside("the live view", error)
             self._view_timer.set(self._now.elapsed_ns + self._engine.settings.refresh_ns)
-
-
-def _has_terminal() -> bool:
-    """Tell whether there is a terminal that was not closed."""
-    return any(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr) if stream)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.engine import Wake
 
+#: After a sleep longer than this, both processes wake `WARM_UP_NS` before the slot.
+LONG_SLEEP_NS = 100_000_000
+WARM_UP_NS = 1_500_000
+
 
 class Pulse:
     """What the supervisor knows of the next thing to do."""
@@ -55,3 +59,18 @@ def _due_ns(wake: Wake, now: Now) -> int | None:
         return due_ns
     wall_ns += now.elapsed_ns - now.wall_ns
     return wall_ns if due_ns is None or wall_ns < due_ns else due_ns
+
+
+def wake_at(due_ns: int | None, wall_ns: int, warm_up: Callable[[], None]) -> int | None:
+    """Return when to wake for a slot: after a long sleep, a moment before it, to `warm_up` then.
+
+    The caches of both processes are cold after a sleep, which would delay the first start.
+    """
+    if due_ns is None:
+        return None
+    left_ns = due_ns - wall_ns
+    if left_ns > LONG_SLEEP_NS:
+        return due_ns - WARM_UP_NS
+    if 0 < left_ns <= WARM_UP_NS:
+        warm_up()
+    return due_ns

@@ -92,7 +92,7 @@ class Recorder:
         for effect in new:
             (self._actions if type(effect) in _ACTIONS else self._records).append(effect)  # type: ignore[arg-type]
 
-    def note(self, record: effects.Record) -> None:
+    def note(self, record: effects.Record | effects.Mark) -> None:
         """Add a record about the program itself."""
         self._records.append(record)
 

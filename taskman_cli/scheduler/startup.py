@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.reports import AGAIN
 from taskman_cli.scheduler.followup import counted, warn_of_idlers
 from taskman_cli.scheduler.handover import left_running, open_runs
 from taskman_cli.scheduler.logs.loggers import job_log, notice, run_log
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 COUNTS = "counts"
 
 
+#: Kept for the next scheduler by one that leaves because it was told to.
+LEAVING = "leaving"
 #: What the supervisor keeps of a scheduler that hung.
 HUNG = "hung"
 
@@ -48,8 +51,16 @@ def take_over(
     if words := hello.kept.get(HUNG):
         driver.note(effects.SchedulerNoted("scheduler_hung", f"the last scheduler {words}"))
         workers.keep(HUNG, None)
-    driver.note(effects.SchedulerNoted("scheduler_started", "" if is_new_life else "again"))
+    if engine.reports.sinks:
+        driver.note(engine.reports.taken())
+        if words := how_it_died(driver, hello, is_new_life=is_new_life):
+            driver.note(effects.SchedulerNoted("scheduler_died", words))
+    elif ledger.has_sinks:
+        driver.note(engine.reports.taken())
+    driver.note(effects.SchedulerNoted("scheduler_started", "" if is_new_life else AGAIN))
     tell_unreadable(ledger, driver.note)
+    if hello.kept.get(LEAVING):
+        workers.keep(LEAVING, None)
     step_ns = engine.settings.clock_step_ns
     runs, done = open_runs(
         ledger.open_runs,
@@ -86,6 +97,7 @@ def take_over(
             hidden=tuple(ledger.hidden.values()),
             set_aside=without.paused | paused | ledger.paused_for(jobs),
             needs=ledger.needs,
+            series=ledger.series,
             rates={
                 name: full.elapsed_ns if is_same_boot else now.elapsed_ns + full.wall_ns - now.wall_ns
                 for name, full in ledger.rates.items()
@@ -99,3 +111,12 @@ def take_over(
     outputs.sweep(ledger.known_jobs | engine.timetable.jobs.keys() | jobs_of_runs)
     if is_new_life:
         warn_of_idlers(engine)
+
+
+def how_it_died(driver: EngineDriver, hello: Hello, *, is_new_life: bool) -> str:
+    """Say how the last scheduler ended without being told to; "": it was told to, or there was none."""
+    if is_new_life:
+        return "" if driver.ledger.was_stopped else "taskman ended without being stopped"
+    if words := hello.kept.get(HUNG):
+        return f"it {words}, and was replaced"
+    return "" if hello.kept.get(LEAVING) else "it ended, and was started again"

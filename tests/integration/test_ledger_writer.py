@@ -519,7 +519,7 @@ def test_a_whole_life_in_one_batch_leaves_the_rows_of_one_in_many(tmp_path: Path
         (tmp_path / str(is_batch)).mkdir()
         written = Written(tmp_path / str(is_batch))
         write(written, ARMED, QUEUED, BEGUN, SPAWNED, ENDED, FINISHED, is_batch=is_batch)
-        tables.append(dump(written.connection))
+        tables.append(dump(written.connection, without=["standing.identity"]))
         written.close()
     assert tables[0] == tables[1]
 

@@ -67,6 +67,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Start it only when the load is low, as batch(1) does.",
 )
+@click.option(
+    "--sink",
+    "sinks",
+    metavar="NAME",
+    multiple=True,
+    help="Tell this sink what becomes of it; may be repeated.",
+)
 @with_running_directory
 @click.pass_context
 def once(
@@ -83,6 +90,7 @@ def once(
     follow: bool,
     as_json: bool,
     batch: bool,
+    sinks: tuple[str, ...],
 ) -> int:
     """Run a command once, now or later.
 
@@ -116,6 +124,7 @@ def once(
         umask=_umask(),
         batch=batch,
         wait=wait or follow,
+        sinks=[*sinks],
     )
     try:
         connection = connect(directory)
@@ -124,6 +133,8 @@ def once(
 
         if _is_held(directory):
             raise  # it runs but does not answer: running the command here would leave it unrecorded
+        if sinks:
+            raise NoScheduler(f"{error}; only a scheduler has sinks to tell (--sink)") from None
         if as_json:
             raise NoScheduler(f"{error}; with --json the command is not run in the foreground") from None
         note(f"{error}: running the command in the foreground")

@@ -18,6 +18,7 @@ from taskman_cli.core.model import State, Trigger
 if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.outbox import Outbox
+    from taskman_cli.core.engine.reports import Reports
     from taskman_cli.core.engine.timetable import Timetable
     from taskman_cli.core.model import Exit, Settings
 
@@ -28,8 +29,9 @@ KILL_PATIENCE_NS = 10 * SECOND_NS
 class Attempts:
     """The attempts of all runs, and the pool in which they have their seats."""
 
-    def __init__(self, settings: Settings, timetable: Timetable, outbox: Outbox) -> None:
+    def __init__(self, settings: Settings, timetable: Timetable, outbox: Outbox, reports: Reports) -> None:
         self.pool = Pool(settings)
+        self.reports = reports
         self._timetable = timetable
         self._outbox = outbox
 
@@ -43,6 +45,7 @@ class Attempts:
         if not attempt.has_begun:
             attempt.has_begun = True
             self._outbox.records.append(attempt.begun())
+            self.reports.begun(attempt, now)
         run = attempt.run
         self._outbox.actions.append(
             effects.Start(
@@ -68,6 +71,7 @@ class Attempts:
         )
         attempt.began_elapsed_ns = event.started.elapsed_ns
         self._outbox.records.append(attempt.spawned)
+        self.reports.running(attempt)
         self._set_timeout(attempt)
         self.pool.plan_look(attempt)
 
@@ -135,6 +139,7 @@ class Attempts:
         self._outbox.records.append(record)
         self._outbox.actions.append(effects.Forget((attempt.key,)))
         if pause_ns is not None:
+            self.reports.retried(run, record, at)
             another = run.attempts[task.id] = Attempt.of(run, task, attempt.number + 1)
             self.pool.rest(another, at.elapsed_ns + pause_ns)
         return pause_ns is not None

@@ -22,6 +22,7 @@ from taskman_cli.core.engine.parts import GateBroken
 from taskman_cli.core.engine.pauses import Pauses
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.recovery import Recovery
+from taskman_cli.core.engine.reports import Reports
 from taskman_cli.core.engine.requests import Requests
 from taskman_cli.core.engine.running import Running
 from taskman_cli.core.engine.slots import Slots
@@ -33,13 +34,14 @@ from taskman_cli.core.schedule import Reboot
 from taskman_cli.core.tuning import Admission
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.engine.timetable import ArmedJob
     from taskman_cli.core.engine.waits import Wait
     from taskman_cli.core.model import Settings
+    from taskman_cli.core.sinks import SinkDefinition
 
 
 class Wake(NamedTuple):
@@ -52,14 +54,17 @@ class Wake(NamedTuple):
 class Engine:
     """Decides what runs when."""
 
-    def __init__(self, settings: Settings, *, is_gate_shut: bool = False) -> None:
+    def __init__(
+        self, settings: Settings, sinks: Iterable[SinkDefinition] = (), *, is_gate_shut: bool = False
+    ) -> None:
         """`is_gate_shut`: all start as with `admission = "fixed"`, until `GateTried`."""
         self.settings = settings
         self._is_gate_shut = is_gate_shut
         self.timetable = Timetable()
         self.metrics = Metrics()
         self._outbox = Outbox()
-        self._running = Running(self._pool_settings(), self.timetable, self._outbox)
+        self.reports = Reports(self.timetable, self._outbox, sinks)
+        self._running = Running(self._pool_settings(), self.timetable, self._outbox, self.reports)
         self.pool = self._running.pool
         self.failing = self._running.failing
         self._is_stopped = False
@@ -138,6 +143,8 @@ class Engine:
         self._running.waiting.end_step()
         self._job_set.end_step(now)
         records, actions = self._outbox.take()
+        if self.reports.is_on:
+            records = self.reports.added_to(records, now)
         if self.is_stopping and not self.pool.running and not self._is_stopped:
             self._is_stopped = True
             actions.append(effects.Stopped())
@@ -212,6 +219,7 @@ class Engine:
             ),
             *self._job_set.restate(),
             *self.metrics.tallies.restate(self.timetable.jobs),
+            *self.reports.restate(),
             *self.pool.resources.restate(),
             *self.pool.restate_needs(),
             *self._running.restate(),
@@ -219,12 +227,16 @@ class Engine:
 
     def next_wake(self) -> Wake:
         """Return when the next `Tick` is wanted, on each clock."""
+        elapsed_ns = earliest(self.pool.next_timer(), self.reports.next_elapsed())
         if self.is_stopping:
-            return Wake(None, self.pool.next_timer())
+            return Wake(None, elapsed_ns)
         wall_ns = earliest(
-            self.timetable.next_due(), self._running.waiting.next_deadline(), self._pauses.next_end()
+            self.timetable.next_due(),
+            self._running.waiting.next_deadline(),
+            self._pauses.next_end(),
+            self.reports.next_wall(),
         )
-        return Wake(wall_ns, self.pool.next_timer())
+        return Wake(wall_ns, elapsed_ns)
 
     # --- slots ---
 
@@ -243,6 +255,7 @@ class Engine:
         self._pauses.set_aside(event.set_aside, now)
         self._running.parks.load(takeover.armed)
         self._job_set.load(takeover.armed, event.hidden)
+        self.reports.load(event, now)
         self._recovery.recover(event.runs, now, step_ns=event.step_ns, set_aside=event.set_aside)
         for armed in takeover.armed:
             self._outbox.subject = armed.job.id
@@ -268,6 +281,7 @@ class Engine:
         if self._requests.answer(event.token, lambda: self._job_set.reload(event, self.settings, now)):
             self.settings = event.settings
             self.pool.configure(self._pool_settings())
+            self.reports.take_jobs(now)
 
     def _try_gate(self, _: events.GateTried, __: Now) -> None:
         self._is_gate_shut = False
@@ -287,6 +301,7 @@ class Engine:
             self._pauses.tick(now)
         self._running.give_up_late(now)
         self._outcomes.expire(now)
+        self.reports.tick(now)
 
     def _clock_stepped(self, event: events.ClockStepped, now: Now) -> None:
         self._outbox.records.append(effects.ClockStepNoted(event.delta_ns))
@@ -298,6 +313,7 @@ class Engine:
         self._running.parks.clock_stepped(event.delta_ns)
         self._running.waiting.clock_stepped(event.delta_ns)
         self._job_set.clock_stepped(now)
+        self.reports.clock_stepped(event.delta_ns)
         if event.delta_ns < -MAX_STEP_BACK_NS:
             self._account(now.wall_ns)
 

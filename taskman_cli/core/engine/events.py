@@ -10,10 +10,11 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.admission import Signals
-    from taskman_cli.core.engine.marks import JobHidden
+    from taskman_cli.core.engine.marks import JobExpected, JobHidden, SeriesNoted
     from taskman_cli.core.model import Amounts, Exit, Job, Settings, State, Trigger
     from taskman_cli.core.pause import Failures, Pause
     from taskman_cli.core.protocol import Request
+    from taskman_cli.core.sinks import SinkDefinition
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,8 @@ class JobStanding:
     #: The slot that was taken early, see `ArmedJob.taken_ns`.
     taken_ns: int | None = None
     failures: Failures | None = None
+    #: Since when its success is waited for, see `JobExpected`.
+    expected: JobExpected | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,8 @@ class OpenRun:
     is_on_record: bool = True
     #: By how much the clock was set while it waited, up to the end of that scheduler.
     moved_ns: int = 0
+    #: It was told that it takes long.
+    is_slow: bool = False
     #: Why it is closed as lost: a scheduler could not handle it. "": it continues.
     set_aside: str = ""
 
@@ -151,6 +156,8 @@ class JobsLoaded:
     rates: Mapping[str, int] = field(default_factory=dict)
     #: How much memory tasks need, by job and task, see `NeedLearned`.
     needs: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    #: Trouble that sinks were told of, and that goes on.
+    series: tuple[SeriesNoted, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,6 +273,7 @@ class JobsReloaded:
     #: What it is called in the journal: "reloaded", "removed" or "restored".
     kind: str = "reloaded"
     detail: str = ""
+    sinks: tuple[SinkDefinition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

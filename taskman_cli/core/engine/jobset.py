@@ -145,6 +145,8 @@ class JobSet:
             for field in fields(settings)
             if getattr(settings, field.name) != getattr(event.settings, field.name)
         ]
+        if self._running.reports.reload(event.sinks):
+            other.append("sinks")
         self._outbox.subject = None
         self._outbox.records += event.hidden
         for item in event.hidden:

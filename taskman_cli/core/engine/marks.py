@@ -143,8 +143,104 @@ class SuccessNoted:
     success_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class JobExpected:
+    """Since when a success of a job is waited for, and when it was told that none came; None: it is not."""
+
+    job: str
+    since_ns: int | None
+    told_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesNoted:
+    """When a sink was last told of trouble of a job that goes on, and how often it was not told since."""
+
+    job: str
+    sink: str
+    #: What kind of trouble.
+    trouble: str
+    told_ns: int
+    untold: int
+    #: The latest run that it happened to.
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class SeriesOver:
+    """Trouble of a job is over; what sink knew of it."""
+
+    job: str
+    sink: str
+    trouble: str
+
+
+@dataclass(frozen=True, slots=True)
+class SinksTaken:
+    """These sinks are in force: a new one begins here, and others are forgotten."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SinkDelivered:
+    """A sink has taken all reports up to this line of the journal."""
+
+    sink: str
+    seq: int
+    at_ns: int
+    #: What the other side has answered.
+    answer: str
+    #: How many reports that was.
+    count: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class SinkFailed:
+    """Deliveries to a sink fail, since when and why."""
+
+    sink: str
+    at_ns: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSetAside:
+    """A sink will not take these reports; the next ones are delivered."""
+
+    sink: str
+    seqs: tuple[int, ...]
+    at_ns: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class SinkMoved:
+    """A sink is told from here on: of what comes after this line of the journal."""
+
+    sink: str
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSkipped:
+    """A sink is not told of this report."""
+
+    sink: str
+    seq: int
+
+
 Mark = (
-    Accounted
+    JobExpected
+    | SeriesNoted
+    | SeriesOver
+    | SinksTaken
+    | SinkDelivered
+    | SinkFailed
+    | ReportSetAside
+    | SinkMoved
+    | ReportSkipped
+    | Accounted
     | JobPaused
     | FailuresNoted
     | JobHidden

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.view import Failing
     from taskman_cli.core.model import Amounts, Exit, SkipReason, State, Trigger
+    from taskman_cli.core.sinks import ReportKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +270,8 @@ class SchedulerNoted:
     """Something happened to the scheduler itself; `kind` is its name in the journal:
 
     "scheduler_started", "scheduler_stopped", "scheduler_hung", "stalled", "ledger_unwritable",
-    "ledger_writable", "reload_failed", "watch_hangs", "watch_goes_on", "zone_changed".
+    "ledger_writable", "reload_failed", "watch_hangs", "watch_goes_on", "zone_changed", "scheduler_died",
+    "reports_dropped".
     """
 
     kind: str
@@ -285,6 +287,40 @@ class TargetChanged:
     before: int
     target: int
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Noticed:
+    """What no other record tells of a job: that it has recovered, or is delayed, slow or overdue."""
+
+    kind: ReportKind
+    job: str
+    run: str | None
+    slot_ns: int | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """Sinks are told of the record before this one: all that they need to know, except for the output."""
+
+    kind: ReportKind
+    #: Their names, each with how many like it there were since it was last told; this one included.
+    to: tuple[tuple[str, int], ...]
+    #: How many of the last lines of output go along at most.
+    output_lines: int = 0
+    job: str = ""
+    task: str = ""
+    run: str = ""
+    attempt: int = 0
+    slot_ns: int | None = None
+    state: str = ""
+    reason: str = ""
+    detail: str = ""
+    exit: Exit | None = None
+    started_ns: int | None = None
+    ended_ns: int | None = None
+    duration_ns: int | None = None
 
 
 Record = (
@@ -309,4 +345,6 @@ Record = (
     | Commanded
     | SchedulerNoted
     | TargetChanged
+    | Noticed
+    | Reported
 )

@@ -106,6 +106,8 @@ class Recovery:
             effects.RunFinished(item.run, item.job, State.LOST, item.slot_ns, detail=item.set_aside)
         )
         armed = self._timetable.jobs.get(item.job)
+        if armed is not None:
+            self._running.reports.closed(armed.job, item, State.LOST, item.set_aside, now)
         if armed is not None and item.job not in self._set_aside:  # or it is so because this raises
             self._outbox.subject = item.job
             self._running.parks.note_end(
@@ -136,7 +138,7 @@ class Recovery:
         armed = self._timetable.jobs.get(item.job)
         job = armed.job if armed else Job(item.job, Reboot("UTC"), ())
         run = self._run_of(item, job, armed, now)
-        run.state = State.RUNNING
+        run.state, run.is_slow = State.RUNNING, item.is_slow
         # If the ledger was lost or could not be written, only the supervisor knows.
         run.is_cancelled = item.is_cancelled or any(_is_told_to_cancel(seen.fate) for seen in item.attempts)
         seen = {attempt.task for attempt in item.attempts}
@@ -284,6 +286,8 @@ class Recovery:
             self._outbox.records.append(
                 effects.RunFinished(item.run, item.job, State.CANCELLED, item.slot_ns, detail=why)
             )
+            if armed is not None:
+                self._running.reports.closed(armed.job, item, State.CANCELLED, why, now)
             return
         job = armed.job
         run = self._run_of(item, job, armed, now)

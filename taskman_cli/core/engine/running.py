@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.outbox import Outbox
+    from taskman_cli.core.engine.reports import Reports
     from taskman_cli.core.engine.timetable import ArmedJob, Timetable
     from taskman_cli.core.model import Job, Settings
 
@@ -39,8 +40,9 @@ if TYPE_CHECKING:
 class Running:
     """All runs that are not over."""
 
-    def __init__(self, settings: Settings, timetable: Timetable, outbox: Outbox) -> None:
-        self.attempts = Attempts(settings, timetable, outbox)
+    def __init__(self, settings: Settings, timetable: Timetable, outbox: Outbox, reports: Reports) -> None:
+        self.attempts = Attempts(settings, timetable, outbox, reports)
+        self.reports = reports
         self.pool = self.attempts.pool
         #: The runs of each job; an idle job is not in it.
         self.activity: dict[str, Activity] = {}
@@ -195,6 +197,7 @@ class Running:
                 self._record_skipped(run, now)
             else:
                 self._record_finished(run, now)
+        self.reports.over(run)
         if self.parks.note_run(run, now):
             self.skip_parked(run.job.id, now)
         activity = self.activity[run.job.id]
@@ -282,8 +285,10 @@ class Running:
 
     def _record_finished(self, run: Run, now: Now) -> None:
         undone = tuple(task.id for task in run.job.tasks if task.id not in run.results)
+        before = self.failing.of(run.job.id)
         facts = (run.state, run.slot_ns, undone, run.detail, self.failing.note_run(run))
         self._outbox.records.append(effects.RunFinished(run.id, run.job.id, *facts, *run.end(now.elapsed_ns)))
+        self.reports.finished(run, before, now)
 
     def _is_given_up_as_late(self, run: Run, now: Now) -> bool:
         """Give up a run that has not begun if its `start_deadline` has passed."""

@@ -164,6 +164,10 @@ class Run:
     waits_since_ns: int | None = None
     #: When its first process was made, on the elapsed clock; None: none was, or an earlier scheduler saw it.
     began_elapsed_ns: int | None = None
+    #: That it has begun was told to the sinks, if they want to know.
+    is_told: bool = False
+    #: It was told that it takes long.
+    is_slow: bool = False
 
     @property
     def is_over(self) -> bool:

@@ -73,6 +73,7 @@ logger = logger_of(LogPart.SCHEDULER)
 run_log = logger_of(LogPart.RUNS)
 job_log = logger_of(LogPart.JOBS)
 ledger_log = logger_of(LogPart.LEDGER)
+sink_log = logger_of(LogPart.SINKS)
 
 #: Our own handler, if it is the one.
 _handler: LineHandler[Any] | None = None

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli import __version__
 from taskman_cli.core import protocol
 from taskman_cli.core.clock import earliest
-from taskman_cli.core.engine import answers, events
+from taskman_cli.core.engine import answers, effects, events
 from taskman_cli.core.escapes import quoted
 from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.core.schedule import Once
@@ -31,6 +31,7 @@ from taskman_cli.scheduler.requests.lookups import (
     requester,
 )
 from taskman_cli.scheduler.requests.pending import PendingRequests
+from taskman_cli.scheduler.requests.sink_requests import SinkRequests
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.protocol import Request
     from taskman_cli.core.schedule import Schedule
     from taskman_cli.scheduler.driver import EngineDriver
+    from taskman_cli.scheduler.outlets.deliveries import Deliveries
     from taskman_cli.scheduler.requests.job_changes import Definitions
     from taskman_cli.scheduler.requests.job_files import JobFiles
 
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
 _UNRECORDED = (
     protocol.Status, protocol.CollectMetrics, protocol.ListJobs, protocol.Show, protocol.Wait,
     protocol.Cancel, protocol.Stop,
+    protocol.ListSinks, protocol.TestSink,
 )  # fmt: skip
 
 
@@ -86,6 +89,8 @@ class RequestHandlers:
         self._pending = pending = PendingRequests(driver)
         self._waiters = pending.waiters
         self._load_gate = LoadGate(driver.engine)
+        self._deliveries: Deliveries | None = None
+        self._sinks = sinks = SinkRequests(driver, lambda: self._deliveries)
         self.changes = changes = JobChanges(driver, pending, files, known, timezone=program.timezone)
         #: When draining ends in a stop, on the elapsed clock.
         self.drain_until_ns: int | None = None
@@ -108,7 +113,17 @@ class RequestHandlers:
             protocol.Reload: changes.ask_reload,
             protocol.Stop: self._stop,
             protocol.RunOnce: self._once,
+            protocol.ListSinks: sinks.list,
+            protocol.TestSink: sinks.test,
+            protocol.ReplaySink: sinks.replay,
+            protocol.SkipReport: sinks.skip,
         }
+
+    def attach(self, deliveries: Deliveries) -> None:
+        """Let requests ask about sinks."""
+        self._deliveries = deliveries
+        tell = self._sinks.tell
+        self._driver.follow({effects.SinkMoved: tell, effects.ReportSkipped: tell})
 
     def handle(self, request: Request, client: Client) -> None:
         """Follow a request, which is answered now or later, or refuse it."""
@@ -154,6 +169,7 @@ class RequestHandlers:
             "files_trouble": asdict(note) if note and note.is_bad else None,
             "set_aside": self._driver.poison.told(),
             "zone_trouble": self._driver.look_at_zone(is_asked=True),
+            "sinks": self._deliveries.told() if self._deliveries else [],
         }
         client.reply({"ok": True} | about | told)
 

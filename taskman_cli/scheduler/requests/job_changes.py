@@ -18,7 +18,14 @@ from taskman_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE, Refused
 from taskman_cli.jobfile.problems import Rejected
 from taskman_cli.jobfile.values import check_name
 from taskman_cli.ledger.oncejobs import once_job
-from taskman_cli.scheduler.requests.lookups import check_task, check_variables, find_job, is_once, requester
+from taskman_cli.scheduler.requests.lookups import (
+    check_sink,
+    check_task,
+    check_variables,
+    find_job,
+    is_once,
+    requester,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +103,10 @@ class JobChanges:
             env=request.env,
             umask=request.umask,
             elapsed=request.elapsed,
+            sinks=tuple(dict.fromkeys(request.sinks)),
         )
+        for sink in job.policy.sinks:
+            check_sink(sink, self.jobfile.sinks)
         token = self._pending.add([client], request)
         self._driver.give(events.OnceRequested(token, job, requester(client), request.batch))
 
@@ -158,7 +168,10 @@ class JobChanges:
         self, token: int, who: str, *, hidden: tuple[JobHidden, ...] = (), kind: str, detail: str = ""
     ) -> None:
         jobs = visible(self.jobfile.jobs, self.hidden)
-        self._driver.give(events.JobsReloaded(token, jobs, self.jobfile.settings, hidden, who, kind, detail))
+        sinks = self.jobfile.sinks
+        self._driver.give(
+            events.JobsReloaded(token, jobs, self.jobfile.settings, hidden, who, kind, detail, sinks)
+        )
 
     def _check_not_stopping(self) -> None:
         """Check that the jobs can still be changed."""

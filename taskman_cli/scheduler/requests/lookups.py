@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from taskman_cli.control.peers import Client
     from taskman_cli.core.engine.marks import JobHidden
     from taskman_cli.core.engine.timetable import ArmedJob
+    from taskman_cli.core.sinks import SinkDefinition
 
 
 def requester(client: Client) -> str:
@@ -54,6 +55,14 @@ def check_task(armed: ArmedJob, task_id: str | None) -> None:
     if task_id is not None and task_id not in tasks:
         words = f"{armed.job.id} has no task {task_id}{did_you_mean(task_id, tasks)}"
         raise Refused(words, EXIT_NOT_FOUND)
+
+
+def check_sink(name: str, sinks: Iterable[SinkDefinition]) -> None:
+    """Check that there is a sink of this name."""
+    known = [sink.name for sink in sinks]
+    if name not in known:
+        words = f"there is no sink {printable(quoted(name))}{did_you_mean(name, known)}"
+        raise Refused(words if known else f"{words}: the job files define none", EXIT_NOT_FOUND)
 
 
 def is_once(armed: ArmedJob | None) -> bool:

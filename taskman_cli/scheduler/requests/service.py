@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from taskman_cli.scheduler.driver import EngineDriver
     from taskman_cli.scheduler.exporter import Exporter
     from taskman_cli.scheduler.logs.log import Log
+    from taskman_cli.scheduler.outlets.deliveries import Deliveries
     from taskman_cli.scheduler.requests.handlers import Program
     from taskman_cli.scheduler.requests.job_changes import Definitions
     from taskman_cli.scheduler.requests.job_files import JobFiles
@@ -86,6 +87,10 @@ class RequestService:
         if files.last_note and driver.engine.settings.watch:
             # They may have been put right before anything watched them: no look would find a change.
             self._read_again()
+
+    def attach(self, deliveries: Deliveries) -> None:
+        """Let requests ask about sinks."""
+        self._handlers.attach(deliveries)
 
     def filenos(self) -> tuple[int, ...]:
         """Return the descriptors to wait on."""

@@ -1,0 +1,1 @@
+"""Deliveries of results to sinks, as the loop sees them."""

@@ -1,0 +1,217 @@
+"""Results reach every sink, whatever the sink does and whatever dies."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from e2e.receivers import Receiver, receivers
+from e2e.running import Running, children, command_line, kill
+from wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture
+def ok() -> Iterator[Receiver]:
+    with receivers("ok") as (receiver,):
+        yield receiver
+
+
+def sink(name: str, url: str, *lines: str) -> str:
+    more = "\n".join(lines)
+    return f'[sinks.{name}]\ntype = "webhook"\nurl = "{url}"\ndelay = "20ms"\nmax_delay = "200ms"\n{more}\n'
+
+
+def job(name: str, command: str, *lines: str, every: str = "100ms") -> str:
+    more = "\n".join(lines)
+    return f"[jobs.{name}]\nevery = '{every}'\ncommand = {json.dumps(command)}\n{more}\n"
+
+
+def rows(running: Running, query: str) -> list[Any]:
+    path = running.directory / "state" / "ledger.db"
+    if not path.exists():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as ledger:
+            return ledger.execute(query).fetchall()
+    except sqlite3.OperationalError:  # it is being made
+        return []
+
+
+def courier(running: Running) -> int:
+    """Return the process of the sinks."""
+
+    def look() -> int | None:
+        found = [
+            pid
+            for pid in children(running.scheduler_pid())
+            if "taskman_cli.sinks.process" in command_line(pid)
+        ]
+        return found[0] if found else None
+
+    return wait_until(look, what="the process of the sinks")
+
+
+def test_a_failure_and_the_recovery_are_told_with_all_there_is_to_know(tmp_path: Path, ok: Receiver) -> None:
+    command = "echo one; printf 'tw\\303o\\377\\n'; test -e well || exit 3"
+    jobs = sink("ops", ok.url, "output_lines = 1") + job("bad", command, "sinks = ['ops']")
+    with Running(tmp_path, jobs, "--no-live") as running:
+        wait_until(lambda: ok.events == [("failed",)], what="a failure")
+        running.path("well").touch()
+        wait_until(lambda: ok.events == [("failed",), ("recovered",)], what="a recovery")
+        failed = ok.arrivals[0].first
+        found = [failed[name] for name in ("job", "detail", "exit_code", "count")]
+        assert found == ["bad", "exit 3", 3, 1]
+        assert failed["output_cut"] is True
+        assert len(failed["output"]) == 1
+        assert failed["output"][0].startswith("tw")
+        assert failed["command"].endswith(failed["run"])
+        assert len(rows(running, "SELECT * FROM events WHERE kind = 'recovered'")) == 1
+
+
+def test_a_stop_and_a_start_are_told_and_a_death_is(tmp_path: Path, ok: Receiver) -> None:
+    jobs = sink("ops", ok.url, 'on = ["scheduler_started", "scheduler_stopped", "scheduler_died"]')
+    jobs += job("calm", "true", every="1h")
+    with Running(tmp_path, jobs, "--no-live") as running:
+        wait_until(lambda: ok.events == [("scheduler_started",)], what="a start")
+        kill(running.scheduler_pid(), signal.SIGKILL)
+        wait_until(lambda: len(ok.events) == 2, what="a death")
+        running.send(signal.SIGTERM)
+        assert running.end() == 0
+    told = [event for (event,) in ok.events]
+    assert told == ["scheduler_started", "scheduler_died", "scheduler_stopped"]
+    with Running(tmp_path, jobs, "--no-live") as running:
+        wait_until(lambda: len(ok.events) == 4, what="another start")
+        os.kill(running.process.pid, signal.SIGKILL)
+        running.process.wait()
+    with Running(tmp_path, jobs, "--no-live") as running:
+        wait_until(lambda: len(ok.events) == 6, what="a death and a start")
+    assert [event for (event,) in ok.events][3:] == [
+        "scheduler_started",
+        "scheduler_died",
+        "scheduler_started",
+    ]
+
+
+def test_five_reports_while_the_hook_is_down_all_arrive(tmp_path: Path) -> None:
+    with receivers("down") as (down,):
+        jobs = sink("ops", down.url, 'on = ["succeeded"]') + job(
+            "j", "true", "sinks = ['ops']", "max_runs = 5"
+        )
+        with Running(tmp_path, jobs, "--no-live") as running:
+            wait_until(lambda: len(rows(running, "SELECT 1 FROM reports")) == 5, what="five reports")
+            running.wait_for_log("it is tried again")
+            kill(running.scheduler_pid(), signal.SIGKILL)
+            down.heal()
+            wait_until(lambda: len(down.seqs) == 5, what="all five")
+            running.wait_for_log("works again")
+        assert len(down.events) == 5
+
+
+def test_a_digest_is_one_message_and_a_stop_sends_what_has_gathered(tmp_path: Path, ok: Receiver) -> None:
+    jobs = sink("ops", ok.url, 'on = ["succeeded"]', 'digest = "1h"')
+    jobs += job("j", "true", "sinks = ['ops']", "max_runs = 3")
+    with Running(tmp_path, jobs, "--no-live") as running:
+        wait_until(lambda: len(rows(running, "SELECT 1 FROM reports")) == 3, what="three reports")
+        courier(running)
+        assert ok.events == []
+        running.send(signal.SIGTERM)
+        assert running.end() == 0
+    assert ok.events == [("succeeded",) * 3]
+
+
+def test_what_is_not_delivered_at_a_stop_is_by_the_next_start(tmp_path: Path) -> None:
+    with receivers("down") as (down,):
+        jobs = sink("ops", down.url) + job("bad", "exit 3", "sinks = ['ops']", "max_runs = 1")
+        with Running(tmp_path, jobs, "--no-live") as running:
+            running.wait_for_log("it is tried again")
+            running.send(signal.SIGTERM)
+            assert running.end() == 0
+        down.heal()
+        with Running(tmp_path, jobs, "--no-live"):
+            wait_until(lambda: down.events == [("failed",)], what="the report")
+
+
+def test_a_process_of_the_sinks_that_dies_or_is_stopped_delays_no_start(tmp_path: Path, ok: Receiver) -> None:
+    jobs = sink("ops", ok.url, 'on = ["all"]') + job("j", "date +%s.%N >> starts", "sinks = ['ops']")
+    with Running(tmp_path, jobs, "--no-live") as running:
+        wait_until(lambda: len(ok.events) > 4, what="reports")
+        pid = courier(running)
+        os.kill(pid, signal.SIGSTOP)
+        before = len(running.lines("starts"))
+        running.wait_for("starts", lines=before + 10)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: courier(running) != pid, what="another process")
+        seen = len(ok.seqs)
+        wait_until(lambda: len(ok.seqs) > seen + 5, what="more reports")
+        running.send(signal.SIGTERM)
+        assert running.end() == 0
+        wanted = [seq for (seq,) in rows(running, "SELECT seq FROM reports ORDER BY seq")]
+    assert ok.seqs == wanted
+
+
+def test_a_reload_adds_and_removes_sinks(tmp_path: Path) -> None:
+    with receivers("ok", "ok") as (first, second):
+        before = sink("one", first.url, 'on = ["succeeded"]') + job("j", "true", "sinks = ['one']")
+        after = sink("two", second.url, 'on = ["succeeded"]') + job("j", "true", "sinks = ['two']")
+        with Running(tmp_path, before, "--no-live") as running:
+            wait_until(lambda: len(first.events) > 2, what="reports")
+            running.path("jobs.toml").write_text(after, "utf-8")
+            running.send(signal.SIGHUP)
+            wait_until(lambda: len(second.events) > 2, what="reports to the other sink")
+            assert rows(running, "SELECT name FROM sinks") == [("two",)]
+            assert min(second.seqs) > max(first.seqs)
+
+
+def test_five_sinks_and_a_scheduler_and_a_program_that_are_killed(tmp_path: Path) -> None:
+    manners = ("ok", "slow", "hang", "down", "refuse")
+    with receivers(*manners) as servers:
+        jobs = "".join(
+            sink(name, server.url, 'on = ["all"]', 'timeout = "300ms"', "attempts = 2", "repeat = 'every'")
+            for name, server in zip(manners, servers, strict=True)
+        )
+        names = json.dumps(list(manners))
+        jobs += job("a", "true", f"sinks = {names}") + job("b", "exit 1", f"sinks = {names}", every="150ms")
+        kills = 0
+        for _ in range(2):
+            with Running(tmp_path, jobs, "--no-live") as running:
+                seen = len(servers[0].seqs)
+                wait_until(lambda seen=seen: len(servers[0].seqs) > seen + 15, what="reports")
+                kill(running.scheduler_pid(), signal.SIGKILL)
+                seen = len(servers[0].seqs)
+                wait_until(lambda seen=seen: len(servers[0].seqs) > seen + 15, what="reports")
+                os.kill(running.process.pid, signal.SIGKILL)
+                running.process.wait()
+                kills += 2
+        for server in servers:
+            server.heal()
+        calm = jobs.replace("every = '100ms'", "every = '1h'").replace("every = '150ms'", "every = '1h'")
+        with Running(tmp_path, calm, "--no-live") as running:
+            wait_until(
+                lambda: (
+                    rows(running, "SELECT max(seq) FROM reports")[0][0]
+                    == rows(running, "SELECT min(cursor) FROM sinks")[0][0]
+                ),
+                what="all sinks at the end",
+            )
+            wanted = {seq for (seq,) in rows(running, "SELECT seq FROM reports")}
+            jobs_of = dict(rows(running, "SELECT seq, coalesce(job, '') FROM reports"))
+        for server, manner in zip(servers, manners, strict=True):
+            assert set(server.seqs) == wanted, manner
+            for name in ("a", "b", ""):
+                of_job = [seq for seq in server.seqs if jobs_of[seq] == name]
+                assert of_job == sorted(of_job), manner
+            keys: dict[int, set[str]] = {}
+            for arrival in server.arrivals:
+                keys.setdefault(arrival.seqs[0], set()).add(arrival.key)
+            assert all(len(found) == 1 for found in keys.values())
+        twice = len(servers[0].arrivals) - len(wanted)
+        assert 0 <= twice <= kills
