@@ -169,6 +169,8 @@ def _tag(tag: str, head: str) -> str:
 
 def _argument(word: str) -> str:
     quoted = _escaped(word).replace('"', r"\(dq")
+    if re.fullmatch(r"[.,:;?!()\[\]|]", quoted):  # else mdoc takes it for punctuation
+        return rf"\&{quoted}"
     return f'"{quoted}"' if " " in quoted or len(quoted) <= 2 else quoted
 
 

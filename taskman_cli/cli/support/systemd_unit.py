@@ -19,7 +19,7 @@ INSTANCE, INSTANCE_FILE = "%i", "%E/taskman/%i.toml"
 #: The watchdog waits this many times as long as a scheduler may hang until it is replaced, or this long.
 WATCHDOG_TIMES, WATCHDOG_LEAST_S = 5, 300
 #: The most that `systemd-analyze security` gives the units that are printed here, system's and user's.
-EXPOSURE, USER_EXPOSURE = 4.0, 7.6
+EXPOSURE, USER_EXPOSURE = 4.0, 6.7
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@/.,:=+%-]+")
 #: What systemd refuses in the path of an executable.
@@ -159,6 +159,8 @@ def _lines(unit: UnitFor) -> Iterator[str]:
         yield "StateDirectoryMode=0700"
     yield f"RuntimeDirectory={_runtime(unit)}"
     yield "RuntimeDirectoryMode=0700"
+    yield "# A ledger of an earlier version, or very many jobs, may take long."
+    yield "TimeoutStartSec=5min"
     yield "Restart=on-failure"
     yield "RestartSec=2s"
     yield "# Bites if what is due is not done, although the scheduler was replaced; longer than `hang_after`."
