@@ -78,13 +78,14 @@ def leads_to_journald(fd: int, environ: Mapping[str, str]) -> bool:
 
 def encode(fields: Iterable[tuple[str, str]]) -> bytes:
     """Encode fields; a value may have any characters, and what is not UTF-8 must be escaped before."""
-    return b"".join(
-        b"%b\n%b%b\n" % (name.encode(), len(data).to_bytes(8, "little"), data)
-        if b"\n" in data
-        else b"%b=%b\n" % (name.encode(), data)
-        for name, value in fields
-        for data in (value.encode("utf-8", "backslashreplace"),)
-    )
+    short, long = [], []
+    for name, value in fields:
+        if "\n" in value:
+            data = value.encode("utf-8", "backslashreplace")
+            long.append(b"%b\n%b%b\n" % (name.encode(), len(data).to_bytes(8, "little"), data))
+        else:
+            short.append(f"{name}={value}\n")
+    return "".join(short).encode("utf-8", "backslashreplace") + b"".join(long)
 
 
 class JournalSocket:

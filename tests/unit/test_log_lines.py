@@ -207,7 +207,7 @@ def test_json_has_each_field_as_what_it_is() -> None:
         NOTICE,
         "taskman.runs",
         'say "x"',
-        {"attempt": 2, "duration_s": 0.1234567, "run": None, "job": "ö"},
+        {"attempt": 2, "duration_s": 0.123457, "run": None, "job": "ö"},
     )
     assert json.loads(line) == {
         "time": "2026-11-24T04:00:00.250+00:00",
@@ -227,8 +227,8 @@ def test_journald_gets_fields_of_its_own_and_no_time() -> None:
     assert entry.data == (
         b"MESSAGE=backup: failed\nPRIORITY=3\nSYSLOG_IDENTIFIER=taskman\nTASKMAN_PART=runs\n"
         b"TASKMAN_EVENT=failed\nTASKMAN_JOB=backup\nTASKMAN_EXIT_CODE=3\n"
-        b"TASKMAN_DETAIL\n\x03\0\0\0\0\0\0\0a\nb\n"
         b"MESSAGE_ID=" + MESSAGE_IDS["failed"].encode() + b"\n"
+        b"TASKMAN_DETAIL\n\x03\0\0\0\0\0\0\0a\nb\n"
     )
     assert entry.plain == "<3>backup: failed"
 

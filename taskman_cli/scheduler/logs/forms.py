@@ -12,12 +12,12 @@ from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core.escapes import as_utf8, printable
-from taskman_cli.scheduler.logs.fields import fields_of
+from taskman_cli.scheduler.logs.fields import FIELDS, fields_of
 from taskman_cli.scheduler.logs.loggers import LEVELS
 from taskman_cli.supervisor.journald import IDENTIFIER, MESSAGE_IDS, encode, priority
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import tzinfo
 
 #: By number, as they are written.
@@ -38,23 +38,26 @@ class _Moments:
 
     def __init__(self, timezone: tzinfo | None) -> None:
         self._timezone = timezone
-        #: The last second, and its text without and with the offset.
-        self._last = (-1, "", "")
+        #: The last second; its text, the offset, and both.
+        self._last = (-1, "", "", "")
 
-    def parts(self, created_s: float) -> tuple[str, str]:
-        """Return a time down to the second, and its offset."""
-        second = int(created_s)
+    def parts(self, created_s: float) -> tuple[int, str, str, str]:
+        """Return the second, a time down to that, its offset, and both as one text."""
         last = self._last
-        if last[0] != second:
-            text = datetime.fromtimestamp(second, self._timezone)
-            text = text if text.tzinfo else text.astimezone()
-            at = text.replace(tzinfo=None).isoformat()
-            last = self._last = (second, at, text.isoformat()[len(at) :])
-        return last[1], last[2]
+        if last[0] != int(created_s):
+            second = int(created_s)
+            moment = datetime.fromtimestamp(second, self._timezone)
+            moment = moment if moment.tzinfo else moment.astimezone()
+            at, whole = moment.replace(tzinfo=None).isoformat(), moment.isoformat()
+            last = self._last = (second, at, whole[len(at) :], whole)
+        return last
 
 
 class _Form(logging.Formatter):
     """A form as a formatter of the standard library, for a configuration of the user's own."""
+
+    #: Whether a line shows more than the message.
+    has_fields = False
 
     def __init__(self, timezone: tzinfo | None = None) -> None:
         """`timezone` None: the machine's."""
@@ -86,17 +89,17 @@ class TextFormatter(_Form):
 
     def make(self, created_s: float, level: int, name: str, message: str, fields: Mapping[str, Any]) -> str:
         """Return a line, and below it a traceback."""
-        at, offset = self._moments.parts(created_s)
+        at = self._moments.parts(created_s)[3]
         if not message.isprintable():
             message = printable(message)
         said = _PADDED.get(level) or f"{_name(level):<{_WIDTH}}"
         if self._is_colourful:
             colour = _COLOURS.get(level)
             shown = f"\x1b[{colour}m{said} {message}{_PLAIN}" if colour else f"{said} {message}"
-            line = f"{_DIM}{at}{offset}{_PLAIN} {shown}"
+            line = f"{_DIM}{at}{_PLAIN} {shown}"
         else:
-            line = f"{at}{offset} {said} {message}"
-        return f"{line}\n{_indented(fields['error'])}" if "error" in fields else line
+            line = f"{at} {said} {message}"
+        return f"{line}\n{_indented(fields['error'])}" if fields and "error" in fields else line
 
 
 class PriorityFormatter(_Form):
@@ -114,25 +117,17 @@ class PriorityFormatter(_Form):
 class JsonFormatter(_Form):
     """One JSON object a line, in ASCII; docs/logs.md describes the keys."""
 
+    has_fields = True
+
     def make(self, created_s: float, level: int, name: str, message: str, fields: Mapping[str, Any]) -> str:
         """Return a line."""
-        at, offset = self._moments.parts(created_s)
-        words = [
+        _, at, offset, _ = self._moments.parts(created_s)
+        line = (
             f'{{"time": "{at}.{int(created_s % 1 * 1000):03d}{offset}", "level": "{_name(level)}", '
             f'"part": {_string(part_of(name))}, "message": {_string(message)}'
-        ]
-        for key, value in fields.items():
-            kind = type(value)
-            if kind is int:
-                words.append(f', "{key}": {value}')
-            elif kind is float:
-                words.append(f', "{key}": {round(value, 6)!r}')
-            elif value is None:
-                words.append(f', "{key}": null')
-            else:
-                words.append(f', "{key}": {_string(str(value))}')
-        words.append("}")
-        return "".join(words)
+        )
+        rest = [f', "{key}": {_WRITERS.get(type(value), _other)(value)}' for key, value in fields.items()]
+        return f"{line}{''.join(rest)}}}"
 
 
 class JournalEntry(NamedTuple):
@@ -145,6 +140,8 @@ class JournalEntry(NamedTuple):
 class JournalForm:
     """The fields of journald."""
 
+    has_fields = True
+
     def __init__(self, plain: _Form | None = None) -> None:
         """`plain` makes the lines that are written where journald is gone."""
         self.plain = plain or PriorityFormatter()
@@ -155,19 +152,25 @@ class JournalForm:
     ) -> JournalEntry:
         """Return a line; journald adds time and process."""
         pairs = [
-            ("MESSAGE", printable(message, kept="\n")),
+            ("MESSAGE", _shown(message)),
             ("PRIORITY", str(priority(level))),
             ("SYSLOG_IDENTIFIER", IDENTIFIER),
-            ("TASKMAN_PART", printable(part_of(name))),
-            *(
-                (f"TASKMAN_{key.upper()}", printable(str(value), kept="\n\t"))
-                for key, value in fields.items()
-                if value is not None
-            ),
+            ("TASKMAN_PART", _shown(part_of(name))),
         ]
+        for key, value in fields.items():
+            if value is not None:
+                pairs.append((_JOURNAL_NAMES[key], _shown(str(value))))
         if event := MESSAGE_IDS.get(fields.get("event", "")):
             pairs.append(("MESSAGE_ID", event))
         return JournalEntry(encode(pairs), self.plain.make(created_s, level, name, message, fields))
+
+
+#: The names of fields in the journal.
+_JOURNAL_NAMES = {name: f"TASKMAN_{name.upper()}" for name in FIELDS}
+
+
+def _shown(text: str) -> str:
+    return text if text.isprintable() else printable(text, kept="\n\t")
 
 
 def part_of(name: str) -> str:
@@ -178,6 +181,19 @@ def part_of(name: str) -> str:
 def _string(text: str) -> str:
     """Write a JSON string; half a surrogate pair would be refused by strict readers."""
     return encode_basestring_ascii(text if text.isascii() else as_utf8(text))
+
+
+def _other(value: object) -> str:
+    return _string(str(value))
+
+
+_WRITERS: dict[type, Callable[[Any], str]] = {
+    str: _string,
+    int: repr,
+    float: repr,
+    bool: lambda value: "true" if value else "false",
+    type(None): lambda _: "null",
+}
 
 
 def _indented(text: str) -> str:

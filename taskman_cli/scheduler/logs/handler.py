@@ -29,6 +29,9 @@ Made = TypeVar("Made", covariant=True)
 class Form(Protocol[Made]):
     """Makes lines."""
 
+    #: Whether a line shows more than the message; if not, a message need not have its fields.
+    has_fields: bool
+
     def make(self, created_s: float, level: int, name: str, message: str, fields: Mapping[str, Any]) -> Made:
         """Return a line; `name` is that of the logger."""
 

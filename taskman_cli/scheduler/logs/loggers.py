@@ -75,6 +75,8 @@ job_log = logger_of(LogPart.JOBS)
 ledger_log = logger_of(LogPart.LEDGER)
 sink_log = logger_of(LogPart.SINKS)
 
+_NONE: Mapping[str, Any] = {}
+
 #: Our own handler, if it is the one.
 _handler: LineHandler[Any] | None = None
 
@@ -89,13 +91,22 @@ def use(handler: LineHandler[Any] | None) -> None:
         ROOT.addHandler(handler)
 
 
-def tell(to: logging.Logger, level: int, message: str, fields: Mapping[str, Any]) -> None:
-    """Log a message with fields; as a log record only if something but our own handler may see it.
+def tell(
+    to: logging.Logger, level: int, message: str, fields: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+) -> None:
+    """Log a message with fields, which may be a function that makes them, if the level is enabled."""
+    if to.isEnabledFor(level):
+        pass_on(to, level, message, fields)
 
-    A record takes longer to make than all the rest of a line.
+
+def pass_on(
+    to: logging.Logger, level: int, message: str, fields: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
+) -> None:
+    """Log a message whose level is enabled.
+
+    It becomes a log record only if something but our own handler may see it: that takes longer to make than
+    all the rest of a line.
     """
-    if not to.isEnabledFor(level):
-        return
     handler = _handler
     if (
         handler is not None
@@ -103,9 +114,12 @@ def tell(to: logging.Logger, level: int, message: str, fields: Mapping[str, Any]
         and len(ROOT.handlers) == 2  # it, and the NullHandler
         and not (ROOT.propagate and logging.root.handlers)
     ):
-        handler.put_message(level, to.name, message, fields)
+        if not handler.form.has_fields:
+            handler.put_message(level, to.name, message, _NONE)
+        else:
+            handler.put_message(level, to.name, message, fields() if callable(fields) else fields)
     else:
-        to.log(level, "%s", message, extra=fields, stacklevel=2)
+        to.log(level, "%s", message, extra=fields() if callable(fields) else fields, stacklevel=3)
 
 
 def notice(to: logging.Logger, message: str, **fields: Any) -> None:

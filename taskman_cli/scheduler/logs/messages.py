@@ -17,7 +17,7 @@ from taskman_cli.core.engine.answers import MOST_NAMED, changes_in_words
 from taskman_cli.core.model import GATE, SkipReason, State
 from taskman_cli.core.sizes import format_size
 from taskman_cli.core.timespec import format_duration, format_rough
-from taskman_cli.scheduler.logs.loggers import NOTICE, job_log, logger, run_log, tell
+from taskman_cli.scheduler.logs.loggers import NOTICE, job_log, logger, pass_on, run_log, tell
 
 if TYPE_CHECKING:
     from datetime import tzinfo
@@ -223,7 +223,7 @@ def log_finished(record: effects.AttemptFinished, output_path: str) -> None:
     if record.exit and record.exit.output_error:
         level = max(level, logging.WARNING)
     if run_log.isEnabledFor(level):
-        tell(run_log, level, _finished(record, output_path), _fields_of_end(record, output_path))
+        pass_on(run_log, level, _finished(record, output_path), lambda: _fields_of_end(record, output_path))
 
 
 def _fields_of_end(record: effects.AttemptFinished, output_path: str) -> dict[str, Any]:
