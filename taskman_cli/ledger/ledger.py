@@ -13,6 +13,7 @@ from taskman_cli.ledger.queries.results import read_failing
 from taskman_cli.ledger.recent import read_recent
 from taskman_cli.ledger.reportqueue import ReportQueue, read_last_end, read_series
 from taskman_cli.ledger.retention import Retention
+from taskman_cli.ledger.shelf import Life, SetAsideRow
 from taskman_cli.ledger.standing import (
     read_hidden,
     read_jobs,
@@ -35,7 +36,7 @@ from taskman_cli.ledger.store import (
     translated,
 )
 from taskman_cli.ledger.turn import ReadOutput, no_output
-from taskman_cli.ledger.unreadable import PAUSED, Life, SetAsideRow, set_aside_unreadable
+from taskman_cli.ledger.unreadable import PAUSED, set_aside_unreadable
 from taskman_cli.ledger.values import is_run
 from taskman_cli.ledger.writer import Writer
 

@@ -10,53 +10,29 @@ This is done before the scheduler reads anything, in one transaction.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine.runs import decode_run_id, encode_run_id
-from taskman_cli.core.engine.takeover import OWED
 from taskman_cli.core.model import State, Trigger
 from taskman_cli.core.pause import Pause
 from taskman_cli.ledger import values
 from taskman_cli.ledger.oddreports import set_aside_odd_reports
-from taskman_cli.ledger.oncejobs import once_from
+from taskman_cli.ledger.othertables import look_at_needs, look_at_once_jobs, look_at_rates, look_at_standing
+from taskman_cli.ledger.shelf import Shelf
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
+
+    from taskman_cli.ledger.shelf import Life, Row, SetAsideRow
 
 #: How many of the latest runs are checked for an unknown state; older ones were checked before.
 _LATEST_RUNS = 20_000
-#: How many runs, skips and lines of the journal are searched for the latest slot that was accounted for.
-_LATEST_LINES = 200
-#: Most rows that are kept in `set_aside`, and most characters of a value.
-_KEPT_ROWS, _KEPT_CHARACTERS = 10_000, 100_000
 #: Most rows with impossible numbers that are set aside; further ones are only removed.
 _MOST_ODD = 1_000
 #: Why such a job is paused, as `why` and `list` show it.
 PAUSED = "its state in the ledger could not be read"
-
-Row = dict[str, Any]
-
-
-class SetAsideRow(NamedTuple):
-    """A row that was set aside."""
-
-    source: str
-    job: str | None
-    #: What it was, what is wrong with it, and what follows.
-    words: str
-
-
-@dataclass(frozen=True, slots=True)
-class Life:
-    """Which scheduler opens the ledger, and when."""
-
-    wall_ns: int
-    supervisor: int
-    boot: str | None
-    #: Runs that the supervisor watches a command of.
-    watched: frozenset[str]
 
 
 def set_aside_unreadable(connection: sqlite3.Connection, life: Life) -> tuple[list[SetAsideRow], bool]:
@@ -77,9 +53,9 @@ class _Work:
     def __init__(self, connection: sqlite3.Connection, life: Life) -> None:
         self._connection = connection
         self._life = life
+        self._shelf = Shelf(connection, life)
+        self._rows, self._keep, self.found = self._shelf.rows, self._shelf.keep, self._shelf.found
         self._jobs: dict[object, str] = {}
-        #: What was set aside.
-        self.found: list[SetAsideRow] = []
         self.is_name_lost = False
 
     def do(self) -> None:
@@ -93,29 +69,13 @@ class _Work:
             self._drop_odd(table, column, most)
         self._look_at_jobs()
         self._look_at_runs()
-        self._look_at_once_jobs()
-        self._look_at_rates()
-        self._look_at_standing()
+        look_at_once_jobs(self._shelf)
+        look_at_rates(self._shelf)
+        look_at_needs(self._shelf, self._jobs)
+        look_at_standing(self._shelf)
         set_aside_odd_reports(self._connection, self._rows, self._keep)
         if self.found:
-            self._connection.execute(
-                "DELETE FROM set_aside WHERE id <= (SELECT max(id) FROM set_aside) - ?", (_KEPT_ROWS,)
-            )
-
-    def _rows(self, query: str, *parameters: object) -> Iterator[Row]:
-        """Yield rows by column; text that is not UTF-8 stays bytes."""
-        cursor = self._connection.execute(query, parameters)
-        names = [column[0] for column in cursor.description]
-        for row in cursor.fetchall():
-            yield dict(zip(names, row, strict=True))
-
-    def _keep(self, source: str, row: Row, why: str, words: str, *, job: str | None = None) -> None:
-        kept = json.dumps({name: _plain(value) for name, value in row.items()})
-        self._connection.execute(
-            "INSERT INTO set_aside (at_ns, source, job, why, row) VALUES (?, ?, ?, ?, ?)",
-            (self._life.wall_ns, source, job, why, kept),
-        )
-        self.found.append(SetAsideRow(source, job, words))
+            self._shelf.clear_old()
 
     # --- numbers ---
 
@@ -303,97 +263,6 @@ class _Work:
             tuple(row.values()),
         )
 
-    # --- the rest ---
-
-    def _look_at_once_jobs(self) -> None:
-        for row in self._rows("SELECT rowid AS number, * FROM once_jobs ORDER BY rowid"):
-            number = row.pop("number")
-            try:
-                values.check(values.is_name(row["name"]), "name", row["name"])
-                once_from(row["name"], row["job"])
-            except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-                name = row["name"] if values.is_name(row["name"]) else None
-                why = values.shown(str(error) or type(error).__name__)
-                words = f"the one-off {name or 'without a name'} ({why}): it does not run"
-                self._keep("once_jobs", row, why, words, job=name)
-                self._connection.execute("DELETE FROM once_jobs WHERE rowid = ?", (number,))
-
-    def _look_at_rates(self) -> None:
-        for row in self._rows("SELECT rowid AS number, * FROM rates"):
-            number = row.pop("number")
-            if why := values.problem_of_rate(row):
-                self._keep("rates", row, why, f"starts on a resource ({why}): its rate begins anew")
-                self._connection.execute("DELETE FROM rates WHERE rowid = ?", (number,))
-
-    def _look_at_standing(self) -> None:
-        rows = list(self._rows("SELECT * FROM standing"))
-        (is_used,) = self._connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM events) OR EXISTS (SELECT 1 FROM job_state)"
-        ).fetchone()
-        try:
-            values.check(len(rows) == 1 and rows[0]["id"] == 1, "the row of", "standing")
-            values.check_standing(rows[0])
-            accounted_ns = rows[0]["accounted_ns"]
-            is_early = is_used and (accounted_ns is None or accounted_ns < self._last_slot(accounted_ns))
-            values.check(not is_early, "accounted_ns", accounted_ns)
-            return
-        except values.BadValue as error:
-            why = str(error) if rows else "it is missing"
-        for row in rows or [{}]:
-            words = f"the state of the scheduler ({why}): all slots until now count as accounted for"
-            self._keep("standing", row, why, words)
-        self._connection.execute("DELETE FROM standing")
-        # As if a scheduler had continued: `run_on_start` and `@reboot` are not repeated.
-        self._connection.execute(
-            "INSERT INTO standing (id, accounted_ns, boot, supervisor, last_run) VALUES (1, ?, ?, ?, ?)",
-            (
-                self._life.wall_ns if is_used else None,
-                self._life.boot,
-                self._life.supervisor,
-                _last_run(rows),
-            ),
-        )
-
-    def _last_slot(self, accounted_ns: int) -> int:
-        """Return the latest slot that became a run or a skip, from the last rows of each.
-
-        Slots after the last line of the journal were reached by a clock that was ahead and has been set back.
-        """
-        latest = self._connection.execute("SELECT at_ns FROM events ORDER BY seq DESC LIMIT 1").fetchone()
-        until_ns = self._life.wall_ns
-        if latest and values.is_int(latest[0], accounted_ns, until_ns):
-            until_ns = latest[0]
-        slots = "SELECT max(slot_ns) FROM ({}) WHERE typeof(slot_ns) = 'integer' AND slot_ns <= ?"
-        of_runs = "SELECT slot_ns FROM runs WHERE trigger IN ('slot', 'catch_up') ORDER BY id DESC LIMIT ?"
-        of_lines = (
-            "SELECT slot_ns FROM (SELECT * FROM events ORDER BY seq DESC LIMIT ?)"
-            " WHERE kind = 'queued' AND state IN ('slot', 'catch_up')"
-        )
-        # Slots that were skipped while jobs were loaded may be later: nothing is accounted for until a slot
-        # is due.
-        at_loading = f"coalesce(detail LIKE '{OWED} %' OR detail LIKE 'paused: %', FALSE)"
-        latest_skips = "SELECT * FROM skips ORDER BY id DESC LIMIT ?"
-        of_skips = f"SELECT slot_to_ns AS slot_ns FROM ({latest_skips}) WHERE NOT {at_loading}"  # noqa: S608 (ours)
-        found = [
-            self._connection.execute(slots.format(query), (_LATEST_LINES, until_ns)).fetchone()[0]
-            for query in (of_runs, of_lines, of_skips)
-        ]
-        return max(slot_ns or 0 for slot_ns in found)
-
-
-def _last_run(rows: list[Row]) -> int:
-    found = [row["last_run"] for row in rows if values.is_int(row["last_run"], 0, values.MOST_RUN)]
-    return max(found, default=0)
-
 
 def _kept(value: object, is_good: Callable[[object], bool]) -> object:
     return value if is_good(value) else None
-
-
-def _plain(value: object) -> object:
-    """Return a value that JSON can hold: bytes and long texts as objects that say so."""
-    if isinstance(value, bytes):
-        return {"hex": value[: _KEPT_CHARACTERS // 2].hex(), "bytes": len(value)}
-    if isinstance(value, str) and len(value) > _KEPT_CHARACTERS:
-        return {"text": value[:_KEPT_CHARACTERS], "characters": len(value)}
-    return value

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.engine.runs import decode_run_id
 from taskman_cli.core.model import State, Trigger
 from taskman_cli.core.pause import Park, Pause
 from taskman_cli.ledger.failures import failures_from
+
+if TYPE_CHECKING:
+    from collections.abc import Container
 
 #: The latest instant (in the year 2116): steps of the clock can still be added to it.
 MOST_NS = 2**62
@@ -24,6 +27,8 @@ MOST_ROW = 2**60
 _FARTHEST_SLOT_NS = 30 * 366 * 86_400 * 1_000_000_000
 _MOST_COUNT = 2**53
 _MOST_PID = 2**31 - 1
+#: No machine has as much memory.
+_MOST_BYTES = 2**53
 #: In a definition, where a time may be in the year 9999.
 _MOST_NUMBER = 2**80
 
@@ -184,6 +189,17 @@ def problem_of_rate(row: dict[str, Any]) -> str:
         check(row["resource"] != "" and is_plain(row["resource"]), "resource", row["resource"])
         for column in ("full_ns", "full_elapsed_ns"):
             check(is_int(row[column], -MOST_NS, 2 * MOST_NS), column, row[column])
+    except BadValue as error:
+        return str(error)
+    return ""
+
+
+def problem_of_need(row: dict[str, Any], *, jobs: Container[object]) -> str:
+    """Say what is wrong with a row of `needs`; "": nothing."""
+    try:
+        check(is_int(row["job"], 1, MOST_ROW) and row["job"] in jobs, "job", row["job"])
+        check(is_name(row["task"]), "task", row["task"])
+        check(is_int(row["need_bytes"], 1, _MOST_BYTES), "need_bytes", row["need_bytes"])
     except BadValue as error:
         return str(error)
     return ""

@@ -112,6 +112,8 @@ class World:
                 self.ledger.jobs, whole.accounted_ns, 0, whole.last_run, runs, BOOT, supervisor,
                 is_new_boot=whole.boot != BOOT, is_new_life=whole.supervisor != supervisor,
                 hidden=tuple(self.ledger.hidden.values()), set_aside=self.ledger.paused_for(jobs),
+                needs=self.ledger.needs,
+                rates={name: full.elapsed_ns for name, full in self.ledger.rates.items()},
             )
         )  # fmt: skip
 
@@ -133,7 +135,8 @@ class World:
             for key in [key for key in self.going if chance.random() < 0.4]:
                 self.handle(events.AttemptStarted(key, self.going[key].pid, self.going[key].started))
                 del self.going[key]
-                self.handle(events.AttemptEnded(key, Exit(exit_code=int(chance.random() < 0.3)), self.now))
+                end = Exit(exit_code=int(chance.random() < 0.3), peak_rss_bytes=chance.randrange(1, 1 << 30))
+                self.handle(events.AttemptEnded(key, end, self.now))
             while self.ledger.has_chores:
                 self.ledger.tidy(self.now.wall_ns)
 
@@ -160,6 +163,9 @@ def make_model(directory: Path, chance: random.Random) -> World:
     ):
         world.handle(events.RequestReceived(token, request, "root"))
     world.recorder.note(effects.JobHidden("left-out", (), is_all=True))
+    world.recorder.take(
+        [effects.RateUsed("api", START.elapsed_ns), effects.RateUsed("mail", START.elapsed_ns)]
+    )
     once = once_job(
         "once-1", "true", at_ns=world.now.wall_ns + seconds(900), timezone="UTC", cwd="/", env={}, umask=0o22
     )

@@ -324,3 +324,34 @@ def test_a_rate_that_cannot_be_read_begins_anew(state: Path, change: str) -> Non
     (found,) = ledger.unreadable
     assert found.words.endswith("its rate begins anew")
     ledger.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["job = 77", "job = 'x'", "job = 9223372036854775807", "task = x'ff'", "task = 'a/b'", "need_bytes = 0",
+     "need_bytes = 'x'", "need_bytes = 1.5", "need_bytes = 9223372036854775807", "need_bytes = NULL"],
+)  # fmt: skip
+def test_a_need_that_cannot_be_read_is_set_aside_and_learned_anew(state: Path, change: str) -> None:
+    ledger = open_ledger(state)
+    ledger.write([effects.NeedLearned("job", "main", 5), effects.NeedLearned("once-1", "main", 6)], NOW)
+    ledger.close()
+    damage(state, f"UPDATE needs SET {change} WHERE need_bytes = 5")
+    ledger = open_ledger(state)
+    assert (ledger.set_aside, ledger.needs) == (None, {("once-1", "main"): 6})
+    (found,) = ledger.unreadable
+    assert found.words.endswith("it is learned anew")
+    ledger.close()
+    ((source, kept),) = rows(state, "SELECT source, row FROM set_aside")
+    assert (source, sorted(json.loads(kept))) == ("needs", ["job", "need_bytes", "task"])
+    again = open_ledger(state)
+    again.close()
+    assert (again.unreadable, again.needs) == ([], {("once-1", "main"): 6})
+
+
+def test_what_the_tasks_of_a_removed_job_needed_stays(state: Path) -> None:
+    ledger = open_ledger(state)
+    ledger.write([effects.NeedLearned("job", "main", 5), effects.JobRemoved("job")], NOW)
+    ledger.close()
+    ledger = open_ledger(state)
+    ledger.close()
+    assert (ledger.unreadable, rows(state, "SELECT need_bytes FROM needs")) == ([], [(5,)])
