@@ -123,6 +123,11 @@ JOBS = """
     run_on_start = true
     max_failures = 1
     command = "exit 3"
+    [jobs.late]
+    cron = "0 0 1 1 *"
+    timezone = "UTC"
+    expect_every = "1s"
+    command = "true"
 """
 
 
@@ -132,8 +137,10 @@ def test_it_answers_within_3_seconds_whichever_process_is_stopped(
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     with Running(tmp_path, JOBS) as running:
         running.wait_for_log("parked")
+        wait_until(lambda: "late is overdue: no success for " in run("status", "--check")[1])
         code, out, _ = run("status", "--check")
         assert (code, out.startswith("j has been parked for ")) == (1, True)
+        assert "overdue" in run("status")[1]
         stopped = running.scheduler_pid()
         os.kill(stopped, signal.SIGSTOP)
         begin_s = time.monotonic()

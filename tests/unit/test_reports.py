@@ -10,9 +10,10 @@ from unit.engine_driver import START, Driver, make_job, of_type, seconds
 
 from taskman_cli.core import protocol
 from taskman_cli.core.clock import SECOND_NS, Now
-from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine import answers, effects, events
 from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.engine.engine import Engine
+from taskman_cli.core.engine.statusline import status_line
 from taskman_cli.core.model import GATE, Execution, Job, Mode, Policy, Retry, Settings, State, Task, Trigger
 from taskman_cli.core.schedule import Interval, Once, load_zone
 from taskman_cli.core.sinks import ReportKind, SinkDefinition
@@ -508,6 +509,59 @@ def test_a_paused_job_is_not_expected_and_its_time_begins_anew() -> None:
     pause = of_type(scene.done, effects.JobPaused)[0].pause
     paused["job"] = replace(paused["job"], pause=pause)
     assert overdue(Scene(*scene.jobs, known=paused)) == []
+
+
+def overdue_now(scene: Scene) -> list[tuple[str, float]]:
+    """Return which jobs a status has as overdue, and since when."""
+    found = answers.status(scene.engine, scene.now, started_ns=0)["overdue"]
+    return [(item["job"], (item["since_ns"] - START.wall_ns) / SECOND_NS) for item in found]
+
+
+def test_a_status_has_the_jobs_that_are_overdue_the_longest_first() -> None:
+    slow = Interval(seconds(86_400))
+    other = replace(expecting(), id="other", schedule=slow)
+    expected = effects.JobExpected("other", START.wall_ns - seconds(3600))
+    known = {
+        "other": events.JobStanding(definition_of(other), START.wall_ns, START.wall_ns, expected=expected)
+    }
+    scene = Scene(replace(expecting(), schedule=slow), other, known=known)
+    assert overdue_now(scene) == []
+    scene.at(60)
+    assert overdue_now(scene) == [("other", -3600), ("job", 0)]
+    assert status_line(scene.engine, scene.now, load_zone("UTC")).endswith("; 2 jobs overdue (other, …)")
+    # After a restart, too.
+    again = Scene(replace(expecting(), schedule=slow), known=standing(expecting(), -3600, -3000))
+    assert overdue_now(again) == [("job", -3600)]
+
+
+def test_a_job_is_overdue_until_it_succeeds_is_paused_or_nothing_is_expected_of_it() -> None:
+    scene = Scene(expecting())
+    play(scene, "ffffff")
+    assert overdue_now(scene) == [("job", 0)]
+    play(scene, "s", begin=7)
+    assert overdue_now(scene) == []
+
+    def late() -> Scene:
+        scene = Scene(replace(expecting(), schedule=Interval(seconds(86_400))))
+        scene.at(60)
+        assert overdue_now(scene) == [("job", 0)]
+        return scene
+
+    paused = late()
+    paused.send(events.RequestReceived(1, protocol.PauseJobs(jobs=["job"]), "ann"))
+    assert overdue_now(paused) == []
+    for other in (
+        job(),
+        job(expect_every_ns=seconds(3600)),
+        expecting(expires_at_ns=START.wall_ns + seconds(30)),
+        replace(expecting(), enabled=False),
+    ):
+        scene = late()
+        scene.reload(replace(other, schedule=Interval(seconds(86_400))))
+        assert overdue_now(scene) == []
+    scene = late()
+    scene.reload()
+    assert overdue_now(scene) == []
 
 
 def test_what_is_not_expected_is_never_overdue() -> None:

@@ -39,7 +39,7 @@ _CROWDED = 2
 _WRAP, _LINES = 66, 2
 _COLOURS = {
     "job files": "red", "running": "cyan", "waiting": "yellow", "paused": "yellow", "trouble": "red",
-    "set aside": "red", "stopping": "yellow", "failing": "red", "parked": "red",
+    "set aside": "red", "stopping": "yellow", "failing": "red", "parked": "red", "overdue": "red",
 }  # fmt: skip
 
 
@@ -125,6 +125,8 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
     yield from _group(
         "parked", [_parked_row(item, now_ns, zone) for item in reply.get("parked", ())], _PARKED
     )
+    if overdue := reply.get("overdue"):  # an older scheduler does not send it
+        yield _overdue_row(overdue, now_ns)
     if reply["ledger"]:
         yield "trouble", f"nothing starts, because it cannot be recorded: {reply['ledger']}"
     if reply.get("is_start_gone"):
@@ -260,6 +262,12 @@ def _parked_row(item: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Row:
         at = column_time(park["until_ns"], now_ns=now_ns, zone=zone)
         fix = f"tried from {at} on" if park["until_ns"] > now_ns else "its next slot is tried"
     return item["job"], f"{span(now_ns - park['since_ns'])} ago", f"{fix}; {park['reason']}"
+
+
+def _overdue_row(jobs: Sequence[dict[str, Any]], now_ns: int) -> Row:
+    """Return the job that is overdue for the longest time, and how many more there are."""
+    more = f", and {len(jobs) - 1:,} more" if len(jobs) > 1 else ""
+    return "overdue", jobs[0]["job"], f"no success for {span(now_ns - jobs[0]['since_ns'])}{more}"
 
 
 def _group(heading: str, rows: Sequence[Row], most: int) -> Iterator[Row]:

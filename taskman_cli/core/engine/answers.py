@@ -41,6 +41,7 @@ def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
         "parked": [
             {"job": armed.job.id, **asdict(armed.failures)} for armed in engine.parked if armed.failures
         ],
+        "overdue": [{"job": job, "since_ns": since_ns} for job, since_ns in engine.reports.overdue(now)],
         "max_workers": snapshot.max_workers,
         "admission": (Admission.AUTO if engine.pool.gate else Admission.FIXED).value,
         "target": snapshot.target,

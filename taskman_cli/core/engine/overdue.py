@@ -29,6 +29,8 @@ class Overdue:
         self._timetable = timetable
         self._outbox = outbox
         self._expected: dict[str, effects.JobExpected] = {}
+        #: Those of which it was told that they are overdue.
+        self._told: set[str] = set()
         #: When each job becomes overdue, on the wall clock.
         self._due: DueQueue[str] = DueQueue()
 
@@ -51,7 +53,7 @@ class Overdue:
             assert moved.since_ns is not None
             if is_clock_put_back(moved.since_ns, now.wall_ns):  # the clock was wrong then
                 moved = effects.JobExpected(job_id, now.wall_ns)
-            self._expected[job_id] = moved
+            self._keep(moved)
             if moved != expected:
                 self._outbox.records.append(moved)
         self.take_jobs(now)
@@ -90,10 +92,22 @@ class Overdue:
                 continue
             assert expected.since_ns is not None
             told = effects.JobExpected(job_id, expected.since_ns, now.wall_ns)
-            self._expected[job_id] = told
+            self._keep(told)
             self._outbox.records.append(told)
             found.append((armed, expected.since_ns))
         return found
+
+    def jobs(self, now: Now) -> list[tuple[str, int]]:
+        """Return the jobs that are overdue, and since when they did not succeed, the longest first."""
+        found = []
+        for job_id in self._told:
+            armed, since_ns = self._timetable.jobs.get(job_id), self._expected[job_id].since_ns
+            if armed is None or armed.pause is not None or armed.is_used_up or not _is_open(armed, now):
+                continue
+            assert since_ns is not None
+            if since_ns + (armed.job.policy.expect_every_ns or 0) <= now.wall_ns:  # or it is longer now
+                found.append((since_ns, job_id))
+        return [(job_id, since_ns) for since_ns, job_id in sorted(found)]
 
     def clock_stepped(self, delta_ns: int) -> None:
         """Move all times with the clock."""
@@ -105,7 +119,7 @@ class Overdue:
         return [*self._expected.values()]
 
     def _note(self, armed: ArmedJob, expected: effects.JobExpected) -> None:
-        self._expected[armed.job.id] = expected
+        self._keep(expected)
         self._outbox.records.append(expected)
         self._set(armed)
 
@@ -120,8 +134,16 @@ class Overdue:
             since_ns = max(expected.since_ns, armed.job.policy.starts_at_ns or 0)
             self._due.put(job_id, since_ns + armed.job.policy.expect_every_ns)
 
+    def _keep(self, expected: effects.JobExpected) -> None:
+        self._expected[expected.job] = expected
+        if expected.told_ns is None:
+            self._told.discard(expected.job)
+        else:
+            self._told.add(expected.job)
+
     def _drop(self, job_id: str) -> None:
         del self._expected[job_id]
+        self._told.discard(job_id)
         self._due.remove(job_id)
 
 

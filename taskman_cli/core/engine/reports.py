@@ -126,6 +126,10 @@ class Reports:
         """Return when a run becomes slow, on the elapsed clock."""
         return self._slow.next_due()
 
+    def overdue(self, now: Now) -> list[tuple[str, int]]:
+        """Return the jobs that are overdue, and since when they did not succeed, the longest first."""
+        return self._overdue.jobs(now)
+
     def tick(self, now: Now) -> None:
         """Tell of runs that are slow by now, and of jobs that are overdue."""
         for run_id in self._slow.pop_due(now.elapsed_ns):

@@ -37,6 +37,7 @@ def status_line(
     parked = {armed.job.id for armed in engine.parked}
     failing = [row.job for row in engine.failing.among(engine.timetable.jobs) if row.job not in parked]
     alarms.append(_named(failing, "failing"))
+    alarms.append(_named([job for job, _ in engine.reports.overdue(now)], "overdue"))
     if has_bad_files:
         alarms.append("the job files have errors")
     return "; ".join([doing, *filter(None, alarms)])
