@@ -38,7 +38,7 @@ class FollowUp:
         kinds: list[type] = [
             effects.SpawnDelayed, effects.ClockStepNoted, effects.SuspendNoted, effects.AttemptAdopted,
             effects.JobsTaken, effects.AttemptStopped, effects.AttemptContinued, effects.AttemptStuck,
-            effects.SurvivorsFound, effects.Commanded,
+            effects.SurvivorsFound, effects.Commanded, effects.Noticed,
         ]  # fmt: skip
         self._is_debug = False
         #: What to do with each kind of record: log it, and note what it makes too old to keep.
@@ -47,9 +47,6 @@ class FollowUp:
             effects.AttemptFinished: self._attempt_finished,
             effects.RunFinished: self._run_finished,
             effects.SlotsSkipped: self._skipped,
-            effects.Noticed: lambda record: logger.warning(
-                "%s: %s: %s", record.job, record.kind, record.detail
-            ),
             effects.JobRemoved: lambda _: ledger.note_departed(),
         }
 

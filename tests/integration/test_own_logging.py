@@ -82,6 +82,21 @@ def test_it_takes_over_whole(tmp_path: Path, log: Log, capfd: pytest.CaptureFixt
     assert capfd.readouterr() == ("", "")
 
 
+def test_nothing_of_a_job_reaches_it_unescaped(tmp_path: Path, log: Log) -> None:
+    text = CONFIG.replace("%(message)s", "%(message)s %(job)s %(detail)s")
+    begin(log, read(write(tmp_path, text, level="error")))
+    tell(run_log, logging.ERROR, "a\x1b[2J\nforged", {"job": "a\x9b", "detail": "b\udce9"})
+    try:
+        raise ValueError("c\x1b[2J")
+    except ValueError:
+        logger.exception("%s", "d\x1b", extra={"job": "", "detail": ""})
+    log.close()
+    found = (tmp_path / "out").read_text()
+    assert found.splitlines()[0] == r"ERROR taskman.runs a\x1b[2J\nforged a\x9b b\xe9"
+    assert "\x1b" not in found
+    assert found.endswith(r"ValueError: c\x1b[2J" + "\n")
+
+
 def test_our_own_formatters_can_be_used(tmp_path: Path, log: Log) -> None:
     ours = 'json = 1\n[formatters.f]\n"()" = "taskman_cli.scheduler.logs.forms.JsonFormatter"\n'
     text = CONFIG.replace('[formatters.f]\nformat = "%(levelname)s %(name)s %(message)s"\n', ours)
@@ -203,8 +218,11 @@ def test_a_handler_that_hangs_holds_nobody_up(log: Log, monkeypatch: pytest.Monk
     own(log, "Stuck")
     for _ in range(20_000):
         logger.warning("x")
-    assert log.dropped > 5_000
+    dropped = log.dropped
+    assert dropped > 5_000
     assert log.high_water == 10_000
+    log.take(LogSettings())  # another handler goes on counting
+    assert log.dropped == dropped
     Stuck.gate.set()
 
 

@@ -10,6 +10,7 @@ import pytest
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects
 from taskman_cli.core.model import Exit, SkipReason, State, Trigger
+from taskman_cli.core.sinks import ReportKind
 from taskman_cli.core.sizes import format_size
 from taskman_cli.scheduler.logs.loggers import NOTICE
 from taskman_cli.scheduler.logs.messages import log_record
@@ -144,6 +145,16 @@ RECORDS = [
         effects.SurvivorsFound("r", "j", "main", 2, None, 2, ((77, "a"), (78, "b"))),
         logging.ERROR,
         "j: run r left 2 processes that cannot be ended: a (77), b (78)",
+    ),
+    (
+        effects.Noticed(ReportKind.RECOVERED, "j", "r", FOUR, "after 3 failed runs"),
+        NOTICE,
+        "j: recovered: after 3 failed runs",
+    ),
+    (
+        effects.Noticed(ReportKind.OVERDUE, "j", None, None, "no success for 1h"),
+        logging.WARNING,
+        "j: overdue: no success for 1h",
     ),
     (effects.SuspendNoted(5_400_000_000_000), logging.INFO, "the machine slept for 1h30m"),
     (

@@ -67,6 +67,8 @@ class Log:
         #: The configuration of the user's own that is in force, and one that was made for the next reload.
         self._own: OwnConfig | None = None
         self._made: tuple[LogConfig, OwnConfig] | None = None
+        #: All that lines have waited in so far.
+        self._waitings: list[Waiting[Any]] = []
         #: Called when the levels may have changed.
         self.followers: list[Callable[[], None]] = []
         skip_what_no_line_shows()
@@ -107,6 +109,7 @@ class Log:
     def _set_handler(self) -> None:
         before, self._handler = self._handler, self._handler_now()
         use(self._handler)
+        self._waitings.append(self._handler.waiting)
         if before is not None:
             before.retire()
 
@@ -206,6 +209,8 @@ class Log:
                 use(self._handler)
             raise
         self._own = made[1]
+        if self._own.waiting is not None:
+            self._waitings.append(self._own.waiting)
         skip_what_no_line_shows(is_skipped=False)
         if self._handler is not None:
             self._handler.retire()
@@ -274,6 +279,9 @@ class Log:
         if handler is not None and isinstance(handler.form, TextFormatter):
             for line in printable(words, kept="\n\t").split("\n"):
                 handler.waiting.put(line)
+        elif self._own is not None:
+            for line in words.split("\n"):
+                tell(logger, level, line.removeprefix("taskman: "), {})
         else:
             tell(logger, level, words.removeprefix("taskman: "), {})
 
@@ -293,12 +301,12 @@ class Log:
     @property
     def high_water(self) -> int:
         """Return the most lines that ever waited."""
-        return self._waiting.high_water if self._waiting else 0
+        return max(waiting.high_water for waiting in self._waitings)
 
     @property
     def dropped(self) -> int:
         """Return how many lines were dropped because nobody read them."""
-        return self._waiting.dropped if self._waiting else 0
+        return sum(waiting.dropped for waiting in self._waitings)
 
     def close(self) -> None:
         """Write the lines that wait, for a limited time."""

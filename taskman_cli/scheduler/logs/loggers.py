@@ -9,6 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.logsettings import LogLevel, LogPart
+from taskman_cli.scheduler.logs.fields import make_safe
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -30,7 +31,8 @@ class _PartLogger(logging.Logger):
     """A logger whose records may be diverted from its handlers."""
 
     def callHandlers(self, record: logging.LogRecord) -> None:
-        """Pass a record on."""
+        """Pass a record on, with nothing in it that could harm a terminal or forge a line."""
+        make_safe(record)
         if _taker is None:
             super().callHandlers(record)
         else:

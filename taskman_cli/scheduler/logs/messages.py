@@ -15,6 +15,7 @@ from taskman_cli.core.clock import SECOND_NS, wall_time
 from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.answers import MOST_NAMED, changes_in_words
 from taskman_cli.core.model import GATE, SkipReason, State
+from taskman_cli.core.sinks import ReportKind
 from taskman_cli.core.sizes import format_size
 from taskman_cli.core.timespec import format_duration, format_rough
 from taskman_cli.scheduler.logs.loggers import NOTICE, job_log, logger, pass_on, run_log, tell
@@ -62,7 +63,7 @@ def log_record(record: effects.Effect, *, output_path: str = "", timezone: tzinf
         case effects.RunFinished():
             _log_run_finished(record)
         case _:
-            _log_state(record)
+            _log_state(record, timezone)
 
 
 def _log_queued(record: effects.RunQueued, timezone: tzinfo) -> None:
@@ -76,7 +77,7 @@ def _log_queued(record: effects.RunQueued, timezone: tzinfo) -> None:
     tell(run_log, logging.DEBUG, message, fields)
 
 
-def _log_state(record: effects.Effect) -> None:
+def _log_state(record: effects.Effect, timezone: tzinfo) -> None:
     """Log what happened to an attempt that runs."""
     match record:
         case effects.AttemptAdopted():
@@ -93,7 +94,7 @@ def _log_state(record: effects.Effect) -> None:
         case effects.SurvivorsFound():
             _log_survivors(record)
         case _:
-            _log_rare(record)
+            _log_rare(record, timezone)
 
 
 def _log_attempt(level: int, event: str, record: _OfAttempt, words: str, **more: Any) -> None:
@@ -130,8 +131,10 @@ def _log_skipped(record: effects.SlotsSkipped, timezone: tzinfo) -> None:
     tell(run_log, level, f"{record.job}: skipped {slots} ({record.reason}): {record.detail}", fields)
 
 
-def _log_rare(record: effects.Effect) -> None:
+def _log_rare(record: effects.Effect, timezone: tzinfo) -> None:
     match record:
+        case effects.Noticed():
+            _log_noticed(record, timezone)
         case effects.Commanded(kind="parked", job=job):
             fields = {"event": "parked", "job": job, "detail": record.detail}
             tell(run_log, logging.ERROR, f"{job}: parked: {record.detail}; see taskman why {job}", fields)
@@ -141,6 +144,18 @@ def _log_rare(record: effects.Effect) -> None:
             tell(run_log, NOTICE, f"{job}: not parked any more: {by}", fields)
         case _:
             _log_whole(record)
+
+
+def _log_noticed(record: effects.Noticed, timezone: tzinfo) -> None:
+    kind = record.kind.value
+    fields: dict[str, Any] = {"event": kind, "job": record.job}
+    if record.run is not None:
+        fields["run"] = record.run
+    fields["detail"] = record.detail
+    if record.slot_ns is not None:
+        fields["slot"] = _moment(record.slot_ns, timezone)
+    level = NOTICE if record.kind is ReportKind.RECOVERED else logging.WARNING
+    tell(run_log, level, f"{record.job}: {kind}: {record.detail}", fields)
 
 
 def _log_survivors(record: effects.SurvivorsFound) -> None:

@@ -247,7 +247,7 @@ class Deliveries:
         words = (
             f"{name}: the oldest {surplus:,} report{'s' if surplus > 1 else ''}, as more than {keep:,} wait"
         )
-        logger.error("sink %s", words)
+        logger.error("sink %s", words, extra={"sink": name})
         state.waiting -= surplus
         self._driver.note(effects.SinkMoved(name, seq))
         self._driver.note(effects.SchedulerNoted("reports_dropped", words))
@@ -285,7 +285,7 @@ class Deliveries:
         now, name = self._driver.now, state.name
         if state.failing_ns is not None:
             length = format_rough(max(0, now.wall_ns - state.failing_ns))
-            logger.warning("sink %s: works again, after %s", name, length)
+            logger.warning("sink %s: works again, after %s", name, length, extra={"sink": name})
         state.failing_ns, state.error, state.is_complained = None, "", False
         state.delivered += len(sent.seqs)
         state.delivered_ns, state.answer = now.wall_ns, answer
@@ -297,7 +297,7 @@ class Deliveries:
         now, name = self._driver.now, state.name
         if state.failing_ns is None:
             state.failing_ns = now.wall_ns
-            logger.warning("sink %s: %s; it is tried again", name, words)
+            logger.warning("sink %s: %s; it is tried again", name, words, extra={"sink": name})
         if words != state.error:
             state.error = words
             self._driver.note(effects.SinkFailed(name, now.wall_ns, words))
@@ -307,7 +307,8 @@ class Deliveries:
         if not state.is_complained:
             state.is_complained = True
             which = f"report {seqs[0]} is" if len(seqs) == 1 else f"{len(seqs)} reports are"
-            logger.error("sink %s: %s set aside: %s; see taskman sinks", name, which, words)
+            fields = {"sink": name, "event": "set_aside"}
+            logger.error("sink %s: %s set aside: %s; see taskman sinks", name, which, words, extra=fields)
         state.refused += len(seqs)
         state.pass_over(seqs)
         self._driver.note(effects.ReportSetAside(name, tuple(seqs), self._driver.now.wall_ns, words))
