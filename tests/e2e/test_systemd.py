@@ -281,6 +281,17 @@ def test_jobs_of_other_users_run_and_what_they_leave_is_found(machine: Machine) 
     stop(machine, unit)
 
 
+def test_sinks_are_told_and_end_with_the_unit(machine: Machine) -> None:
+    sinks = '[sinks.out]\ntype = "file"\npath = "/srv/told"\non = ["all"]\n[defaults]\nsinks = ["out"]\n'
+    unit = start(machine, jobs=sinks + JOBS)
+    wait_until(lambda: '"failed"' in machine.read("/srv/told"), what="a report of a failure")
+    stop(machine, unit)
+    assert [line for line in machine.log(unit) if "SIGKILL" in line] == []
+    kinds = [json.loads(line)["event"] for line in lines(machine, "/srv/told")]
+    assert kinds[0] == "scheduler_started"
+    assert kinds[-1] == "scheduler_stopped"
+
+
 #: What the comments in a unit say that jobs cannot do: a command that fails. Without the unit, each succeeds.
 DENIED = {
     "CapabilityBoundingSet=": "capsh --has-p=cap_sys_admin",

@@ -158,6 +158,13 @@ def test_mail_by_sendmail_needs_the_rights_of_a_group(file: Path, sink: str, is_
     assert values(system, "RestrictNamespaces") == ["yes"]
 
 
+def test_mails_of_crontabs_are_sent_in_the_same_way(file: Path, tmp_path: Path) -> None:
+    file.write_text(f"[taskman]\ncrontab_mail = true\n{JOBS}")
+    (tmp_path / "tab").write_text("0 0 * * * true\n")
+    text = invoke("unit", "--user", "--user-crontab", str(tmp_path / "tab"), str(file)).stdout
+    assert values(text, "#NoNewPrivileges") == ["yes"]
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [

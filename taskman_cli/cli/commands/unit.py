@@ -177,7 +177,8 @@ def _lasting(name: str) -> str:
 
 def _sends_mail(job_file: JobFile) -> bool:
     """Tell if mail is sent with the machine's sendmail, which mostly has the rights of a group."""
-    return any(sink.type == "mail" and "host" not in sink.settings for sink in job_file.sinks)
+    has_sink = any(sink.type == "mail" and "host" not in sink.settings for sink in job_file.sinks)
+    return has_sink or job_file.settings.crontab_mail
 
 
 def _warn(wanted: UnitFor) -> None:
