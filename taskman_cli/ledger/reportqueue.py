@@ -164,7 +164,7 @@ def sinks_on_record(connection: sqlite3.Connection) -> list[dict[str, Any]]:
             "oldest_ns": queue.oldest_ns(row.name, row.cursor),
             "cursor": row.cursor,
             "delivered": row.delivered,
-            "delivered_ns": row.delivered_ns,
+            "last_ns": row.delivered_ns,
             "answer": row.answer or "",
             "failing_ns": row.failing_ns,
             "error": row.error or "",

@@ -382,6 +382,7 @@ class Loop:
                         rows=VIEW_ROWS,
                         trouble=self._driver.trouble,
                         files=self._requests.files_note() if self._requests else None,
+                        sinks=self._deliveries.rows(),
                     )
                 )
             except Exception as error:  # the log goes on, and the view shows what it did

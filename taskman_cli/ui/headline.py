@@ -13,8 +13,10 @@ from taskman_cli.ui.rows import bar
 from taskman_cli.ui.text import Line, joined, label, line_width
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from taskman_cli.core.engine.news import FilesNote
-    from taskman_cli.core.engine.view import Counters, Snapshot
+    from taskman_cli.core.engine.view import Counters, SinkRow, Snapshot
 
 _GAP = "   "
 
@@ -59,6 +61,24 @@ def files_line(note: FilesNote, *, width: int) -> Line:
     mark = marks.STATES[State.FAILED if note.is_bad else State.SUCCEEDED]
     words = f"job files: {note.summary}" if note.is_bad else note.summary
     return [Segment(label(f"{mark.sign} {words}", most=width), mark.style)]
+
+
+def sink_line(sinks: Sequence[SinkRow], now_ns: int, *, width: int) -> Line | None:
+    """Return which sinks do not take what they are told, in one line; None: there is none."""
+    parts = []
+    for sink in sinks:
+        words = []
+        if sink.failing_ns is not None:
+            length = amounts.span(max(0, now_ns - sink.failing_ns))
+            words.append(f"fails for {length}, {sink.waiting:,} wait")
+        if sink.set_aside:
+            words.append(f"{sink.set_aside:,} set aside")
+        if words:
+            parts.append(f"{sink.sink} {', '.join(words)}")
+    if not parts:
+        return None
+    mark = marks.STATES[State.FAILED]
+    return [Segment(label(f"{mark.sign} sinks: {'; '.join(parts)}", most=width), mark.style)]
 
 
 def _stopping(snapshot: Snapshot) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.segment import Segment
 
 from taskman_cli.core.engine.view import QueueRow
-from taskman_cli.ui.headline import counters, files_line, header
+from taskman_cli.ui.headline import counters, files_line, header, sink_line
 from taskman_cli.ui.marks import QUIET
 from taskman_cli.ui.panel import Decoration, Panel, decorated, share
 from taskman_cli.ui.rows import alarm_lines, name_of, queue_lines, result_lines, worker_lines
@@ -72,6 +72,9 @@ def render(snapshot: Snapshot, *, width: int, height: int, timezone: tzinfo, wor
     head = [header(snapshot, width=width - 2 * margin)]
     if snapshot.files and height >= _NOTE_HEIGHT:
         head.append(files_line(snapshot.files, width=width - 2 * margin))
+    troubled = sink_line(snapshot.sinks, snapshot.now.wall_ns, width=width - 2 * margin)
+    if troubled and height >= _NOTE_HEIGHT:
+        head.append(troubled)
     foot = [counters(snapshot.counters, width=width - 2 * margin)] if height >= _COUNTERS_HEIGHT else []
     panels = _Panels(snapshot, width=width, timezone=timezone, rows_in_sight=height, worker_rows=worker_rows)
     room = height - len(head) - len(foot)

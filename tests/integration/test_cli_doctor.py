@@ -18,7 +18,9 @@ from taskman_cli.cli.doctor.machine import Limits, look_at_limits, look_at_maile
 from taskman_cli.cli.doctor.storage import look_at_directory, look_at_ledger
 from taskman_cli.cli.doctor.systemd import Services, look_at_services
 
-CHECKS = ["state", "ledger", "scheduler", "clock", "zone", "limits", "mailer", "systemd", "others"]
+CHECKS = [
+    "state", "ledger", "scheduler", "sinks", "clock", "zone", "limits", "mailer", "systemd", "others",
+]  # fmt: skip
 
 
 def doctor(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

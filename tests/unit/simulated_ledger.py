@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from unit.simulated_sinks import Told
+
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
@@ -99,6 +101,7 @@ class Disk:
         self.commanded: list[effects.Commanded] = []
         #: The run that begins to try a parked job, until that is on record.
         self.tried: dict[str, str] = {}
+        self.told = Told()
 
     def replace(self, _why: str, _now: Now) -> None:
         """Begin anew, as with a file that was set aside."""
@@ -115,7 +118,11 @@ class Disk:
             self._apply(record, now)
 
     def _apply(self, record: Record, now: Now) -> None:
+        if self.told.note(record):
+            return
         match record:
+            case effects.JobExpected():
+                self._change(record.job, expected=record if record.since_ns is not None else None)
             case effects.RunQueued():
                 assert record.run not in self.runs, "a run is queued once"
                 known = self.jobs.get(record.job)
@@ -201,13 +208,14 @@ class Disk:
                 self.jobs[record.job] = events.JobStanding(
                     record.definition, record.since_ns, record.anchor_ns, self.run_counts.get(record.job, 0),
                     pause=known.pause if known else None, taken_ns=record.taken_ns,
-                    failures=known.failures if known else None,
+                    failures=known.failures if known else None, expected=known.expected if known else None,
                 )  # fmt: skip
             case effects.JobRezoned():
                 self._change(record.job, definition=record.definition)
             case effects.JobRemoved():
                 self.removals.append((record.job, self._end_epoch(record, now)))
                 del self.jobs[record.job]
+                self.told.forget(record.job)
             case effects.JobPaused():
                 if is_elapsed(self.jobs[record.job].definition):  # it stands still
                     self._end_epoch(record, now)
@@ -313,6 +321,7 @@ class Disk:
                     for (task, number), attempt in sorted(run.attempts.items())
                 ),
                 run.queued.task, dict(run.queued.params), run.moved_ns,
+                name in self.told.slow,
             )
             for name, run in sorted(self.runs.items())
             if run.state in OPEN

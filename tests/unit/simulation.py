@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from unit.simulated_ledger import OPEN, Disk, Record, Run
+from unit.simulated_sinks import SINKS, tastes
 from unit.simulated_wishes import Customer, wish
 
 from taskman_cli.core.clock import SECOND_NS, Now, earliest
@@ -130,6 +131,7 @@ class Machine(Commands):
         self.kept: object = None
         self.ends = 0
         self.chance = random.Random(seed)
+        self.taste = random.Random(seed + 1)
         super().__init__(Now(START_NS, 1000 * SECOND_NS), HARDWARE)
         self.disk = Disk()
         self.boot = 0
@@ -176,6 +178,7 @@ class Machine(Commands):
             park_for_ns=pick([None, 30 * seconds]),
             starts_at_ns=limit_ns if is_start else None, expires_at_ns=None if is_start else limit_ns,
         )  # fmt: skip
+        policy = replace(policy, **tastes(self.taste))
         execution = Execution(
             user=pick([None, Account("ann", uid=70_001)]),
             timeout_ns=pick([None, 2 * seconds]), kill_timeout_ns=pick([0, 3 * seconds]),
@@ -216,7 +219,7 @@ class Machine(Commands):
         self.news.clear()
         self.stopped = False
         self.poison = Poison(self.kept)
-        self.engine = Engine(SETTINGS, is_gate_shut=self.poison.is_gate_shut)
+        self.engine = Engine(SETTINGS, SINKS, is_gate_shut=self.poison.is_gate_shut)
         self.disk.supervisor, self.is_reading = self.life, False
         self.handlers = self._new_handlers()
         self.recorder = Recorder(
@@ -269,6 +272,7 @@ class Machine(Commands):
                     for name, full in disk.rates.items()
                 },
                 needs=disk.needs,
+                series=tuple(disk.told.series.values()),
                 set_aside=without.paused | self.poison.leave(left),
             )
         )  # fmt: skip
@@ -292,7 +296,7 @@ class Machine(Commands):
         """Return no news of the job files."""
 
     def _new_handlers(self) -> RequestHandlers:
-        jobfile = JobFile(self.read_jobs, SETTINGS, "UTC", ())
+        jobfile = JobFile(self.read_jobs, SETTINGS, "UTC", (), sinks=SINKS)
         known = Definitions(jobfile, dict(self.disk.hidden))
         return RequestHandlers(self, PROGRAM, known, self)  # type: ignore[arg-type]
 
@@ -301,7 +305,7 @@ class Machine(Commands):
         if not self.is_reading:
             return
         self.is_reading = False
-        jobfile = JobFile(self.jobs, SETTINGS, "UTC", ())
+        jobfile = JobFile(self.jobs, SETTINGS, "UTC", (), sinks=SINKS)
         files = ReadFiles(self.jobs)
         if self.handlers.changes.objection(jobfile) or self.poison.objection(files, self.now.wall_ns):
             self.handlers.changes.reload_failed("they will not do", code=1)
@@ -852,7 +856,7 @@ def check_restart(machine: Machine) -> None:
     told.supervisor = machine.life
     told.write(machine.engine.restate(machine.now), machine.now)
     for disk in (machine.disk, told):
-        engine = Engine(SETTINGS)
+        engine = Engine(SETTINGS, SINKS)
         jobs = (*visible(machine.read_jobs, disk.hidden), *disk.once.values())
         engine.handle(
             events.JobsLoaded(jobs, dict(disk.jobs), disk.accounted_ns, is_new_boot=False, is_new_life=False),

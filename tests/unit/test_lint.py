@@ -47,6 +47,7 @@ def herd(size: int, cron: str = "0 0 * * *", more: str = "") -> str:
 
 
 HAS = {
+    "expected-too-soon": job("*/30 9-17 * * MON-FRI", more="expect_every = '24h'"),
     "uneven-step": job("*/7 * * * *"),
     "either-day": job("0 0 1 * MON"),
     "quartz-weekday": job("0 0 * * 6L"),
@@ -61,6 +62,8 @@ HAS = {
     "idle-tz": job(more='env = { TZ = "Asia/Tokyo" }'),
 }
 HAS_NOT = {
+    "expected-too-soon": job("*/30 9-17 * * MON-FRI", more="expect_every = '3d'")
+    + job("0 0 * * *", name="y", more="expect_every = '26h'\nexpires_at = 2026-11-30T00:00:00"),
     "uneven-step": job("*/15 * * * *"),
     "either-day": job("0 0 */1 * MON") + job("0 0 ? * MON", name="y"),
     "quartz-weekday": job("0 0 * * SATL") + job("0 0 * * 6", name="y"),

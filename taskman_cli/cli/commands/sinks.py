@@ -163,8 +163,8 @@ def on_record(directory: Path) -> list[dict[str, Any]]:
 
 def _row(item: dict[str, Any], now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
     last = "never"
-    if item["delivered_ns"] is not None:
-        last = column_time(item["delivered_ns"], now_ns=now_ns, zone=zone)
+    if item["last_ns"] is not None:
+        last = column_time(item["last_ns"], now_ns=now_ns, zone=zone)
     state = ""
     if item["failing_ns"] is not None:
         state = f"fails for {format_rough(max(0, now_ns - item['failing_ns']))}"

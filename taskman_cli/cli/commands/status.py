@@ -16,6 +16,7 @@ from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import column_time, note, say, show, show_rows
 from taskman_cli.cli.support.reply_times import document, until
 from taskman_cli.cli.support.scheduler_client import ask
+from taskman_cli.cli.support.sink_words import trouble_of
 from taskman_cli.control.client import connect
 from taskman_cli.core.engine.waits import bare_amount
 from taskman_cli.core.model import State
@@ -146,6 +147,11 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
     is_crowded = bool(alarms and trouble)
     yield from _failing(reply, _CROWDED if is_crowded else _FAILING, now_ns, zone)
     yield from _group("set aside", [_aside_row(item, now_ns) for item in reply.get("set_aside", [])], _ASIDE)
+    # An older scheduler does not send it.
+    troubled = [
+        (item["sink"], words) for item in reply.get("sinks", ()) if (words := trouble_of(item, now_ns))
+    ]
+    yield from _group("sinks", troubled, _ASIDE)
     running = [_running_row(row, now_ns) for row in reply["running"]]
     yield from _group("running", running, _CROWDED if is_crowded else _RUNNING)
     # An older scheduler does not send these.

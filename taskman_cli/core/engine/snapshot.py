@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.news import FilesNote
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.engine.timetable import Timetable
-    from taskman_cli.core.engine.view import Failing
+    from taskman_cli.core.engine.view import Failing, SinkRow
 
 
 def take_snapshot(
@@ -26,6 +26,7 @@ def take_snapshot(
     rows: int,
     trouble: str | None = None,
     files: FilesNote | None = None,
+    sinks: tuple[SinkRow, ...] = (),
 ) -> Snapshot:
     """Return what goes on at `now`, with the next `rows` jobs of the queue."""
     # After a stop no slot starts anything.
@@ -58,6 +59,7 @@ def take_snapshot(
         parked=len(engine.parked),
         alarms=tuple(_alarm(engine, row, now) for row in failing[:rows]),
         alarm_count=len(failing),
+        sinks=sinks,
         retries=tuple(_retry(attempt, due_ns, now) for due_ns, attempt in islice(pool.resting(), rows)),
     )
 

@@ -116,6 +116,19 @@ class RetryRow:
 
 
 @dataclass(frozen=True, slots=True)
+class SinkRow:
+    """A sink, and how far it has got, for the screen and for whoever counts."""
+
+    sink: str
+    #: How many reports wait for it, and how many it would not take.
+    waiting: int
+    set_aside: int
+    #: Since when deliveries fail, on the wall clock, and why; None: they do not.
+    failing_ns: int | None = None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Counters:
     """What has happened since `taskman run` was started, under all its schedulers."""
 
@@ -166,3 +179,4 @@ class Snapshot:
     alarm_count: int = 0
     #: Attempts that rest until their next try, the first of them first.
     retries: tuple[RetryRow, ...] = ()
+    sinks: tuple[SinkRow, ...] = ()

@@ -26,6 +26,7 @@ LINTS: dict[str, Severity] = {
     "dead-schedule": Severity.WARNING,
     "either-day": Severity.WARNING,
     "every-minute": Severity.WARNING,
+    "expected-too-soon": Severity.WARNING,
     "herd": Severity.INFO,
     "idle-tz": Severity.WARNING,
     "look-alike": Severity.WARNING,

@@ -12,6 +12,7 @@ from taskman_cli.core.schedule import CronSchedule, Once, Reboot
 from taskman_cli.insight.explain.clocknotes import changes_of_year, clock_notes, hours_of
 from taskman_cli.insight.explain.daywords import is_either_day
 from taskman_cli.insight.explain.notes import expression_of, quartz_weekday, uneven_steps
+from taskman_cli.insight.lint.expectations import expected_too_soon
 from taskman_cli.insight.lint.finding import UNSHOWN, Finding
 from taskman_cli.insight.lint.herds import herds
 from taskman_cli.insight.lint.variables import odd_variables
@@ -159,6 +160,8 @@ def _about_job(job: Job, now_ns: int) -> Iterator[Finding]:
             'overlap = "allow" without a timeout: runs that hang pile up',
             "set a timeout",
         )
+    if words := expected_too_soon(job, now_ns):
+        yield _finding(job, "expected-too-soon", ("expect_every",), *words)
     for task in job.tasks:
         yield from _about_characters(job, task)
         command = task.command if isinstance(task.command, str) else " ".join(task.command)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import select
     from collections.abc import Callable
 
+    from taskman_cli.core.engine.view import SinkRow
     from taskman_cli.ledger.reportqueue import ReportQueue, ReportRow
     from taskman_cli.scheduler.driver import EngineDriver
 
@@ -326,6 +327,10 @@ class Deliveries:
             self._say(*message)
         else:
             self._unsent.append(message)
+
+    def rows(self) -> tuple[SinkRow, ...]:
+        """Return what a view shows of the sinks."""
+        return tuple(state.row() for state in self.sinks.values())
 
     def told(self) -> list[dict[str, Any]]:
         """Return how each sink stands, for people."""

@@ -6,6 +6,8 @@ from collections import deque
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.core.engine.view import SinkRow
+
 if TYPE_CHECKING:
     from taskman_cli.core.sinks import SinkDefinition
     from taskman_cli.ledger.reportqueue import ReportRow
@@ -104,6 +106,10 @@ class SinkState:
             self.ahead.extendleft(reversed(self.sent.seqs))
             self.sent = None
 
+    def row(self) -> SinkRow:
+        """Return what a view shows of it."""
+        return SinkRow(self.name, self.waiting, self.refused, self.failing_ns, self.error)
+
     def told(self) -> dict[str, Any]:
         """Return how it stands, for people."""
         return {
@@ -113,7 +119,7 @@ class SinkState:
             "oldest_ns": self.sent.first_ns if self.sent else None,
             "cursor": self.cursor,
             "delivered": self.delivered,
-            "delivered_ns": self.delivered_ns,
+            "last_ns": self.delivered_ns,
             "answer": self.answer,
             "failing_ns": self.failing_ns,
             "error": self.error,

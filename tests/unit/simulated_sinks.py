@@ -1,0 +1,103 @@
+"""Sinks in the simulation: what is put on record for them obeys laws, whatever dies."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.engine import effects
+from taskman_cli.core.sinks import ReportKind, SinkDefinition
+
+if TYPE_CHECKING:
+    import random
+
+K = ReportKind
+#: One that is told all, one that is told of trouble now and then, and one that is told only once.
+SINKS = (
+    SinkDefinition("all", "file", on=frozenset(K), repeat_ns=0),
+    SinkDefinition("first", "file", repeat_ns=None),
+    SinkDefinition("ops", "file", repeat_ns=30 * SECOND_NS),
+)
+ENDS = {K.SUCCEEDED, K.FAILED, K.TIMED_OUT, K.LOST, K.CANCELLED}
+#: The records that a report may tell of.
+SUBJECTS = {
+    **dict.fromkeys(ENDS, effects.RunFinished),
+    K.STARTED: effects.AttemptBegun,
+    K.RETRIED: effects.AttemptFinished,
+    K.SKIPPED: effects.SlotsSkipped,
+    K.PARKED: effects.Commanded,
+    **dict.fromkeys((K.RECOVERED, K.DELAYED, K.SLOW, K.OVERDUE), effects.Noticed),
+}
+
+
+def tastes(chance: random.Random) -> dict[str, Any]:
+    """Return what a job says of sinks."""
+    pick = chance.choice
+    return {
+        "sinks": pick([(), ("all",), ("all", "ops"), ("first", "gone")]),
+        "delayed_after_ns": pick([None, 3 * SECOND_NS]),
+        "slow_after_ns": pick([None, SECOND_NS]),
+        "expect_every_ns": pick([None, 60 * SECOND_NS]),
+    }
+
+
+class Told:
+    """What the disk keeps of sinks, and the laws of it."""
+
+    def __init__(self) -> None:
+        self.series: dict[tuple[str, str, str], effects.SeriesNoted] = {}
+        self.slow: set[str] = set()
+        self.ends: Counter[str] = Counter()
+        self.overdue: set[str] = set()
+        #: The last record that is a line of the journal.
+        self._line: object = None
+
+    def note(self, record: object) -> bool:
+        """Take a record; tell whether it was one about sinks."""
+        match record:
+            case effects.Reported():
+                self._reported(record)
+            case effects.Noticed():
+                self._line = record
+                if record.kind is K.SLOW:
+                    assert record.run is not None
+                    assert record.run not in self.slow, "a run is told to be slow once"
+                    self.slow.add(record.run)
+                if record.kind is K.OVERDUE:
+                    assert record.job not in self.overdue, "a job is told to be overdue once"
+                    self.overdue.add(record.job)
+            case effects.SeriesNoted():
+                self.series[record.job, record.sink, record.trouble] = record
+            case effects.SeriesOver():
+                del self.series[record.job, record.sink, record.trouble]
+            case effects.SinksTaken():
+                assert record.names == tuple(sink.name for sink in SINKS)
+            case effects.JobExpected():
+                if record.told_ns is None:
+                    self.overdue.discard(record.job)
+                return False
+            case _:
+                if type(record) in SUBJECTS.values():
+                    self._line = record
+                return False
+        return True
+
+    def forget(self, job: str) -> None:
+        """Forget a job that is not defined any more."""
+        self.series = {key: item for key, item in self.series.items() if key[0] != job}
+        self.overdue.discard(job)
+
+    def _reported(self, report: effects.Reported) -> None:
+        assert type(self._line) is SUBJECTS[report.kind], "a report follows what it tells of"
+        assert getattr(self._line, "job", None) == report.job
+        assert report.to, "somebody is told"
+        for name, count in report.to:
+            sink = next(sink for sink in SINKS if sink.name == name)
+            assert count >= 1
+            assert report.kind in sink.on or report.kind is K.SKIPPED
+        if report.kind in ENDS:
+            self.ends[report.run] += 1
+            assert self.ends[report.run] == 1, "the end of a run is told once"
+        if report.kind in (K.FAILED, K.SUCCEEDED):
+            assert str(report.kind) == report.state
