@@ -35,7 +35,7 @@ def command(name: str) -> click.Command:
 def parameters() -> Iterator[tuple[str, str]]:
     for name in COMMANDS:
         for parameter in command(name).params:
-            is_flag = isinstance(parameter, click.Option) and parameter.is_flag
+            is_flag = isinstance(parameter, click.Option) and (parameter.is_flag or parameter.count)
             if not is_flag and (name, parameter.name) not in _LEFT_OUT:
                 yield name, str(parameter.name)
 
@@ -66,7 +66,9 @@ def test_what_is_given_to_a_command_is_shown_with_its_escapes_written_out(
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     jobs = tmp_path / "jobs.toml"
     jobs.write_text('[jobs.job]\nevery = "1h"\ncommand = "true"\n')
-    main(arguments(name, parameter, jobs))
+    with Path(os.devnull).open() as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        main(arguments(name, parameter, jobs))
     out, err = capsys.readouterr()
     assert [line for line in (out + err).split("\n") if not line.replace("\t", "").isprintable()] == []
 
