@@ -23,6 +23,8 @@ _MODE = 0o644
 #: Collectors do not read a file of this name.
 _SUFFIX = ".new"
 
+_Looks = tuple[int, int, int, int]
+
 
 class TextFile:
     """One text file."""
@@ -31,8 +33,8 @@ class TextFile:
         self._directory = Path(path).parent
         self._name = Path(path).name
         self._trust = trust
-        #: Device and inode of what was written last.
-        self._written: tuple[int, int] | None = None
+        #: What the file looks like that was written last.
+        self._written: _Looks | None = None
         #: Whose the directory is, if it is somebody else's, in words.
         self.note = ""
 
@@ -61,7 +63,7 @@ class TextFile:
             directory = self._open()
             try:
                 status = os.stat(self._name, dir_fd=directory, follow_symlinks=False)
-                if (status.st_dev, status.st_ino) == self._written:
+                if _looks(status) == self._written:
                     os.unlink(self._name, dir_fd=directory)
             finally:
                 os.close(directory)
@@ -88,7 +90,7 @@ def open_directory(path: Path, trust: Trust) -> tuple[int, str]:
         return fd, f"others than root can change the directory {path}, which belongs to {owner}"
 
 
-def _write(name: str, directory: int, data: bytes) -> tuple[int, int]:
+def _write(name: str, directory: int, data: bytes) -> _Looks:
     fd = os.open(name, _NEW, _MODE, dir_fd=directory)
     try:
         os.fchmod(fd, _MODE)  # whatever the umask is
@@ -99,4 +101,9 @@ def _write(name: str, directory: int, data: bytes) -> tuple[int, int]:
         status = os.fstat(fd)
     finally:
         os.close(fd)
-    return status.st_dev, status.st_ino
+    return _looks(status)
+
+
+def _looks(status: os.stat_result) -> _Looks:
+    """Tell files apart: the number alone may be that of one that was removed."""
+    return status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size

@@ -25,6 +25,7 @@ from fuzz.fixtures import CRONTAB, EXAMPLES, GOOD, SYSTEM
 from fuzz.processes import Call, End, load_modules, run
 
 from taskman_cli.jobfile.keys import DEFAULT_KEYS, JOB_KEYS, POOL_KEYS, TASKMAN_KEYS
+from taskman_cli.jobfile.monitoring import METRICS_KEYS
 from taskman_cli.jobfile.tasks import RETRY_KEYS, TASK_KEYS
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ KEYS = [
     *DEFAULT_KEYS,
     *JOB_KEYS,
     *POOL_KEYS,
+    *METRICS_KEYS,
     *TASKMAN_KEYS,
     *RETRY_KEYS,
     *TASK_KEYS,

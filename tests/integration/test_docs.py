@@ -44,11 +44,14 @@ from taskman_cli.insight.lint import LINTS
 from taskman_cli.jobfile import loads
 from taskman_cli.jobfile.keys import JOB_KEYS, OWN_KEYS, POOL_KEYS, TASKMAN_KEYS
 from taskman_cli.jobfile.logs import LOGGING_KEYS
+from taskman_cli.jobfile.monitoring import METRICS_KEYS
 from taskman_cli.jobfile.resources import RESOURCE_KEYS
 from taskman_cli.jobfile.schema import schema
 from taskman_cli.jobfile.sinks import SINK_KEYS
 from taskman_cli.jobfile.tasks import RETRY_KEYS
 from taskman_cli.jobfile.tuning import TUNING_KEYS
+from taskman_cli.metrics.families import FAMILIES, JOB_FAMILIES, Family, JobFamily
+from taskman_cli.metrics.text import sample_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -141,6 +144,7 @@ def test_a_call_of_taskman_has_a_command_and_options_that_exist(page: str, line:
         pytest.param("Sinks", set(SINK_KEYS), id="sinks"),
         pytest.param("The log", {f"logging.{key}" for key in LOGGING_KEYS}, id="logging"),
         pytest.param("The pool", {f"pool.{key}" for key in POOL_KEYS}, id="pool"),
+        pytest.param("Metrics", {f"metrics.{key}" for key in METRICS_KEYS}, id="metrics"),
     ],
 )
 def test_the_page_of_the_job_file_has_every_key_once_and_no_other(heading: str, keys: set[str]) -> None:
@@ -155,6 +159,7 @@ def test_the_page_of_the_job_file_has_every_key_once_and_no_other(heading: str, 
         ("Retries", "retry"),
         ("The scheduler", "taskman"),
         ("The pool", "pool"),
+        ("Metrics", "metrics"),
         ("Admission", "tuning"),
         ("Sinks", "other_sink"),
         ("The log", "logging"),
@@ -207,6 +212,31 @@ def test_every_state_and_every_reason_of_a_skip_is_described() -> None:
     states, reasons = PAGES["docs/words.md"].split("\n\nA run")[1].split("with one of", 1)
     assert set(codes(states)) == {str(state) for state in State}
     assert first_column(reasons) == [f"`{reason}`" for reason in SkipReason]
+
+
+# --- docs/metrics.md ---
+
+
+@pytest.mark.parametrize(
+    ("heading", "families"), [("All metrics", FAMILIES), ("Metrics of each job", JOB_FAMILIES)]
+)
+def test_every_metric_is_described_as_it_describes_itself(
+    heading: str, families: tuple[Family | JobFamily, ...]
+) -> None:
+    rows = [
+        tuple(cell.strip() for cell in line.strip("|").split("|"))
+        for line in section("docs/metrics.md", heading).splitlines()
+        if line.startswith("| `")
+    ]
+    assert rows == [
+        (
+            f"`{sample_name(family)}`",
+            family.kind,
+            ", ".join(f"`{label}`" for label in family.labels if label != "le") or "none",
+            family.help,
+        )
+        for family in families
+    ]
 
 
 # --- docs/json.md ---

@@ -13,6 +13,7 @@ from integration.documents import COMMON, MAN_PAGES, ROOT, options
 from taskman_cli.cli.app import COMMANDS
 from taskman_cli.insight.lint import LINTS
 from taskman_cli.jobfile.keys import JOB_KEYS, POOL_KEYS, TASKMAN_KEYS
+from taskman_cli.jobfile.monitoring import METRICS_KEYS
 from taskman_cli.jobfile.tasks import RETRY_KEYS
 
 COMMAND_PAGE = MAN_PAGES["taskman.1"]
@@ -56,6 +57,7 @@ def test_the_page_of_the_job_file_has_every_key_and_no_other() -> None:
         f"taskman.{key}" for key in TASKMAN_KEYS.keys() - POOL_KEYS
     }
     assert _tags(_section(JOB_FILE_PAGE, "Sh THE POOL"), "Va") == {f"pool.{key}" for key in POOL_KEYS}
+    assert _tags(_section(JOB_FILE_PAGE, "Sh METRICS"), "Va") == {f"metrics.{key}" for key in METRICS_KEYS}
 
 
 @pytest.mark.parametrize("name", MAN_PAGES)

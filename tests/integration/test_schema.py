@@ -19,6 +19,7 @@ from taskman_cli.core.sinks import SINK_TYPES
 from taskman_cli.jobfile import JobFileError, loads
 from taskman_cli.jobfile.keys import DEFAULT_KEYS, JOB_KEYS, OWN_KEYS, POOL_KEYS, TASKMAN_KEYS
 from taskman_cli.jobfile.logs import LOGGING_KEYS
+from taskman_cli.jobfile.monitoring import METRICS_KEYS
 from taskman_cli.jobfile.problems import Rejected
 from taskman_cli.jobfile.schema import schema
 from taskman_cli.jobfile.sinks import SINK_KEYS
@@ -34,13 +35,14 @@ SCHEMA = schema()
 TABLES = {
     "taskman": (SCHEMA["properties"]["taskman"], TASKMAN_KEYS.keys() - POOL_KEYS.keys()),
     "pool": (SCHEMA["properties"]["pool"], POOL_KEYS.keys()),
+    "metrics": (SCHEMA["properties"]["metrics"], METRICS_KEYS.keys()),
     "logging": (SCHEMA["properties"]["logging"], LOGGING_KEYS.keys()),
     "defaults": (SCHEMA["properties"]["defaults"], DEFAULT_KEYS.keys() - OWN_KEYS),
     "job": (SCHEMA["$defs"]["job"], JOB_KEYS.keys()),
     "task": (SCHEMA["$defs"]["task"], TASK_KEYS.keys()),
     "retry": (SCHEMA["$defs"]["retry"], RETRY_KEYS.keys()),
 }
-KEYS = (TASKMAN_KEYS, POOL_KEYS, LOGGING_KEYS, DEFAULT_KEYS, JOB_KEYS, TASK_KEYS, RETRY_KEYS)
+KEYS = (TASKMAN_KEYS, POOL_KEYS, METRICS_KEYS, LOGGING_KEYS, DEFAULT_KEYS, JOB_KEYS, TASK_KEYS, RETRY_KEYS)
 for type_ in SINK_TYPES:
     sink_keys = SINK_KEYS | dict(keys_of(type_) or {})
     TABLES[type_] = (SCHEMA["$defs"][f"{type_}_sink"], sink_keys.keys())
@@ -184,6 +186,8 @@ VALUES: list[Any] = [
     "every",
     {"env": "A"},
     "http://example.org/",
+    "127.0.0.1:9464",
+    "./taskman.prom",
     "webhook",
     "starttls",
     "POST",

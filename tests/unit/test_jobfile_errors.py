@@ -12,6 +12,7 @@ from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import JobFileError, Problem, loads
 from taskman_cli.jobfile.keys import JOB_KEYS, POOL_KEYS, TASKMAN_KEYS, TOP, EveryFrom
 from taskman_cli.jobfile.logs import LOGGING_KEYS
+from taskman_cli.jobfile.monitoring import METRICS_KEYS
 from taskman_cli.jobfile.other_schedulers import VALUES, WORDS
 from taskman_cli.jobfile.tasks import RETRY_KEYS, TASK_KEYS
 
@@ -582,6 +583,7 @@ TABLES: dict[str, Collection[str]] = {
     "pool": POOL_KEYS,
     "taskman": TASKMAN_KEYS,
     "logging": LOGGING_KEYS,
+    "metrics": METRICS_KEYS,
     "top": TOP,
 }
 

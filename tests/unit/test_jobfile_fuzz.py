@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from taskman_cli.core.model import Job
 from taskman_cli.jobfile import JobFile, JobFileError, loads
 from taskman_cli.jobfile.keys import DEFAULT_KEYS, JOB_KEYS, POOL_KEYS, TASKMAN_KEYS
+from taskman_cli.jobfile.monitoring import METRICS_KEYS
 from taskman_cli.jobfile.tasks import RETRY_KEYS, TASK_KEYS
 
 GOOD = """\
@@ -146,6 +147,7 @@ FILES = st.fixed_dictionaries(
         # Without include, which would look at files.
         "taskman": tables([name for name in TASKMAN_KEYS if name != "include"]),
         "pool": tables(POOL_KEYS),
+        "metrics": tables(METRICS_KEYS),
         "defaults": tables(DEFAULT_KEYS, **EXECUTION),
         "jobs": JOBS,
         "timeout": ANYTHING,
