@@ -383,6 +383,7 @@ class Loop:
                         trouble=self._driver.trouble,
                         files=self._requests.files_note() if self._requests else None,
                         sinks=self._deliveries.rows(),
+                        queues=self._driver.meters.depths.rows(),
                     )
                 )
             except Exception as error:  # the log goes on, and the view shows what it did

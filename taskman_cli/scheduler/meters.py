@@ -6,9 +6,10 @@ Each part that keeps something waiting registers it with `Depths.watch`; it then
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.engine.histogram import Histogram
+from taskman_cli.core.engine.view import Depth
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,17 +17,6 @@ if TYPE_CHECKING:
 #: Upper bounds of the histograms, in seconds.
 COMMITS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 LAGS_S = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 10)
-
-
-class Depth(NamedTuple):
-    """One queue or buffer at one moment."""
-
-    name: str
-    depth: int
-    #: The most since this scheduler began.
-    most: int
-    #: It holds bytes, not items.
-    is_bytes: bool
 
 
 class _Gauge:

@@ -9,6 +9,7 @@ from rich.segment import Segment
 from taskman_cli.core.model import State
 from taskman_cli.ui import amounts, marks
 from taskman_cli.ui.marks import BOLD, QUIET
+from taskman_cli.ui.queues import queue_words
 from taskman_cli.ui.rows import bar
 from taskman_cli.ui.text import Line, joined, label, line_width
 
@@ -111,6 +112,13 @@ def counters(so_far: Counters, *, width: int) -> Line:
     while len(parts) > 1 and line_width(joined(parts)) > width:
         parts.pop()
     return joined(parts)
+
+
+def queues_line(snapshot: Snapshot, *, width: int) -> Line:
+    """Return what waits in queues and the most that ever did; empty: nothing ever has."""
+    lead = "queues: "
+    words = queue_words(snapshot.queues, most=width - len(lead))
+    return [Segment(lead + words, QUIET)] if words else []
 
 
 def _end(state: State, count: int) -> Line:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.segment import Segment
 
 from taskman_cli.core.engine.view import QueueRow
-from taskman_cli.ui.headline import counters, files_line, header, sink_line
+from taskman_cli.ui.headline import counters, files_line, header, queues_line, sink_line
 from taskman_cli.ui.marks import QUIET
 from taskman_cli.ui.panel import Decoration, Panel, decorated, share
 from taskman_cli.ui.rows import alarm_lines, name_of, queue_lines, result_lines, worker_lines
@@ -33,6 +33,8 @@ WIDE = 110
 _BOX_WIDTH, _BOX_HEIGHT = 56, 16
 #: On a screen lower than the first there are no titles, and on one lower than the second no counters.
 _RULE_HEIGHT, _COUNTERS_HEIGHT = 9, 6
+#: On a lower screen than this, the queues are not shown.
+_QUEUES_HEIGHT = 18
 #: Cells of the title line of the workers that its text does not get.
 _BESIDE_WORKERS = 13
 #: On a lower screen than this, the result of a reload is not shown.
@@ -76,6 +78,8 @@ def render(snapshot: Snapshot, *, width: int, height: int, timezone: tzinfo, wor
     if troubled and height >= _NOTE_HEIGHT:
         head.append(troubled)
     foot = [counters(snapshot.counters, width=width - 2 * margin)] if height >= _COUNTERS_HEIGHT else []
+    if height >= _QUEUES_HEIGHT and (queues := queues_line(snapshot, width=width - 2 * margin)):
+        foot.insert(0, queues)
     panels = _Panels(snapshot, width=width, timezone=timezone, rows_in_sight=height, worker_rows=worker_rows)
     room = height - len(head) - len(foot)
     if height < _RULE_HEIGHT:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from taskman_cli.scheduler.meters import Depth, Depths, Meters
+from taskman_cli.core.engine.view import Depth
+from taskman_cli.scheduler.meters import Depths, Meters
 
 
 def test_a_queue_is_told_with_the_most_that_was_in_it_when_the_loop_looked() -> None:

@@ -18,12 +18,14 @@ from taskman_cli.cli.support.reply_times import document, until
 from taskman_cli.cli.support.scheduler_client import ask
 from taskman_cli.cli.support.sink_words import trouble_of
 from taskman_cli.control.client import connect
+from taskman_cli.core.engine.view import Depth
 from taskman_cli.core.engine.waits import bare_amount
 from taskman_cli.core.model import State
 from taskman_cli.core.protocol import ListJobs, Show, Status
 from taskman_cli.instance.silence import STOPPED, in_words, state_of
 from taskman_cli.ui.alarms import count_words, next_words, why_words
 from taskman_cli.ui.amounts import countdown, span
+from taskman_cli.ui.queues import queue_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -163,6 +165,10 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
     most = _NEXT - _LINES - 1 if trouble else _NEXT
     upcoming = [_upcoming_row(row, now_ns, zone) for row in due[:most]]
     yield from _group("next", upcoming, _NEXT)
+    # An older scheduler does not send the queues.
+    depths = [Depth(**row) for row in reply.get("queues", ())]
+    if words := queue_words(depths, most=_WRAP):
+        yield "queues", words
     counted = [f"{count:,} {name.replace('_', ' ')}" for name, count in reply["counters"].items() if count]
     if upcoming or paused or trouble:
         yield "times", zone_heading(zone).removeprefix("times ")

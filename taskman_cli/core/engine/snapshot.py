@@ -10,12 +10,14 @@ from taskman_cli.core.engine.view import AlarmRow, QueueRow, RetryRow, Snapshot,
 from taskman_cli.core.model import State
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.engine import Engine
     from taskman_cli.core.engine.news import FilesNote
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.engine.timetable import Timetable
-    from taskman_cli.core.engine.view import Failing, SinkRow
+    from taskman_cli.core.engine.view import Depth, Failing, SinkRow
 
 
 def take_snapshot(
@@ -27,6 +29,7 @@ def take_snapshot(
     trouble: str | None = None,
     files: FilesNote | None = None,
     sinks: tuple[SinkRow, ...] = (),
+    queues: Sequence[Depth] = (),
 ) -> Snapshot:
     """Return what goes on at `now`, with the next `rows` jobs of the queue."""
     # After a stop no slot starts anything.
@@ -53,6 +56,7 @@ def take_snapshot(
         counters=engine.metrics.counters(),
         trouble=trouble,
         files=files,
+        queues=tuple(queues),
         stopping=engine.is_stopping,
         draining=engine.is_draining,
         paused=paused,

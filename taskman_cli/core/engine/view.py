@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
@@ -115,6 +115,17 @@ class RetryRow:
         return f"retry {self.retry} of {self.most}"
 
 
+class Depth(NamedTuple):
+    """How full one queue or buffer is."""
+
+    name: str
+    depth: int
+    #: The most since this scheduler began.
+    most: int
+    #: It holds bytes, not items.
+    is_bytes: bool
+
+
 @dataclass(frozen=True, slots=True)
 class SinkRow:
     """A sink, and how far it has got, for the screen and for whoever counts."""
@@ -180,3 +191,5 @@ class Snapshot:
     #: Attempts that rest until their next try, the first of them first.
     retries: tuple[RetryRow, ...] = ()
     sinks: tuple[SinkRow, ...] = ()
+    #: How full the queues and buffers are.
+    queues: tuple[Depth, ...] = ()

@@ -168,6 +168,7 @@ class RequestHandlers:
             "ledger": self._driver.trouble,
             "files_trouble": asdict(note) if note and note.is_bad else None,
             "set_aside": self._driver.poison.told(),
+            "queues": [depth._asdict() for depth in self._driver.meters.depths.rows()],
             "zone_trouble": self._driver.look_at_zone(is_asked=True),
             "sinks": self._deliveries.told() if self._deliveries else [],
         }
