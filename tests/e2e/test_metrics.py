@@ -343,3 +343,14 @@ def test_without_the_table_there_is_no_process(tmp_path: Path) -> None:
         cmdlines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(running.process.pid)]
         assert not any(b"taskman_cli.metrics" in words for words in cmdlines)
         kill(running.process.pid, signal.SIGTERM)
+
+
+def test_the_reports_that_wait_for_each_sink_are_a_queue(tmp_path: Path) -> None:
+    sinks = '[sinks.ops]\ntype = "file"\npath = "./no/reports.jsonl"\n[defaults]\nsinks = ["ops"]\n'
+    with Running(tmp_path, sinks + JOBS) as running:
+        running.wait_for_log("jobs from")
+        name = 'taskman_queue_depth{queue="sink.ops"}'
+        wait_until(lambda: values(printed(running)).get(name, 0) > 0, what="a report that waits")
+        assert values(printed(running))['taskman_queue_depth_max{queue="sink.ops"}'] > 0
+        assert _reload(running, JOBS) == 0
+        wait_until(lambda: name not in values(printed(running)), what="the end of the sink")

@@ -7,6 +7,7 @@ of the sinks (`sinks.process`) waits, tries again and knows the secrets; nothing
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.clock import SECOND_NS, earliest
@@ -114,6 +115,7 @@ class Deliveries:
         definitions = {sink.name: sink for sink in self._engine.reports.sinks}
         for name in [name for name in self.sinks if name not in definitions]:
             self._drop(self.sinks.pop(name))
+            self._driver.meters.depths.forget(f"sink.{name}")
         try:
             rows, identity = queue.sinks(), queue.identity()
         except QueueError as error:
@@ -127,6 +129,7 @@ class Deliveries:
                 self._drop(known)
             if known is None:
                 known = self.sinks[name] = SinkState(definition)
+                self._driver.meters.depths.watch(f"sink.{name}", partial(getattr, known, "waiting"))
             known.definition = definition
             if (row := rows.get(name)) is not None:
                 self._read_state(known, row.cursor)
