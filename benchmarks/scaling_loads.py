@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from virtual_machine import START_CPU_S, Work
+from scaling_stage import START_CPU_S, Work
 
 
 @dataclass(frozen=True, slots=True)

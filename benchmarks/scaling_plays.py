@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING
 
 from scaling_loads import make_load
 from scaling_pools import Fixed, GoTaskman, KnowAll, Laws, Taskman
-from virtual_machine import Machine, percentile
+from scaling_stage import Stage, percentile
+
+from taskman_cli.core.clock import SECOND_NS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from scaling_loads import Load
-    from virtual_machine import Work
+    from scaling_stage import Work
 
 #: How large the loads and the memory are on so many cores: of size 1, a load suits two cores and 2 GB.
 SIZES = {1: 0.5, 2: 1.0, 8: 4.0, 64: 8.0}
@@ -130,11 +132,11 @@ def _learn(load: Load, cpus: int, needs: Mapping[tuple[str, str], int] | None) -
 
 
 def _outcome(load: Load, cpus: int, pool: Fixed | GoTaskman | KnowAll | Taskman) -> Outcome:
-    machine = Machine(cpus, MEMORY_MB * SIZES[cpus], load.works, pool)
-    pool.machine = machine
-    machine.play()
-    works = [work for work in machine.works if work.kind != "probe"]
-    probes = [work.wait_s for work in machine.works if work.kind == "probe"]
+    stage = Stage(cpus, MEMORY_MB * SIZES[cpus], load.works, pool)
+    pool.stage = stage
+    stage.play()
+    works = [work for work in stage.works if work.kind != "probe"]
+    probes = [work.wait_s for work in stage.works if work.kind == "probe"]
     end_s = max(work.at_s + work.response_s for work in works)
     late: tuple[tuple[float, float], ...] = ()
     turns = None
@@ -142,13 +144,13 @@ def _outcome(load: Load, cpus: int, pool: Fixed | GoTaskman | KnowAll | Taskman)
         step_s = load.step_s
         seen = [
             sample.target
-            for sample in machine.samples
+            for sample in stage.samples
             if step_s - 1 <= sample.at_s <= min(step_s + 30, end_s + 1)
         ]
         turns = reversals(seen)
         late = tuple(
             (work.at_s - step_s, work.wait_s)
-            for work in machine.works
+            for work in stage.works
             if step_s <= work.at_s <= step_s + WINDOW_S and work.wait_s > NO_WAIT_S
         )
     return Outcome(
@@ -156,13 +158,13 @@ def _outcome(load: Load, cpus: int, pool: Fixed | GoTaskman | KnowAll | Taskman)
         response99=percentile((work.response_s for work in works), 0.99),
         makespan=end_s - min(work.at_s for work in works),
         probe99=percentile(probes, 0.99) if probes else None,
-        peak=machine.peak_mb / machine.memory_mb,
-        over=machine.over_s,
-        kills=machine.kills,
+        peak=stage.peak,
+        over=stage.over_ns / SECOND_NS,
+        kills=stage.machine.kills,
         reversals=turns,
         late=late,
         demand=load.demand_after_step(WINDOW_S, cpus),
-        most_running=max((sample.running for sample in machine.samples), default=0),
+        most_running=max((sample.running for sample in stage.samples), default=0),
         laws=pool.laws if isinstance(pool, Taskman) else None,
     )
 

@@ -1,6 +1,6 @@
 """The contestants of the benchmark of the pool: rules written here, and the product's own engine and gate.
 
-All of them play on the same virtual machine. What a rule may look at is what it would know: a fixed pool its
+All of them play on the same stage. What a rule may look at is what it would know: a fixed pool its
 seats, go-taskman's controller arrivals and run times, the know-all rules the demands of each command.
 """
 
@@ -9,35 +9,37 @@ from __future__ import annotations
 import heapq
 import math
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING
 
-from virtual_machine import LAG_S, MOST_TRIES
+from scaling_stage import LAG_S, MOST_TRIES
 
 from taskman_cli.core import protocol
 from taskman_cli.core.clock import SECOND_NS, Now
 from taskman_cli.core.engine import effects, events
-from taskman_cli.core.engine.admission import Signals
 from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.model import Execution, Exit, Job, Overlap, Policy, Retry, Settings, Task
 from taskman_cli.core.schedule import Reboot
 from taskman_cli.core.tuning import Admission
+from taskman_cli.simulate.clock import later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from virtual_machine import Command, Machine, Work
+    from scaling_stage import Stage, Work
+
+    from taskman_cli.simulate.machine import End
 
 #: Rules that wait for a core look again after this long.
-LOOK_S = 0.01
+LOOK_NS = SECOND_NS // 100
 
 
 class Rule:
     """Starts what waits, by priority and arrival, while it may."""
 
-    machine: Machine
-    wake_s = inf
+    stage: Stage
+    wake_ns = inf
 
     def __init__(self) -> None:
         self._waiting: list[tuple[int, float, int, Work]] = []
@@ -45,26 +47,23 @@ class Rule:
 
     @property
     def target(self) -> int:
-        return len(self.machine.running)
+        return len(self.stage.running)
 
     def arrived(self, work: Work) -> None:
         heapq.heappush(self._waiting, (-work.priority, work.at_s, work.number, work))
 
-    def appeared(self, command: Command) -> None:
-        pass
-
-    def ended(self, command: Command, *, is_killed: bool) -> None:
-        self.over(command)
-        if is_killed and command.work.kills < MOST_TRIES:
-            self.arrived(command.work)
+    def ended(self, work: Work, end: End) -> None:
+        self.over(work, end.key)
+        if end.is_out_of_memory and work.kills < MOST_TRIES:
+            self.arrived(work)
 
     def turn(self) -> None:
-        self.wake_s = inf
+        self.wake_ns = inf
         while self._waiting and self.may_start(self._waiting[0][-1]):
             work = heapq.heappop(self._waiting)[-1]
             self._starts += 1
             self.starts(work)
-            self.machine.start(work, str(self._starts))
+            self.stage.start(work, str(self._starts))
 
     # --- what the rules differ in ---
 
@@ -74,7 +73,7 @@ class Rule:
     def starts(self, work: Work) -> None:
         pass
 
-    def over(self, command: Command) -> None:
+    def over(self, work: Work, key: str) -> None:
         pass
 
 
@@ -86,7 +85,7 @@ class Fixed(Rule):
         self._seats = seats
 
     def may_start(self, work: Work) -> bool:
-        return len(self.machine.running) < self._seats
+        return len(self.stage.running) < self._seats
 
 
 class KnowAll(Rule):
@@ -103,25 +102,25 @@ class KnowAll(Rule):
         self._young: list[float] = []
 
     def may_start(self, work: Work) -> bool:
-        machine = self.machine
-        if self._booked_mb + work.memory_mb > machine.memory_mb and machine.running:
+        stage = self.stage
+        if self._booked_mb + work.memory_mb > stage.memory_mb and stage.running:
             return False
-        self._young = [at_s for at_s in self._young if at_s > machine.now_s - LAG_S + 1e-9]
-        fits = machine.burning + len(self._young) < machine.cpus + self._slack
-        if fits and self._is_careful and machine.running and work.cpu_s > 0.05:
-            fits = self._shares + work.cpu_s / work.alone_s <= machine.cpus * 1.3
+        self._young = [at_s for at_s in self._young if at_s > stage.now_s - LAG_S + 1e-9]
+        fits = stage.machine.runnable + len(self._young) < stage.cpus + self._slack
+        if fits and self._is_careful and stage.running and work.cpu_s > 0.05:
+            fits = self._shares + work.cpu_s / work.alone_s <= stage.cpus * 1.3
         if not fits:
-            self.wake_s = machine.now_s + LOOK_S
+            self.wake_ns = stage.now_ns + LOOK_NS
         return fits
 
     def starts(self, work: Work) -> None:
         self._booked_mb += work.memory_mb
         self._shares += work.cpu_s / work.alone_s
-        self._young.append(self.machine.now_s)
+        self._young.append(self.stage.now_s)
 
-    def over(self, command: Command) -> None:
-        self._booked_mb -= command.work.memory_mb
-        self._shares -= command.work.cpu_s / command.work.alone_s
+    def over(self, work: Work, key: str) -> None:
+        self._booked_mb -= work.memory_mb
+        self._shares -= work.cpu_s / work.alone_s
 
 
 class Average:
@@ -166,7 +165,7 @@ class GoTaskman(Rule):
         self._scale()
 
     def turn(self) -> None:
-        while self.machine.now_s >= self._next_s:
+        while self.stage.now_s >= self._next_s:
             self._next_s += 1
             self._rate.note(self._arrivals)
             if self._lengths:
@@ -176,16 +175,16 @@ class GoTaskman(Rule):
             self._lengths.clear()
             self._scale()
         super().turn()
-        self.wake_s = self._next_s
+        self.wake_ns = self._next_s * SECOND_NS
 
     def may_start(self, work: Work) -> bool:
-        return len(self.machine.running) < self._seats
+        return len(self.stage.running) < self._seats
 
     def starts(self, work: Work) -> None:
-        self._began[str(self._starts)] = self.machine.now_s
+        self._began[str(self._starts)] = self.stage.now_s
 
-    def over(self, command: Command) -> None:
-        self._lengths.append(self.machine.now_s - self._began.pop(command.key))
+    def over(self, work: Work, key: str) -> None:
+        self._lengths.append(self.stage.now_s - self._began.pop(key))
 
     def _wanted(self, waiting: int, running: int) -> int:
         weight = 0.7 if self._rate.fast > self._rate.slow * 1.02 else 0.4
@@ -195,7 +194,7 @@ class GoTaskman(Rule):
         return max(1, min(1024, math.ceil(max(demand, now))))
 
     def _scale(self) -> None:
-        now_s, waiting, running = self.machine.now_s, len(self._waiting), len(self.machine.running)
+        now_s, waiting, running = self.stage.now_s, len(self._waiting), len(self.stage.running)
         wanted, seats = self._wanted(waiting, running), self._seats
         is_pressed = waiting > 0 and wanted > seats
         is_idle = wanted < seats and not running and not waiting
@@ -212,9 +211,8 @@ class GoTaskman(Rule):
 
 #: When virtual time begins, on both clocks.
 START = Now(1_795_492_800 * SECOND_NS, 1_000 * SECOND_NS)
-MB = 1 << 20
 #: How long it takes to look at the memory of commands.
-MEASURE_S = 0.003
+MEASURE_NS = 3_000_000
 
 
 @dataclass
@@ -249,7 +247,7 @@ class Laws:
 class Taskman:
     """The product's engine, with its gate, as the scheduler's loop drives it."""
 
-    machine: Machine
+    stage: Stage
 
     def __init__(
         self,
@@ -259,12 +257,12 @@ class Taskman:
         needs: Mapping[tuple[str, str], int] | None = None,
     ) -> None:
         """`needs`: what earlier runs have taught, by job and task."""
-        self.wake_s = inf
+        self.wake_ns = inf
         self.laws = Laws()
         self.needs: dict[tuple[str, str], int] = dict(needs or {})
         #: What waits to be told to the engine, and what a look at the machine's memory will find.
         self._news: list[Callable[[], None]] = []
-        self._looks: list[tuple[float, tuple[str, ...]]] = []
+        self._looks: list[tuple[int, tuple[str, ...]]] = []
         self._works: dict[str, Work] = {}
         self._token = 0
         self.counts: Counter[str] = Counter()
@@ -281,23 +279,17 @@ class Taskman:
 
     @property
     def _now(self) -> Now:
-        passed_ns = round(self.machine.now_s * SECOND_NS)
-        return Now(START.wall_ns + passed_ns, START.elapsed_ns + passed_ns)
+        return later(START, self.stage.now_ns)
 
     # --- what happens ---
 
     def arrived(self, work: Work) -> None:
         self._news.append(lambda: self._trigger(work))
 
-    def appeared(self, command: Command) -> None:
-        self._news.append(lambda: self._give(events.AttemptStarted(command.key, 1, self._now)))
-
-    def ended(self, command: Command, *, is_killed: bool) -> None:
-        peak_bytes = int(command.peak_mb * MB)
-        end = Exit(
-            exit_code=None if is_killed else 0, signal=9 if is_killed else None, peak_rss_bytes=peak_bytes
-        )
-        self._news.append(lambda: self._give(events.AttemptEnded(command.key, end, self._now)))
+    def ended(self, work: Work, end: End) -> None:
+        code, signum = (None, 9) if end.is_out_of_memory else (0, None)
+        found = Exit(exit_code=code, signal=signum, peak_rss_bytes=end.peak_bytes)
+        self._news.append(lambda: self._give(events.AttemptEnded(end.key, found, self._now)))
 
     def turn(self) -> None:
         """Do what one turn of the loop does: tell all that happened, tick, look at the machine."""
@@ -309,7 +301,7 @@ class Taskman:
             news, self._news = self._news, []
             for tell in news:
                 tell()
-            while self._looks and self._looks[0][0] <= self.machine.now_s:
+            while self._looks and self._looks[0][0] <= self.stage.now_ns:
                 self._measured(self._looks.pop(0)[1])
             wake_ns = self.engine.next_wake().elapsed_ns
             if wake_ns is not None and wake_ns <= self._now.elapsed_ns:
@@ -322,24 +314,13 @@ class Taskman:
 
     def _set_wake(self) -> None:
         wake_ns = self.engine.next_wake().elapsed_ns
-        due_s = inf if wake_ns is None else (wake_ns - START.elapsed_ns) / SECOND_NS
-        self.wake_s = min(due_s, self._looks[0][0] if self._looks else inf)
+        due_ns = inf if wake_ns is None else wake_ns - START.elapsed_ns
+        self.wake_ns = min(due_ns, self._looks[0][0] if self._looks else inf)
 
     def _see(self) -> None:
-        machine = self.machine
         self.counts["looks"] += 1
-        free_mb = max(0.0, machine.memory_mb - machine.used_mb)
-        self._give(
-            events.SignalsRead(
-                Signals(
-                    machine.cpus,
-                    machine.runnable,
-                    int(machine.memory_mb * MB),
-                    int(free_mb * MB),
-                    int(machine.stalled_s * SECOND_NS),
-                )
-            )
-        )
+        signals = replace(self.stage.machine.signals(), runnable=self.stage.runnable)
+        self._give(events.SignalsRead(signals))
 
     def _trigger(self, work: Work) -> None:
         self._token += 1
@@ -348,9 +329,7 @@ class Taskman:
         self._give(events.RequestReceived(self._token, request, "benchmark"))
 
     def _measured(self, keys: tuple[str, ...]) -> None:
-        running = self.machine.running
-        used = {key: int(running[key].memory_mb * MB) if key in running else 0 for key in keys}
-        self._give(events.MemoryMeasured(used))
+        self._give(events.MemoryMeasured({key: self.stage.machine.used(key) for key in keys}))
 
     # --- what the engine wants ---
 
@@ -361,16 +340,18 @@ class Taskman:
                 case effects.RunQueued(run=run):
                     self._works[run] = self._arriving
                 case effects.Start(key=key, run=run):
-                    self.machine.start(self._works[run], key)
+                    self.stage.start(self._works[run], key)
+                    started = events.AttemptStarted(key, 1, self._now)
+                    self._news.append(lambda event=started: self._give(event))
                 case effects.RunFinished(run=run):
                     del self._works[run]
                 case effects.MeasureMemory(attempts=attempts):
                     keys = tuple(key for key, _ in attempts)
-                    self._looks.append((self.machine.now_s + MEASURE_S, keys))
+                    self._looks.append((self.stage.now_ns + MEASURE_NS, keys))
                 case effects.NeedLearned(job=job, task=task, need_bytes=need_bytes):
                     self.needs[job, task] = need_bytes
                 case effects.TargetChanged(before=before, target=value):
-                    self.laws.line(self.machine.now_s, before, value)
+                    self.laws.line(self.stage.now_s, before, value)
         self.laws.look(self.target, len(self.engine.pool.running))
 
 

@@ -19,8 +19,9 @@ class Admission(StrEnum):
 class AdmissionTuning:
     """The numbers of `admission = "auto"`; see `core/engine/admission.py` for what they do."""
 
-    #: Start one more while there are fewer runnable tasks than this for each CPU.
+    #: Start one more while there are fewer runnable tasks than this for each CPU, and these more.
     runnable_per_cpu: float = 2.0
+    runnable_spare: float = 2.0
     #: For how long an attempt that was admitted counts as runnable, and signals as fresh.
     settle_ns: int = SECOND_NS // 100
     #: The same for signals while an attempt is held back for a CPU.
@@ -31,11 +32,14 @@ class AdmissionTuning:
     memory_reserve: float = 0.1
     #: For how long an attempt is young: it has not taken its memory yet.
     young_ns: int = SECOND_NS
-    #: Young attempts may take this share of what is free.
+    #: Young attempts of unknown need may take this share of what is free.
     young_share: float = 0.5
-    #: What a job of unknown need is taken to need, as a share of the memory.
+    #: What a job of unknown need is taken to need, as a share of the memory; with many CPUs, of a CPU's part.
     unknown_share: float = 0.125
-    #: And at least as many times what it uses now.
+    unknown_per_cpu: float = 0.25
+    #: That of a CPU's part is never less than this.
+    unknown_least_bytes: int = 256 << 20
+    #: Once it was looked at, up to as many times what it uses now.
     unknown_growth: float = 2.0
     #: With so many known needs, it is taken to need this quantile of them.
     known_needs: int = 4
@@ -45,19 +49,21 @@ class AdmissionTuning:
     #: When the memory of a command is first looked at; the age doubles up to the last look.
     look_ns: int = SECOND_NS // 4
     look_last_ns: int = 4 * SECOND_NS
-    #: From this age on, the looks end once it has grown by less than this share since the last.
-    look_settled_ns: int = SECOND_NS
+    #: From this age on, it needs what it uses if that has grown by less than this since the last look.
+    look_settled_ns: int = SECOND_NS // 2
     look_growth: float = 0.05
     #: It is taken to need so many times what it used then.
     look_margin: float = 1.15
     #: No start while the machine waits for memory for a larger share of the time, in this window.
     pressure: float = 0.1
     pressure_window_ns: int = SECOND_NS // 2
-    #: The first pause before an attempt that is held back is looked at again, and the longest.
+    #: Who is held back is looked at again after this share of the wait so far, but not sooner than the first
+    #: of these, nor later than the second.
+    retry_share: float = 0.1
     retry_ns: int = SECOND_NS // 100
     retry_max_ns: int = SECOND_NS
     #: The target is the most that ran at once in this window.
-    target_window_ns: int = 10 * SECOND_NS
+    target_window_ns: int = 15 * SECOND_NS
     #: It falls only by at least this share.
     target_drop: float = 0.15
     #: At most one line of the journal in this time.

@@ -8,13 +8,14 @@ from taskman_cli.core.tuning import AdmissionTuning
 from taskman_cli.jobfile.problems import Fault, Rejected
 from taskman_cli.jobfile.shapes import shaped
 from taskman_cli.jobfile.tables import Key, as_fields, keys, read_table, table_shape
-from taskman_cli.jobfile.units import duration
+from taskman_cli.jobfile.units import duration, read_memory
 from taskman_cli.jobfile.values import Context, integer, mistyped, number
 
 _read_share = number(0, 1)
 
 TUNING_KEYS = keys(
     Key("runnable_per_cpu", number(1, 1000), about="Start while fewer tasks than this are runnable per CPU."),
+    Key("runnable_spare", number(0, 1000), about="And these more, however many CPUs there are."),
     Key(
         "settle",
         duration("1ms"),
@@ -35,9 +36,16 @@ TUNING_KEYS = keys(
         field="young_ns",
         about="How long a command is taken not to have used its memory yet.",
     ),
-    Key("young_share", number(0.01, 1), about="Young commands may take this share of what is free."),
+    Key("young_share", number(0.01, 1), about="Young commands may take this share, if nothing is known yet."),
     Key("unknown_share", number(0.0001, 1), about="What a job of unknown need is taken to need of memory."),
-    Key("unknown_growth", number(1, 100), about="And at least this many times what it uses now."),
+    Key("unknown_per_cpu", number(0.0001, 1000), about="Or this share divided by the CPUs, if that is less."),
+    Key(
+        "unknown_least",
+        read_memory,
+        field="unknown_least_bytes",
+        about="But not less than this, unless that is more than the first share.",
+    ),
+    Key("unknown_growth", number(1, 100), about="And up to so many times what it uses now."),
     Key("known_needs", integer(1, 1_000_000), about="With so many known needs, a quantile of them instead."),
     Key("known_quantile", _read_share, about="Which quantile of the known needs that is."),
     Key("need_decay", _read_share, about="By which share a known need falls with each run that used less."),
@@ -47,10 +55,10 @@ TUNING_KEYS = keys(
         "look_settled",
         duration("10ms"),
         field="look_settled_ns",
-        about="From this age on, looks end when the memory grows no more.",
+        about="From this age on, a command that grows no more needs what it uses.",
     ),
-    Key("look_growth", number(0, 100), about="By which share it has to grow for another look."),
-    Key("look_margin", number(1, 100), about="A command needs so many times what the last look found."),
+    Key("look_growth", number(0, 100), about="By which share it grows, as long as it does."),
+    Key("look_margin", number(1, 100), about="It is taken to need so many times that until it ends."),
     Key("pressure", _read_share, about="No start while memory is waited for more than this share of time."),
     Key(
         "pressure_window",
@@ -58,8 +66,9 @@ TUNING_KEYS = keys(
         field="pressure_window_ns",
         about="The window in which that is measured.",
     ),
-    Key("retry", duration("1ms"), field="retry_ns", about="The first pause before another look at the load."),
-    Key("retry_max", duration("1ms"), field="retry_max_ns", about="The longest such pause."),
+    Key("retry_share", _read_share, about="The load is looked at again after this share of the wait so far."),
+    Key("retry", duration("1ms"), field="retry_ns", about="But not sooner than this."),
+    Key("retry_max", duration("1ms"), field="retry_max_ns", about="Nor later than this."),
     Key(
         "target_window",
         duration("10ms"),

@@ -29,6 +29,7 @@ from dataclasses import replace
 from heapq import heapify, heappop, heappush
 from typing import NamedTuple
 
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.engine.admission import Signals
 from taskman_cli.simulate.work import Hardware, Kind, Phase, Work
 
@@ -36,8 +37,8 @@ __all__ = ["End", "Hardware", "Machine", "Work"]
 
 #: A phase of CPU time is over when less than this is left of it: clocks count whole nanoseconds.
 _NOTHING_NS = 0.5
-#: The share of its memory that a command has after each step; the steps are evenly spread over `ramp_ns`.
-_STEPS = (0.25, 0.5, 0.75, 1.0)
+#: A command takes its memory in so many even steps at least, and in more if they would be farther apart.
+_STEPS, _STEP_NS = 4, SECOND_NS * 9 // 20
 #: What any process has at once.
 _FIRST_BYTES = 3 << 20
 #: A command that takes no more than this share of the memory takes it at once: it makes no difference.
@@ -119,8 +120,9 @@ class Machine:
         most = self.hardware.memory_bytes
         is_small = most is None or work.memory_bytes <= max(_FIRST_BYTES, most * _SMALL_SHARE)
         if not is_small:
-            for index in range(len(_STEPS)):
-                self._plan(now_ns + work.ramp_ns * (index + 1) // len(_STEPS), command, index)
+            steps = max(_STEPS, math.ceil(work.ramp_ns / _STEP_NS))
+            for step in range(1, steps + 1):
+                self._plan(now_ns + work.ramp_ns * step // steps, command, work.memory_bytes * step // steps)
         self._use(command, work.memory_bytes if is_small else min(work.memory_bytes, _FIRST_BYTES))
 
     def end(self, key: str, now_ns: int) -> End | None:
@@ -245,13 +247,13 @@ class Machine:
     def _work(self) -> None:
         """Do what is due now."""
         while self._timers and self._timers[0][0] <= self.now_ns:
-            _, _, command, step = heappop(self._timers)
+            _, _, command, used = heappop(self._timers)
             if command.is_over:
                 continue
-            if step < 0:
+            if used < 0:
                 self._next_phase(command)
             else:
-                self._use(command, max(command.used, int(command.work.memory_bytes * _STEPS[step])))
+                self._use(command, max(command.used, used))
         for marks, clock in ((self._on_cpu, self._cpu), (self._on_disk, self._disk)):
             while marks and (marks[0][2].is_over or marks[0][0] - clock <= _NOTHING_NS):
                 _, _, command = heappop(marks)
@@ -271,9 +273,10 @@ class Machine:
 
     # --- commands ---
 
-    def _plan(self, at_ns: int, command: _Command, step: int) -> None:
+    def _plan(self, at_ns: int, command: _Command, used: int) -> None:
+        """Let a command use so much memory at a moment, or begin its next phase if that is less than 0."""
         self._sequence += 1
-        heappush(self._timers, (at_ns, self._sequence, command, step))
+        heappush(self._timers, (at_ns, self._sequence, command, used))
 
     def _next_phase(self, command: _Command) -> None:
         work = command.work

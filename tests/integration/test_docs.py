@@ -176,7 +176,7 @@ def test_the_page_of_the_job_file_has_the_defaults_and_choices_of_the_schema(
         r"^\| `([\w.]+)` \| (.*?) \| (.*?) \|", section("docs/jobfile.md", heading), re.M
     ):
         shape = shapes.get(name.removeprefix("taskman.").removeprefix("pool."), {})
-        if "default" in shape and name != "max_output":  # a size is shown with a unit
+        if "default" in shape and name not in ("max_output", "unknown_least"):  # a size is shown with a unit
             assert json.loads(default.strip("`")) == shape["default"], name
         if "enum" in shape:
             assert [json.loads(code) for code in codes(kind)] == shape["enum"], name

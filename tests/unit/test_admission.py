@@ -94,23 +94,31 @@ def test_more_start_while_few_tasks_are_runnable_and_those_just_admitted_count()
     driver = Machine(jobs(9), AUTO)
     known(driver, **{f"j{n}": 1 for n in range(9)})
     driver.says(QUIET, 10)
-    # Up to two for each CPU at once; sleepers do not count any more after a hundredth of a second.
-    assert len(driver.starts) == 4
+    # Up to two for each CPU and two more at once; after a hundredth of a second sleepers do not count.
+    assert len(driver.starts) == 6
     driver.at(10.02)
-    assert len(driver.starts) == 8
+    assert len(driver.starts) == 9
 
 
 def test_those_that_run_since_the_last_look_are_added_and_those_that_ended_taken_off() -> None:
     driver = Machine(jobs(9), AUTO)
     known(driver, **{f"j{n}": 1 for n in range(9)})
     driver.says(replace(QUIET, runnable=2), 10)
-    assert len(driver.starts) == 2
+    assert len(driver.starts) == 4
     driver.at(10.02)
     reads = driver.reads
-    assert len(driver.starts) == 4
+    assert len(driver.starts) == 8
     driver.now = driver.now._replace(elapsed_ns=driver.now.elapsed_ns + 1)
     driver.ended(driver.starts[0].key)
-    assert (len(driver.starts), driver.reads) == (5, reads)
+    assert (len(driver.starts), driver.reads) == (9, reads)
+
+
+def test_however_many_cpus_there_are_the_same_few_more_may_run() -> None:
+    tuning = AdmissionTuning(runnable_per_cpu=1, runnable_spare=3)
+    driver = Machine(jobs(9), replace(AUTO, admission_tuning=tuning))
+    known(driver, **{f"j{n}": 1 for n in range(9)})
+    driver.says(replace(QUIET, cpus=4), 10)
+    assert len(driver.starts) == 7
 
 
 def test_while_one_waits_for_a_cpu_the_machine_is_looked_at_more_often() -> None:
@@ -122,17 +130,22 @@ def test_while_one_waits_for_a_cpu_the_machine_is_looked_at_more_often() -> None
     assert (driver.reads, len(driver.starts)) == (reads + 1, 4)
 
 
-def test_a_denied_start_is_looked_at_again_after_pauses_that_double() -> None:
-    driver = Machine(jobs(3), AUTO)
+def test_a_denied_start_is_looked_at_again_after_a_tenth_of_the_time_that_it_has_waited() -> None:
+    driver = Machine(jobs(3), replace(AUTO, admission_patience_ns=seconds(10**6)))
     known(driver, j0=1, j1=1, j2=1)
     driver.says(BUSY, 10)
-    wakes = []
-    for _ in range(9):
+    wakes = {}
+    for _ in range(90):
         wake_s = driver.wake_s[1]
         assert wake_s is not None
-        wakes.append(round(wake_s - wakes_from(driver), 3))
+        wakes[round(wakes_from(driver) - 10, 2)] = round(wake_s - wakes_from(driver), 3)
         driver.at(wake_s)
-    assert wakes == [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.0, 1.0]
+    # At least a hundredth of a second, at most one.
+    assert [wakes[after] for after in (0, 0.01, 0.1)] == [0.01, 0.01, 0.01]
+    assert all(
+        pause == pytest.approx(after / 10, rel=0.1) for after, pause in wakes.items() if 0.2 < after < 9
+    )
+    assert max(wakes.values()) == 1.0
     driver.signals = QUIET
     driver.at(driver.wake_s[1] or 0)
     assert len(driver.starts) == 3
@@ -292,16 +305,59 @@ def test_what_is_larger_than_the_machine_starts_alone() -> None:
     assert started(driver) == ["huge"]
 
 
-def test_the_young_may_take_half_of_what_is_free() -> None:
-    driver = Machine((named("a", ram=2 * GB), named("b", ram=2 * GB), named("c", ram=GB)), AUTO)
+def test_what_the_young_have_not_taken_yet_is_not_free() -> None:
+    driver = Machine((named("a", ram=4 * GB), named("b", ram=3 * GB), named("c", ram=GB)), AUTO)
     driver.says(replace(QUIET, available_bytes=8 * GB), 10)
-    # Free is 8 - 1.6; half of it is 3.2, of which a young one has not taken 2.
+    # Free is 8 - 1.6, of which a young one has not taken 4.
     assert started(driver) == ["a"]
-    assert waiting(driver)[0] == ("memory", "for 2 GB of free memory; a (2 GB) holds most")
-    driver.says(replace(QUIET, available_bytes=6 * GB), 10.5)  # it has taken them
-    assert started(driver) == ["a", "b"]
-    driver.at(12)
+    assert waiting(driver)[0] == ("memory", "for 3 GB of free memory; a (4 GB) holds most")
+    driver.says(replace(QUIET, available_bytes=6 * GB), 10.5)  # it has taken half
+    assert started(driver) == ["a"]
+    driver.says(replace(QUIET, available_bytes=7 * GB), 10.6)  # others have given some back
+    assert started(driver) == ["a"]
+    driver.at(12)  # it has had time enough
     assert started(driver) == ["a", "b", "c"]
+
+
+def test_of_what_is_free_the_young_of_unknown_need_may_take_half_as_long_as_nothing_is_known() -> None:
+    tuning = AdmissionTuning(unknown_per_cpu=1, unknown_share=0.1)  # 1.6 GB each
+    driver = Machine(jobs(6), replace(AUTO, admission_tuning=tuning))
+    driver.says(replace(QUIET, available_bytes=12 * GB), 10)
+    # Of 10.4 that are free, half may be spoken for: three times 1.6.
+    assert started(driver) == ["j0", "j1", "j2"]
+    driver.says(replace(QUIET, available_bytes=11 * GB), 10.1)
+    assert started(driver) == ["j0", "j1", "j2"]
+    known(driver, w=GB, x=GB, y=GB, z=GB)
+    driver.at(10.2)  # with some known needs the guess is worth more
+    assert len(started(driver)) > 3
+
+
+def test_a_command_of_unknown_need_may_still_grow_until_the_last_look_at_it() -> None:
+    tuning = AdmissionTuning(unknown_per_cpu=1, unknown_share=0.2)  # 3.2 GB each
+    driver = Machine(
+        (named("a"), named("b", first_s=12), named("c", first_s=14)), replace(AUTO, admission_tuning=tuning)
+    )
+    driver.says(replace(QUIET, available_bytes=8 * GB), 10)
+    # Free are 6.4: too little for twice "b" and twice what "a", which is not young any more, may still take.
+    driver.says(replace(QUIET, available_bytes=8 * GB), 12)
+    assert started(driver) == ["a"]
+    driver.says(replace(QUIET, available_bytes=8 * GB), 14)
+    assert started(driver) == ["a", "b"]
+
+
+def test_who_has_a_priority_seat_and_a_known_need_waits_for_no_guess() -> None:
+    tuning = AdmissionTuning(unknown_per_cpu=1, unknown_share=0.44)
+    two = (named("probe", priority=1, first_s=11), named("new", priority=1, first_s=12))
+    settings = replace(AUTO, admission_tuning=tuning, priority_seats=2)
+    driver = Machine((*jobs(3), *two), settings)
+    driver.says(QUIET, 10)
+    assert started(driver) == ["j0"]
+    driver.at(10.9)
+    known(driver, probe=GB)
+    driver.says(QUIET, 11)
+    assert started(driver) == ["j0", "probe"]  # not held back by what j0 may still take
+    driver.at(12.0)
+    assert started(driver) == ["j0", "probe"]  # what is new waits like others
 
 
 def test_what_older_ones_give_back_is_not_taken_for_what_the_young_leave() -> None:
@@ -473,11 +529,11 @@ def test_an_engine_that_was_not_given_signals_asks_again() -> None:
 def test_the_target_is_what_ran_at_once_lately_and_is_on_record_with_its_reason() -> None:
     driver = Machine(jobs(8), AUTO)
     known(driver, **{f"j{n}": 1 for n in range(8)})
-    driver.says(QUIET, 10)
+    driver.says(replace(QUIET, runnable=2), 10)
     assert status(driver.engine, driver.now, started_ns=0)["target"] == 4
     (change,) = of_type(driver.done, effects.TargetChanged)
     assert (change.before, change.target) == (0, 4)
-    assert change.reason == "for a CPU: 4 runnable on 2 CPUs"
+    assert change.reason == "for a CPU: 6 runnable on 2 CPUs"
     driver.at(10.02)  # more run now, but a line was written this second
     driver.at(11.1)
     assert [change.target for change in of_type(driver.done, effects.TargetChanged)] == [4, 8]
@@ -497,7 +553,7 @@ def test_a_target_that_the_cpus_alone_can_bear_is_no_line_in_the_journal() -> No
 
 
 def test_the_target_rises_at_once_and_falls_by_a_good_part_only() -> None:
-    target, tuning = Target(), AdmissionTuning()
+    target, tuning = Target(), AdmissionTuning(target_window_ns=seconds(10))
     assert target.value(0, tuning) == 0
     for second, running, value in (
         (0, 10, 10),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from taskman_cli.core.engine import effects, events
-from taskman_cli.core.engine.memory import Memory
+from taskman_cli.core.engine.memory import Memory, Needs
 from taskman_cli.core.engine.runs import Attempt, Run
 from taskman_cli.core.model import Execution, Exit, Settings, Trigger
 from taskman_cli.core.tuning import Admission, AdmissionTuning
@@ -86,7 +86,32 @@ def test_with_four_known_needs_the_ninth_tenth_of_them_is_the_guess() -> None:
     assert books.need("newer") == 4 * MB
     for number in range(5, 31):
         books.end(books.begin(f"j{number}"), number * MB)
-    assert 24 * MB <= books.need("new") <= 28 * MB
+    # Up to the largest before the first look at it, and then the guess.
+    assert books.need("new") == 30 * MB
+    attempt = books.begin("new")
+    books.looks(0.25, MB)
+    assert 24 * MB <= books.memory.need(attempt) <= 28 * MB
+
+
+def test_before_the_first_look_a_task_may_be_as_large_as_the_largest_but_not_beyond_the_first_guess() -> None:
+    books = Books()
+    for number in range(1, 30):
+        books.end(books.begin(f"j{number}"), number * 10 * MB)
+    attempt = books.begin("new")
+    assert books.memory.need(attempt) == 270 * MB  # the quantile is more than an eighth
+    books.memory.tuning = AdmissionTuning(known_quantile=0.1)
+    for number in range(40, 50):
+        books.end(books.begin(f"j{number}"), MB)
+    assert books.memory.need(attempt) == 100 * MB
+
+
+def test_with_many_cpus_the_first_guess_is_a_part_of_what_each_has_but_not_less_than_256_mb() -> None:
+    books = Books()
+    found = []
+    for total_gb, cpus in ((16, 1), (16, 8), (16, 64), (1, 64), (64, 8)):
+        books.memory.total_bytes, books.memory.cpus = total_gb << 30, cpus
+        found.append(books.need("new") // MB)
+    assert found == [2048, 512, 256, 128, 2048]
 
 
 def test_what_an_attempt_uses_is_looked_at_until_it_grows_no_more() -> None:
@@ -96,17 +121,40 @@ def test_what_an_attempt_uses_is_looked_at_until_it_grows_no_more() -> None:
     used = {0.25: 10, 0.5: 20, 1.0: 40, 2.0: 41}
     assert [books.looks(at_s, mb * MB) for at_s, mb in used.items()] == [1, 1, 1, 1]
     assert books.memory.booked == int(41 * MB * 1.15)
+    # It may grow again, until the last look.
+    assert books.looks(4.0, 80 * MB) == 1
+    assert books.memory.booked == 80 * MB
     assert books.memory.next_look(books.running) is None
 
 
-def test_while_it_grows_it_is_taken_for_twice_of_what_it_uses() -> None:
+def test_what_a_look_found_gives_way_to_what_was_used_at_the_first_end() -> None:
+    books = Books()
+    first, second = books.begin("a"), books.begin("a")
+    for at_s in (0.25, 0.5):
+        books.looks(at_s, 100 * MB)
+    assert books.memory.booked == 2 * int(100 * MB * 1.15)
+    books.end(first, 0)
+    assert books.memory.booked == 100 * MB
+    books.end(second, 80 * MB)
+    assert books.need("a") == 99 * MB  # from then on it falls slowly
+
+
+def test_of_a_known_need_the_looks_end_when_it_grows_no_more() -> None:
+    books = Books()
+    books.end(books.begin("a"), 50 * MB)
+    books.begin("a")
+    assert [books.looks(at_s, 20 * MB) for at_s in (0.25, 0.5)] == [1, 1]
+    assert books.memory.next_look(books.running) is None
+    assert books.memory.booked == 50 * MB
+
+
+def test_as_long_as_it_grows_it_is_taken_to_grow_on_as_it_did() -> None:
     books = Books()
     books.begin("a")
     books.begin("b")
-    books.looks(0.25, 70 * MB)
-    assert books.memory.booked == 280 * MB
-    books.looks(0.5, 10 * MB)
-    assert books.memory.booked == 280 * MB
+    for at_s, mb, need_mb in ((0.25, 70, 280), (0.5, 90, 116), (1.0, 200, 400), (2.0, 100, 230)):
+        books.looks(at_s, mb * MB)
+        assert round(books.need("a") / MB) == need_mb
 
 
 def test_growth_that_goes_on_is_looked_at_up_to_the_last_age() -> None:
@@ -247,10 +295,9 @@ def test_when_the_last_look_is_done_nothing_wakes_the_engine() -> None:
     driver = Driver((make_job(),), Settings(admission=Admission.AUTO))
     driver.at(10)
     driver.began(pid=77)
-    for second in (10.25, 10.5, 11):
+    for second in (10.25, 10.5, 11, 12, 14):
         driver.at(second)
         driver.send(events.MemoryMeasured({driver.last_key: 5 * MB}))
-    driver.at(12)
     assert driver.wake_s[1] is None
 
 
@@ -275,3 +322,32 @@ def test_an_earlier_first_look_comes_first() -> None:
     assert driver.wake_s[1] == 12
     driver.began(second)
     assert driver.wake_s[1] == 11.25
+
+
+def test_the_young_and_those_that_may_still_grow_have_books_of_their_own() -> None:
+    books = Books()
+    memory = books.memory
+    new, declared = books.begin("new"), books.begin("declared", ram=7 * MB)
+    books.end(books.begin("old"), 9 * MB)
+    old, other = books.begin("old"), books.begin("other")
+    for attempt in (new, declared, old):
+        memory.begin_young(attempt)
+    assert memory.young == Needs(16 * MB, 100 * MB)
+    books.looks(0.25, 30 * MB)  # "other" is looked at too, and is in no book of the young
+    assert memory.need(other) == 120 * MB
+    assert memory.young == Needs((30 + 7) * MB, 120 * MB)
+    assert [memory.end_young(attempt.key) for attempt in (declared, old, new)] == [False, False, True]
+    assert (memory.young, memory.growth) == (Needs(0, 0), 90 * MB)
+    books.end(new, 40 * MB)
+    memory.end_growing(new.key)
+    assert memory.growth == 0
+
+
+def test_what_nobody_has_looked_at_may_grow_by_all_of_its_guess() -> None:
+    books = Books()
+    attempt = books.begin("new")
+    books.memory.begin_young(attempt)
+    books.memory.end_young(attempt.key)
+    assert books.memory.growth == 100 * MB
+    books.memory.clear()
+    assert (books.memory.growth, books.memory.booked) == (0, 0)

@@ -117,6 +117,17 @@ def test_memory_is_taken_step_by_step() -> None:
     assert (machine.used("a"), machine.used_bytes, machine.peak_bytes) == (0, 0, 400 << 20)
 
 
+def test_memory_that_comes_slowly_comes_in_more_steps() -> None:
+    machine = bare(1, GIB)
+    machine.begin(
+        "a", Work.of(sleep_ns=9 * SECOND_NS, memory_bytes=600 << 20, ramp_ns=SECOND_NS * 27 // 5), 0
+    )
+    machine.advance(SECOND_NS // 2)
+    assert machine.used("a") >> 20 == 50
+    machine.advance(SECOND_NS)
+    assert machine.used("a") >> 20 == 100
+
+
 def test_little_memory_is_taken_at_once() -> None:
     machine = bare(1, GIB)
     machine.begin("a", Work.of(sleep_ns=SECOND_NS, memory_bytes=4 << 20), 0)

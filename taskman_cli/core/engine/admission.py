@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
+from taskman_cli.core.engine.memory import Needs
 from taskman_cli.core.engine.parts import of_gate
 from taskman_cli.core.sizes import format_size
 
@@ -92,8 +93,9 @@ class Gate:
         #: Attempts admitted within `settle`, and since the signals were read, by key: when.
         self._fresh: dict[str, int] = {}
         #: Young attempts: when each began, and what was free then.
-        self._young: dict[str, tuple[int, int, int]] = {}
-        self._young_needs = 0
+        self._young: dict[str, tuple[int, int]] = {}
+        #: Those of unknown need that are not young any more: when each began.
+        self._growing: dict[str, int] = {}
         self._unmeasured: list[str] = []
         #: What others than young attempts have given back so far: the young have taken that much more.
         self._freed = 0
@@ -114,14 +116,13 @@ class Gate:
     def see(self, signals: Signals, elapsed_ns: int) -> None:
         """Take the signals of this moment."""
         self.signals, self._read_ns, self.wants_signals = signals, elapsed_ns, False
-        self.memory.total_bytes = signals.memory_bytes
+        self.memory.total_bytes, self.memory.cpus = signals.memory_bytes, signals.cpus
         settled_ns = elapsed_ns - self._tuning.settle_ns
         self._ended = 0
         self._fresh = {key: at_ns for key, at_ns in self._fresh.items() if at_ns > settled_ns}
         for key in self._unmeasured:  # they began when nothing was known of this moment
             if key in self._young and signals.available_bytes is not None:
-                at_ns, _, need = self._young[key]
-                self._young[key] = (at_ns, signals.available_bytes - self._freed, need)
+                self._young[key] = (self._young[key][0], signals.available_bytes - self._freed)
         self._unmeasured.clear()
         if signals.stalled_ns is None:
             self._stalls.clear()
@@ -142,22 +143,29 @@ class Gate:
         if self._is_stale(elapsed_ns):
             self.wants_signals = True
             return _LOOK
+        has_seat = self._has_priority_seat(attempt)
+        # Who has a priority seat and a known need waits neither for guesses nor for the reserve.
+        is_trusted = has_seat and self.memory.is_known(attempt)
         need = self.memory.need(attempt) if signals.memory_bytes else 0
         if signals.memory_bytes and need:
-            most = self._tuning.memory_share * signals.memory_bytes
-            over = self.memory.booked + need - most
-            if over > 0:
+            certain, guessed = self.memory.needs
+            booked = certain if is_trusted else certain + guessed
+            if booked + need > self._tuning.memory_share * signals.memory_bytes:
                 return Verdict(Obstacle.MEMORY, f"for {format_size(need, gap=' ')}")
         if self.held and elapsed_ns - self._held_since_ns >= self._patience_ns:
             if self._least is not None:
                 self._borne = self._least + 1
             return None
-        return self._memory(need, signals, elapsed_ns) or self._cpu(attempt, running, signals, elapsed_ns)
+        return self._memory(attempt, need, signals, elapsed_ns, is_trusted=is_trusted) or self._cpu(
+            running, signals, elapsed_ns, has_seat=has_seat
+        )
 
     def _is_stale(self, elapsed_ns: int) -> bool:
         return not 0 <= elapsed_ns - self._read_ns < self._tuning.settle_ns
 
-    def _memory(self, need: int, signals: Signals, elapsed_ns: int) -> Verdict | None:
+    def _memory(
+        self, attempt: Attempt, need: int, signals: Signals, elapsed_ns: int, *, is_trusted: bool
+    ) -> Verdict | None:
         pressure = self._pressure()
         if pressure > self._tuning.pressure:
             return Verdict(
@@ -165,27 +173,47 @@ class Gate:
             )
         if signals.memory_bytes is None or signals.available_bytes is None:
             return None
-        free = signals.available_bytes - self._tuning.memory_reserve * signals.memory_bytes
-        unseen = self._unseen(signals.available_bytes, elapsed_ns)
-        room = free * self._tuning.young_share if unseen else free
-        if need + unseen > max(room, 0):
+        reserve = 0.0 if is_trusted else self._tuning.memory_reserve * signals.memory_bytes
+        free = signals.available_bytes - reserve
+        asked = float(need)
+        if self._young or self._growing:
+            # A guess may be far too low: it counts more as long as nothing shows what it is worth.
+            share = self._tuning.young_share if self.memory.is_blind else 1.0
+            certain, guessed = self._unseen(signals.available_bytes, elapsed_ns)
+            if certain or guessed:
+                asked = certain + (need if self.memory.is_known(attempt) else need / share)
+                asked += 0 if is_trusted else guessed / share
+        if asked > max(free, 0):
             return Verdict(Obstacle.MEMORY, f"for {format_size(need, gap=' ')} of free memory")
         return None
 
-    def _unseen(self, available: int, elapsed_ns: int) -> int:
-        """Return how much young attempts have not taken yet of what they need."""
-        while self._young:
-            key, (at_ns, free_then, _) = next(iter(self._young.items()))
-            if elapsed_ns - at_ns < self._tuning.young_ns:
-                taken = free_then + self._freed - available
-                return max(0, self._young_needs - max(0, taken))
-            self._grown(key)
-        return 0
+    def _unseen(self, available: int, elapsed_ns: int) -> Needs:
+        """Return how much running attempts have not taken yet of what they need."""
+        self._grow_up(elapsed_ns)
+        more = self.memory.growth
+        if not self._young:
+            return Needs(0, more)
+        _, free_then = next(iter(self._young.values()))
+        taken = max(0, free_then + self._freed - available)
+        young = self.memory.young
+        of_unknown = max(0, taken - young.certain)
+        return Needs(max(0, young.certain - taken), max(0, young.guessed - of_unknown) + more)
 
-    def _grown(self, key: str) -> None:
-        """Note that an attempt is not young any more."""
-        _, _, need = self._young.pop(key)
-        self._young_needs -= need
+    def _grow_up(self, elapsed_ns: int) -> None:
+        """Take those out that are not young any more, or are not looked at any more."""
+        while self._young:
+            key, (at_ns, _) = next(iter(self._young.items()))
+            if elapsed_ns - at_ns < self._tuning.young_ns:
+                break
+            del self._young[key]
+            if self.memory.end_young(key):
+                self._growing[key] = at_ns
+        while self._growing:
+            key, at_ns = next(iter(self._growing.items()))
+            if elapsed_ns - at_ns < self._tuning.look_last_ns:
+                break
+            del self._growing[key]
+            self.memory.end_growing(key)
 
     def _pressure(self) -> float:
         """Return the share of the time in which some task waited for memory."""
@@ -194,14 +222,14 @@ class Gate:
         (since_ns, before), (until_ns, after) = self._stalls[0], self._stalls[-1]
         return (after - before) / max(until_ns - since_ns, 1)
 
-    def _cpu(self, attempt: Attempt, running: int, signals: Signals, elapsed_ns: int) -> Verdict | None:
-        if running < signals.cpus or signals.runnable is None or self._has_priority_seat(attempt):
+    def _cpu(self, running: int, signals: Signals, elapsed_ns: int, *, has_seat: bool) -> Verdict | None:
+        if running < signals.cpus or signals.runnable is None or has_seat:
             return None
         settled_ns = elapsed_ns - self._tuning.settle_ns
         since = sum(at_ns >= self._read_ns for at_ns in self._fresh.values())
         young = sum(at_ns > settled_ns for at_ns in self._fresh.values())
         runnable = max(signals.runnable + since - self._ended, young, 0)
-        if runnable + 1 <= self._tuning.runnable_per_cpu * signals.cpus:
+        if runnable + 1 <= self._tuning.runnable_per_cpu * signals.cpus + self._tuning.runnable_spare:
             self._borne = 0.0
             return None
         if runnable + 1 <= self._borne:
@@ -234,6 +262,12 @@ class Gate:
             self._held_since_ns = elapsed_ns
         self.held, self.first = verdict, attempt
 
+    def pause_ns(self, elapsed_ns: int) -> int:
+        """Return how long it is until the first attempt is asked about again: a part of its wait so far."""
+        tuning = self._tuning
+        share_ns = int((elapsed_ns - self._held_since_ns) * tuning.retry_share)
+        return min(max(tuning.retry_ns, share_ns), tuning.retry_max_ns)
+
     @of_gate
     def release(self) -> None:
         """Note that the first attempt is not held back any more: it starts, or waits no longer."""
@@ -245,10 +279,8 @@ class Gate:
         if self.signals is not None:
             self._fresh[attempt.key] = elapsed_ns
             if self.signals.available_bytes is not None:
-                need = self.memory.need(attempt)
-                free = self.signals.available_bytes - self._freed
-                self._young[attempt.key] = (elapsed_ns, free, need)
-                self._young_needs += need
+                self._young[attempt.key] = (elapsed_ns, self.signals.available_bytes - self._freed)
+                self.memory.begin_young(attempt)
                 if self._is_stale(elapsed_ns):
                     self._unmeasured.append(attempt.key)
         self.memory.begin(attempt)
@@ -260,10 +292,12 @@ class Gate:
         """Note that an attempt has left its seat."""
         if self._fresh.pop(attempt.key, 0) < self._read_ns:
             self._ended += 1
-        if attempt.key in self._young:
-            self._grown(attempt.key)
-        else:
+        if self._young.pop(attempt.key, None) is None:
             self._freed += self.memory.need(attempt)
+        else:
+            self.memory.end_young(attempt.key)
+        self._growing.pop(attempt.key, None)
+        self.memory.end_growing(attempt.key)
         self._urgent.discard(attempt.key)
         self.memory.end(attempt)
 

@@ -2,7 +2,11 @@
 
 A need is what the job file declares (`ram`), else the most that an earlier attempt of the task used, else a
 guess. What an attempt uses is the memory of all its processes, looked at while it runs: of one attempt of
-each task at a time, at ages that double, until it grows no more.
+each task at a time, at ages that double. When it grows no more, its need is known for now; its end says more.
+
+The guess for a task of which nothing is known is a share of the memory. Once some needs are known, it is a
+quantile of these; but before the first look at it, a task may be as large as the largest. So a herd of new
+tasks cannot fill the memory before anybody has looked.
 """
 
 from __future__ import annotations
@@ -10,6 +14,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
+from taskman_cli.core.engine.books import Book, Owner
 from taskman_cli.core.engine.marks import NeedLearned
 from taskman_cli.core.engine.parts import of_gate
 from taskman_cli.core.model import RAM
@@ -20,9 +25,6 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.model import Job
     from taskman_cli.core.tuning import AdmissionTuning
-
-#: A task, by the names of job and task.
-Owner = tuple[str, str]
 
 #: The guess for an unknown need is of so many known ones.
 _MOST_LATEST = 1000
@@ -39,6 +41,21 @@ class _Look(NamedTuple):
     last_bytes: int
 
 
+class _Seen(NamedTuple):
+    """What an attempt of unknown need uses."""
+
+    used: int
+    #: It is taken to grow to so many times that.
+    growth: float
+
+
+class Needs(NamedTuple):
+    """What some attempts need together: what is known of it, and what is guessed."""
+
+    certain: int
+    guessed: int
+
+
 class Memory:
     """What running attempts are taken to need."""
 
@@ -46,45 +63,38 @@ class Memory:
         self.tuning = tuning
         #: The memory that there is; None: unknown, so nothing is refused for it.
         self.total_bytes: int | None = None
+        self.cpus: float = 1
         self._known: dict[Owner, int] = {}
         self._recorded: dict[Owner, int] = {}
-        #: What attempts of tasks without a known need use, as last looked at.
-        self._seen: dict[Owner, int] = {}
-        #: Running attempts: their declared need, or their task.
-        self._running: dict[str, int | Owner] = {}
-        #: How many run of each task that declares nothing.
-        self._counts: dict[Owner, int] = {}
-        #: Sum of the declared needs, and of the known ones.
-        self._declared = self._learned = 0
-        #: Tasks without a known need that run, and how many attempts of them.
-        self._unknown: set[Owner] = set()
-        self._unknown_count = 0
+        #: Tasks whose need is known from a look only, at an attempt that had not ended.
+        self._provisional: set[Owner] = set()
+        #: What attempts of tasks without a known need use, as last looked at, and how it grows.
+        self._seen: dict[Owner, _Seen] = {}
+        #: The attempts that run; those of them that have not taken their memory yet; and the older ones of
+        #: unknown need, which may still grow.
+        self._running, self._young, self._growing = Book(), Book(), Book()
         self._looks: dict[Owner, _Look] = {}
         #: The most that each of the attempts that were looked at used.
         self._peaks: dict[str, int] = {}
         #: The needs that became known last, also of one-off jobs that are over; and how many so far.
         self._latest: deque[int] = deque(maxlen=_MOST_LATEST)
         self._first_needs = 0
-        #: The quantile of them, and when there were how many.
-        self._typical, self._typical_of = 0, 0
+        #: The quantile of them, and when there were how many; and the largest.
+        self._typical, self._typical_of, self._largest = 0, 0, 0
 
     @of_gate
     def clear(self) -> None:
         """Take all attempts off the books; what was learned stays."""
-        self._running.clear()
-        self._counts.clear()
-        self._unknown.clear()
-        self._looks.clear()
-        self._peaks.clear()
-        self._declared = self._learned = self._unknown_count = 0
+        for found in (self._running, self._young, self._growing, self._looks, self._peaks):
+            found.clear()
 
     @of_gate
     def resume(self, needs: Mapping[Owner, int]) -> None:
         """Continue with what an earlier scheduler has learned."""
         self._known.update(needs)
         self._recorded.update(needs)
-        self._latest.extend(needs.values())
-        self._first_needs += len(needs)
+        for need in needs.values():
+            self._note_first(need)
 
     def restate(self) -> list[NeedLearned]:
         """Return marks of all that was learned, for a new ledger."""
@@ -95,74 +105,125 @@ class Memory:
         declared = _declared(attempt)
         return self._need_of(owner_of(attempt)) if declared is None else declared
 
+    def is_known(self, attempt: Attempt) -> bool:
+        """Tell whether it is known, and no guess, what an attempt needs."""
+        return _declared(attempt) is not None or owner_of(attempt) in self._known
+
     def _need_of(self, owner: Owner) -> int:
         known = self._known.get(owner)
         if known is not None:
             return known
-        return max(self._guess(), int(self._seen.get(owner, 0) * self.tuning.unknown_growth))
+        seen = self._seen.get(owner)
+        return self._first_guess() if seen is None else self._grown(seen)
+
+    def _grown(self, seen: _Seen) -> int:
+        """Return what a task is taken to need that uses so much and may still grow."""
+        return max(self._guess(), int(seen.used * seen.growth))
 
     def _guess(self) -> int:
         """Return what a task is taken to need of which nothing is known."""
+        if self.is_blind:
+            return self._cautious()
         count = len(self._latest)
-        if count >= self.tuning.known_needs:
-            if not self._typical_of <= self._first_needs <= self._typical_of * 1.1:  # sorting costs
-                needs = sorted(self._latest)
-                self._typical = needs[min(int(count * self.tuning.known_quantile), count - 1)]
-                self._typical_of = self._first_needs
-            return self._typical
-        return int((self.total_bytes or 0) * self.tuning.unknown_share)
+        if not self._typical_of <= self._first_needs <= self._typical_of * 1.1:  # sorting costs
+            needs = sorted(self._latest)
+            self._typical = needs[min(int(count * self.tuning.known_quantile), count - 1)]
+            self._typical_of, self._largest = self._first_needs, needs[-1]
+        return self._typical
+
+    def _first_guess(self) -> int:
+        """Return the same before anybody has looked at what it uses."""
+        guess = self._guess()
+        return max(guess, min(self._largest, self._cautious()))
+
+    def _cautious(self) -> int:
+        """Return the guess as long as too few needs are known."""
+        total, tuning = self.total_bytes or 0, self.tuning
+        for_each_cpu = max(total * tuning.unknown_per_cpu / self.cpus, tuning.unknown_least_bytes)
+        return int(min(total * tuning.unknown_share, for_each_cpu))
+
+    @property
+    def is_blind(self) -> bool:
+        """Tell whether too few needs are known for a guess that is worth much."""
+        return len(self._latest) < self.tuning.known_needs
 
     @property
     def booked(self) -> int:
+        """Return what all running attempts need."""
+        return sum(self.needs)
+
+    @property
+    def needs(self) -> Needs:
         """Return the needs of all running attempts."""
-        guess = self._guess() if self._unknown_count else 0
-        total = self._declared + self._learned + guess * self._unknown_count
-        for owner, used in self._seen.items():  # few: those of which one was looked at and none has ended
-            if owner in self._unknown:
-                more = int(used * self.tuning.unknown_growth) - guess
-                total += max(0, more) * self._counts[owner]
+        return self._needs_in(self._running)
+
+    @property
+    def young(self) -> Needs:
+        """Return the needs of the young attempts."""
+        return self._needs_in(self._young)
+
+    def _needs_in(self, book: Book) -> Needs:
+        if not book.unknown_count:
+            return Needs(book.certain, 0)
+        first = self._first_guess()
+        unknown = first * book.unknown_count
+        for owner, seen in self._seen.items():  # few: those of which one was looked at and none has ended
+            if owner in book.unknown:
+                unknown += (self._grown(seen) - first) * book.counts[owner]
+        return Needs(book.certain, unknown)
+
+    @property
+    def growth(self) -> int:
+        """Return how much more the attempts may need that are not young, and whose need is unknown."""
+        book, total = self._growing, 0
+        for owner in book.unknown:
+            seen = self._seen.get(owner)
+            total += (self._need_of(owner) - (seen.used if seen else 0)) * book.counts[owner]
         return total
 
     # --- what runs ---
 
     def begin(self, attempt: Attempt) -> None:
         """Book an attempt."""
+        self._enter(self._running, attempt)
+        owner = owner_of(attempt)
+        if _declared(attempt) is None and owner not in self._looks:
+            self._looks[owner] = _Look(attempt.key, self.tuning.look_ns, 0)
+
+    def begin_young(self, attempt: Attempt) -> None:
+        """Note that an attempt has not taken its memory yet."""
+        self._enter(self._young, attempt)
+
+    def _enter(self, book: Book, attempt: Attempt) -> None:
         declared = _declared(attempt)
         if declared is not None:
-            self._running[attempt.key] = declared
-            self._declared += declared
-            return
-        owner = self._running[attempt.key] = owner_of(attempt)
-        self._counts[owner] = self._counts.get(owner, 0) + 1
-        known = self._known.get(owner)
-        if known is None:
-            self._unknown.add(owner)
-            self._unknown_count += 1
+            book.declare(attempt.key, declared)
         else:
-            self._learned += known
-        if owner not in self._looks:
-            self._looks[owner] = _Look(attempt.key, self.tuning.look_ns, 0)
+            owner = owner_of(attempt)
+            book.add(attempt.key, owner, self._known.get(owner))
+
+    def end_young(self, key: str) -> bool:
+        """Note that an attempt is not young any more; return whether its need is still unknown."""
+        owner = self._young.remove(key, self._known)
+        is_unknown = owner is not None and owner not in self._known
+        if is_unknown:
+            assert owner is not None
+            self._growing.add(key, owner, None)
+        return is_unknown
+
+    def end_growing(self, key: str) -> None:
+        """Note that nobody looks at an attempt any more, or that it has ended."""
+        self._growing.remove(key, self._known)
 
     def end(self, attempt: Attempt) -> None:
         """Take an attempt off the books."""
-        booked = self._running.pop(attempt.key, None)
-        if booked is None:
-            return
-        if isinstance(booked, int):
-            self._declared -= booked
-            return
-        if booked in self._unknown:
-            self._unknown_count -= 1
-        else:
-            self._learned -= self._known[booked]
-        self._counts[booked] -= 1
-        if not self._counts[booked]:
-            del self._counts[booked]
-            self._unknown.discard(booked)
+        owner = self._running.remove(attempt.key, self._known)
         self._peaks.pop(attempt.key, None)
-        look = self._looks.get(booked)
+        if owner is None:
+            return
+        look = self._looks.get(owner)
         if look is not None and look.key == attempt.key:
-            del self._looks[booked]
+            del self._looks[owner]
 
     # --- what is learned ---
 
@@ -177,39 +238,41 @@ class Memory:
             return None
         owner = owner_of(attempt)
         self._seen.pop(owner, None)
-        return self._set(owner, used, may_fall=True)
+        known = self._known.get(owner)
+        need = used
+        if known is not None and used < known and owner not in self._provisional:
+            need = int(known + (used - known) * self.tuning.need_decay)
+        self._provisional.discard(owner)
+        return self._set(owner, need)
 
     @of_gate
     def forget(self, job: Job) -> None:
         """Forget what the tasks of a job need that is not defined any more."""
         for task in job.tasks:
             owner = job.id, task.id
-            if owner not in self._counts:
+            if owner not in self._running.counts:
                 for found in (self._known, self._recorded, self._seen):
                     found.pop(owner, None)
+                self._provisional.discard(owner)
 
-    def _set(self, owner: Owner, used: int, *, may_fall: bool) -> tuple[Owner, int] | None:
+    def _set(self, owner: Owner, need: int) -> tuple[Owner, int] | None:
         known = self._known.get(owner)
-        if known is None or used > known:
-            need = used
-        elif may_fall:
-            need = int(known + (used - known) * self.tuning.need_decay)
-        else:
-            need = known
-        self._known[owner] = need
         if known is None:
-            self._latest.append(need)
-            self._first_needs += 1
-        count = self._counts.get(owner, 0)
-        self._learned += count * (need - (known or 0))
-        if owner in self._unknown:
-            self._unknown.remove(owner)
-            self._unknown_count -= count
+            self._note_first(need)
+        self._known[owner] = need
+        for book in (self._running, self._young, self._growing):
+            book.change(owner, known, need)
         recorded = self._recorded.get(owner)
         if recorded is not None and abs(need - recorded) <= recorded * _WORTH_RECORDING:
             return None
         self._recorded[owner] = need
         return owner, need
+
+    def _note_first(self, need: int) -> None:
+        """Note a need that became known."""
+        self._latest.append(need)
+        self._first_needs += 1
+        self._largest = max(self._largest, need)
 
     # --- looks ---
 
@@ -248,15 +311,32 @@ class Memory:
         look = self._looks.get(owner)
         if look is None or look.key != attempt.key or used <= 0:
             return None
+        self._looks[owner] = look._replace(last_bytes=used)
         self._peaks[attempt.key] = max(self._peaks.get(attempt.key, 0), used)
-        self._seen[owner] = max(self._seen.get(owner, 0), used)
         is_old = elapsed_ns - attempt.began_elapsed_ns >= self.tuning.look_settled_ns
         has_settled = is_old and used <= look.last_bytes * (1 + self.tuning.look_growth)
+        known = self._known.get(owner)
+        if known is None:
+            return self._looked_first(owner, used, look.last_bytes, has_settled=has_settled)
+        if has_settled and owner not in self._provisional:
+            self._looks[owner] = self._looks[owner]._replace(age_ns=self.tuning.look_last_ns + 1)
+        return self._set(owner, used) if used > known else None
+
+    def _looked_first(
+        self, owner: Owner, used: int, before: int, *, has_settled: bool
+    ) -> tuple[Owner, int] | None:
+        """Learn what an attempt of a task of unknown need uses; `before`: at the last look."""
+        tuning = self.tuning
+        seen = self._seen.pop(owner, None)
+        most = max(used, seen.used if seen else 0)
         if has_settled:
-            self._looks[owner] = look._replace(age_ns=self.tuning.look_last_ns + 1)
-            return self._set(owner, int(used * self.tuning.look_margin), may_fall=False)
-        self._looks[owner] = look._replace(last_bytes=used)
-        return None if owner in self._unknown else self._set(owner, used, may_fall=False)
+            self._provisional.add(owner)
+            return self._set(owner, int(most * tuning.look_margin))
+        growth = tuning.unknown_growth
+        # It grows on as it did since the last look, at most; at the first one it has hardly begun.
+        growth = min(growth, max(1.0, used / before)) if before else growth**2
+        self._seen[owner] = _Seen(most, growth)
+        return None
 
 
 def owner_of(attempt: Attempt) -> Owner:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from taskman_cli.core.engine.admission import Signals
-    from taskman_cli.core.engine.memory import Owner
+    from taskman_cli.core.engine.books import Owner
     from taskman_cli.core.engine.ready import Lack
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.model import Amounts, Job, Settings
@@ -57,8 +57,6 @@ class Pool:
         self._look_ns: int | None = None
         #: How many attempts may run at the same time.
         self.seats = 0
-        #: The pause before the gate is asked again, if it still holds the first attempt back.
-        self._ask_ns = settings.admission_tuning.retry_ns
         #: One timer per attempt: its timeout or KILL while it runs, its next try while it rests.
         self._timers: DueQueue[str] = DueQueue()
         self.timer_count = self._timers.__len__
@@ -93,7 +91,6 @@ class Pool:
             self.resume_needs(self._unused_needs)
             for attempt in self.running.values():
                 self.gate.begin(attempt, attempt.began_elapsed_ns)
-        self._ask_ns = settings.admission_tuning.retry_ns
         self._count_seats()
 
     def _count_seats(self) -> None:
@@ -234,8 +231,7 @@ class Pool:
                 self._release()
             self._look_again(elapsed_ns)
         elif (self._timers.due_of(_ASK) or 0) <= elapsed_ns:
-            self._timers.put(_ASK, elapsed_ns + self._ask_ns)
-            self._ask_ns = min(2 * self._ask_ns, self._settings.admission_tuning.retry_max_ns)
+            self._timers.put(_ASK, elapsed_ns + gate.pause_ns(elapsed_ns))
         return None
 
     def _candidate(self, elapsed_ns: int, *, is_first: bool) -> Attempt | None:
@@ -265,7 +261,6 @@ class Pool:
         assert self.gate is not None
         self.gate.release()
         self._timers.remove(_ASK)
-        self._ask_ns = self._settings.admission_tuning.retry_ns
 
     def _look_again(self, elapsed_ns: int) -> None:
         """Set the timer for the first attempt that waits for a rate and nothing else."""
