@@ -26,6 +26,7 @@ SHARED := $(addprefix benchmarks/,harness.py procfs.py taskman.py load_once.py l
 # simulated scheduler with all rules of the pool. Takes about half an hour.
 torture:
 	$(PYTHON) tests/e2e/torture.py
+	$(PYTHON) tests/e2e/sink_torture.py
 	$(PYTHON) tests/fuzz/opened.py --cases 10000
 	$(PYTHON) tests/fuzz/salvaged.py --cases 3000
 	$(PYTHON) tests/fuzz/histories.py --seeds 10000

@@ -175,22 +175,35 @@ def sinks_on_record(connection: sqlite3.Connection) -> list[dict[str, Any]]:
     ]
 
 
-def trim_reports(connection: sqlite3.Connection) -> bool:
-    """Remove some reports that nobody is told of any more; tell if there may be more to remove.
+def trim_reports(connection: sqlite3.Connection, after: int) -> int | None:
+    """Remove some reports after a line that nobody is told of any more; return where to go on, if there is.
 
     Those of lines that the journal still has are kept, to be told again (`taskman sinks replay`).
     """
     rows = connection.execute(
-        "SELECT seq FROM reports WHERE seq < (SELECT coalesce(min(seq), 0) FROM events)"
-        " AND seq <= (SELECT coalesce(min(cursor), (SELECT max(seq) FROM reports)) FROM sinks)"
-        " AND seq NOT IN (SELECT seq FROM refused) ORDER BY seq LIMIT ?",
-        (STEP_ROWS,),
+        "SELECT seq, sinks FROM reports WHERE seq > ? AND seq < (SELECT coalesce(min(seq), 0) FROM events)"
+        " ORDER BY seq LIMIT ?",
+        (after, STEP_ROWS),
     ).fetchall()
-    if rows:
+    if not rows:
+        return None
+    cursors = dict(connection.execute("SELECT name, cursor FROM sinks"))
+    last = rows[-1][0]
+    refused = {
+        seq
+        for (seq,) in connection.execute("SELECT seq FROM refused WHERE seq > ? AND seq <= ?", (after, last))
+    }
+    gone = [
+        (seq,)
+        for seq, sinks in rows
+        if seq not in refused
+        and not any(cursor < seq and _named(name) in str(sinks) for name, cursor in cursors.items())
+    ]
+    if gone:
         connection.execute("BEGIN IMMEDIATE")
-        connection.executemany("DELETE FROM reports WHERE seq = ?", rows)
+        connection.executemany("DELETE FROM reports WHERE seq = ?", gone)
         connection.execute("COMMIT")
-    return len(rows) == STEP_ROWS
+    return int(last) if len(rows) == STEP_ROWS else None
 
 
 def read_series(connection: sqlite3.Connection) -> tuple[SeriesNoted, ...]:

@@ -81,6 +81,8 @@ class Retention:
         self._due: deque[str] = deque()
         self._events = _EVENTS_SLACK
         self._is_postponed = False
+        #: Where the reports are looked at next; None: from the first on.
+        self._reports_from: int | None = None
         self._departed = Departed(connection)
         #: Jobs whose last rows were removed.
         self.forgotten: list[str] = []
@@ -212,4 +214,5 @@ class Retention:
         end = min(last - self._keep_events, most)
         if end >= first:
             connection.execute("DELETE FROM events WHERE seq <= ?", (end,))
-        return trim_reports(connection) or end == most
+        self._reports_from = trim_reports(connection, self._reports_from or 0)
+        return self._reports_from is not None or end == most

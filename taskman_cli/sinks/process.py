@@ -50,6 +50,8 @@ if TYPE_CHECKING:
     from taskman_cli.sinks.line import Outcome
 
 _PR_SET_PDEATHSIG = 1
+#: What is said within this time is heard at once: the scheduler need not wake for each delivery.
+_GATHER_S = 0.005
 
 
 class Courier:
@@ -61,6 +63,7 @@ class Courier:
         #: Messages of `taskman sinks test`, each with a sink of its own.
         self._tests: dict[int, Line] = {}
         self._facts: dict[str, Any] = {}
+        self._has_said = False
         self._surroundings = Surroundings()
         self._done: queue.SimpleQueue[tuple[Hand, int, Outcome]] = queue.SimpleQueue()
         self._done_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -83,6 +86,9 @@ class Courier:
             self._collect()
             for line in self._all():
                 line.turn()
+            if self._has_said:
+                self._has_said = False
+                time.sleep(_GATHER_S)
             for number in [number for number, line in self._tests.items() if line.is_idle]:
                 self._tests.pop(number).close()
 
@@ -91,6 +97,7 @@ class Courier:
 
     def _say(self, *message: Any) -> None:
         self._channel.send([message])
+        self._has_said = True
 
     def _take(self, message: tuple[Any, ...]) -> None:
         match message:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sqlite3
+import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
@@ -215,3 +216,16 @@ def test_five_sinks_and_a_scheduler_and_a_program_that_are_killed(tmp_path: Path
             assert all(len(found) == 1 for found in keys.values())
         twice = len(servers[0].arrivals) - len(wanted)
         assert 0 <= twice <= kills
+
+
+def test_what_waits_for_a_sink_is_a_metric(tmp_path: Path) -> None:
+    with receivers("down") as (down,):
+        jobs = sink("ops", down.url, 'on = ["succeeded"]') + job(
+            "j", "true", "sinks = ['ops']", "max_runs = 3"
+        )
+        with Running(tmp_path, jobs, "--no-live") as running:
+            wait_until(lambda: len(rows(running, "SELECT 1 FROM reports")) == 3, what="three reports")
+            shown = subprocess.run(
+                [*running.argv, "metrics"], env=running.env, capture_output=True, text=True, check=True
+            ).stdout
+            assert 'taskman_queue_depth{queue="sink.ops"} 3' in shown.splitlines()
