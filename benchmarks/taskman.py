@@ -36,7 +36,17 @@ class Taskman:
     `job_file` is the text of the job file; everything is kept in `directory`.
     """
 
-    def __init__(self, directory: Path, job_file: str, *, log_level: str = "info", **environ: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        job_file: str,
+        *,
+        log_level: str = "info",
+        group: Path | None = None,
+        may_warn: bool = False,
+        **environ: str,
+    ) -> None:
+        """`group`: the control group that it runs in, None: ours; `may_warn`: warnings are no fault."""
         if importlib.util.find_spec("taskman_cli") is None:
             raise BenchmarkError("taskman_cli is not installed for this Python: pip install .")
         self.directory = directory
@@ -45,6 +55,8 @@ class Taskman:
         self._job_file = job_file
         self._log_level = log_level
         self._environ = environ
+        self._group = group
+        self._may_warn = may_warn
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -55,7 +67,7 @@ class Taskman:
         arguments = ["run", str(path), "--no-live", "--log-level", self._log_level]
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "taskman_cli", *arguments],
+                [*self._enter_group(), sys.executable, "-m", "taskman_cli", *arguments],
                 cwd=self.directory,
                 env=child_environment(
                     STATE_DIRECTORY=str(state),
@@ -108,6 +120,11 @@ class Taskman:
         """Return what it has logged so far."""
         return self._log_path.read_text(errors="replace").splitlines()
 
+    def _enter_group(self) -> list[str]:
+        if self._group is None:
+            return []
+        return ["/bin/sh", "-c", f'echo $$ > "{self._group}/cgroup.procs" && exec "$@"', "sh"]
+
     @property
     def _log_path(self) -> Path:
         return self.directory / "log"
@@ -140,7 +157,7 @@ class Taskman:
             raise BenchmarkError(f"taskman exited {code}{self._said()}")
         # A valid measurement logs no warnings.
         complaints = [line for line in self.log_lines() if not is_information(line)]
-        if complaints:
+        if complaints and not self._may_warn:
             raise BenchmarkError("taskman complained:\n" + "\n".join(complaints[:10]))
 
     def _kill(self) -> None:

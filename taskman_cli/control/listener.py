@@ -29,7 +29,7 @@ class Listener:
 
         `at`: where the socket itself is to be; a link at `path` leads there.
         """
-        linked = path if at else None
+        linked = path if at and not _is_same(at, path) else None
         self._link, self._path = linked, at or path
         path = self._path
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
@@ -74,6 +74,11 @@ class Listener:
         with suppress(OSError), address_of(self._path) as address:
             if _identity(address) == self._identity:
                 os.unlink(address)  # noqa: PTH108
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Tell whether both are the same name in the same directory: both variables may name one directory."""
+    return one.name == other.name and one.parent.resolve() == other.parent.resolve()
 
 
 def _clear_way(address: str, path: Path) -> None:

@@ -647,6 +647,14 @@ def test_the_socket_may_be_elsewhere_with_a_link_to_it(tmp_path: Path) -> None:
         assert [*state.iterdir(), *runtime.iterdir()] == [], left
 
 
+def test_state_and_runtime_directory_may_be_one(tmp_path: Path) -> None:
+    (tmp_path / "runtime").symlink_to(tmp_path)
+    driver = ServerDriver(tmp_path, at=tmp_path / "runtime" / "taskman.sock")
+    assert stat.S_ISSOCK((tmp_path / "taskman.sock").lstat().st_mode)
+    driver.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["runtime"]
+
+
 def test_the_link_of_a_dead_scheduler_is_replaced_by_a_socket_and_one_in_use_is_left_alone(
     tmp_path: Path,
 ) -> None:

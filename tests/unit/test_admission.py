@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 
 import pytest
@@ -170,26 +171,55 @@ def test_the_load_of_others_holds_the_first_back_only_as_long_as_the_patience_la
     assert len(driver.starts) == 4
 
 
-def test_what_adds_nothing_to_a_load_that_the_machine_has_always_is_not_held_back_again() -> None:
-    driver = Machine(jobs(40), AUTO)
-    known(driver, **{f"j{n}": 1 for n in range(40)})
+@pytest.mark.parametrize("length_s", [1, 5, 1000])
+def test_on_a_machine_that_is_always_busy_what_sleeps_waits_only_as_long_as_the_patience_lasts(
+    length_s: int,
+) -> None:
+    driver = Machine(jobs(100), AUTO)
+    known(driver, **{f"j{n}": 1 for n in range(100)})
+    chance, ended = random.Random(1), 0
+    for hundredths in range(1300):
+        driver.says(replace(BUSY, runnable=chance.randint(8, 20)), 10 + hundredths / 100)
+        assert len(driver.starts) <= 2 + ended or hundredths >= 1000
+        if ended < len(driver.starts) and hundredths >= (ended // 2 + 1) * length_s * 100:
+            driver.ended(driver.starts[ended].key)
+            ended += 1
+    assert len(driver.starts) == 100
+
+
+def test_a_moment_without_load_does_not_make_it_unusual() -> None:
+    driver = Machine(jobs(100), AUTO)
+    known(driver, **{f"j{n}": 1 for n in range(100)})
+    for hundredths in range(1010):
+        driver.says(BUSY, 10 + hundredths / 100)
+    count = len(driver.starts)
+    driver.says(QUIET, 20.15)
+    assert len(driver.starts) - count >= 4
+    for hundredths in range(50):
+        driver.says(replace(BUSY, runnable=8), 20.2 + hundredths / 100)
+    assert len(driver.starts) - count > 40
+
+
+def test_what_adds_to_the_load_is_held_back_again() -> None:
+    driver = Machine(jobs(60), AUTO)
+    known(driver, **{f"j{n}": 1 for n in range(60)})
+    for hundredths in range(10_000):
+        load = 7 + max(0, len(driver.starts) - 2)  # of others; and what starts here never sleeps
+        driver.says(replace(BUSY, runnable=load), 10 + hundredths / 100)
+    assert 10 <= len(driver.starts) <= 20, "about one in each patience"
+
+
+@pytest.mark.parametrize(("between", "count"), [(QUIET, 4), (BUSY, 9)])
+def test_a_load_that_was_low_meanwhile_is_not_the_usual_one_any_more(between: Signals, count: int) -> None:
+    late = tuple(named(f"late{n}", first_s=60) for n in range(5))
+    driver = Machine((*jobs(3), named("between", first_s=40), *late), AUTO)
+    known(driver, j0=1, j1=1, j2=1, between=1, **{f"late{n}": 1 for n in range(5)})
     driver.says(BUSY, 10)
-    driver.says(replace(BUSY, runnable=30), 12)  # for a moment
-    driver.says(BUSY, 14)
-    assert len(driver.starts) == 2
-    for hundredths in range(31):
-        driver.at(20 + hundredths / 100)
-    assert len(driver.starts) > 25
-    busier = replace(BUSY, runnable=10)
-    driver.says(busier, 20.4)
-    count = len(driver.starts)
-    driver.says(busier, 30.2)
-    assert len(driver.starts) == count
-    driver.says(QUIET, 30.35)  # then it is not its usual load any more
-    assert len(driver.starts) > count
-    driver.says(BUSY, 30.37)
-    count = len(driver.starts)
-    driver.says(BUSY, 30.5)
+    driver.says(BUSY, 20)
+    driver.says(between, 40)
+    assert started(driver) == ["j0", "j1", "j2", "between"]
+    for hundredths in range(30):
+        driver.says(BUSY, 60 + hundredths / 100)
     assert len(driver.starts) == count
 
 

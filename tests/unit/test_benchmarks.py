@@ -30,6 +30,7 @@ QUESTIONS = {
     "next_slot",
     "scaling",
     "sinks",
+    "pool_herds",
 }
 
 
@@ -193,3 +194,11 @@ def test_what_loads_and_arms_takes_the_file_of_many_jobs(tmp_path):
     path = tmp_path / "jobs.toml"
     path.write_text(module("load").write_jobs(50))
     assert len(module("load_once").make_taskman_load()(path).timetable.jobs) == 50
+
+
+def test_a_second_without_a_probe_counts_until_there_is_one():
+    course = module("pool_herds").course
+    second = 10**9
+    went = course(10 * second, [11 * second, 14 * second + 5], [9 * second, 11 * second + 3, 13 * second + 7])
+    assert went.last_end_s == 4 + 5e-9
+    assert went.probes_s == (3e-9, 1 + 7e-9, 7e-9, 5e-9)

@@ -9,7 +9,8 @@ attempt only, is whether the machine can bear one more now:
 - CPU: it starts if fewer attempts run than there are CPUs, or if there are few runnable tasks. Tasks that
   sleep do not count, whoever they belong to.
 - After `admission_patience`, only the booked memory counts: the load of others must not stop us for good.
-  What the machine has borne for so long is its usual load: more may start while they add nothing to it.
+- If for so long nothing could start but in place of what had ended, the load is the usual one: more start
+  while it is no higher than that, until it has become low. So what sleeps does not wait for others for ever.
 
 The signals are read by the scheduler when the gate wants them, at most once in `settle`: what was started
 since is added to them, so a burst of starts needs no look for each.
@@ -68,6 +69,8 @@ class Verdict(NamedTuple):
 
 
 _LOOK = Verdict(Obstacle.SIGNALS)
+#: The usual load rises with about so many times the patience: what starts here must not become usual at once.
+_SLOWLY = 6
 
 
 class Gate:
@@ -85,10 +88,13 @@ class Gate:
         #: The attempt that is held back, if one is.
         self.first: Attempt | None = None
         self._held_since_ns = 0
-        #: The fewest runnable tasks at which it was held back; None: it was not for a CPU.
-        self._least: float | None = None
-        #: So many are borne since the patience was over, until there are few again.
-        self._borne = 0.0
+        #: Since when nothing has started because few tasks were runnable; None: something has, or need not.
+        self._busy_since_ns: int | None = None
+        #: How many were runnable since then, on average over about half the patience.
+        self._average = 0.0
+        #: That was so for longer than the patience, and so many tasks are the usual load.
+        self._is_used_to_it = False
+        self._usual = 0.0
         self._read_ns = 0
         #: Attempts admitted within `settle`, and since the signals were read, by key: when.
         self._fresh: dict[str, int] = {}
@@ -115,6 +121,8 @@ class Gate:
     @of_gate
     def see(self, signals: Signals, elapsed_ns: int) -> None:
         """Take the signals of this moment."""
+        if signals.runnable is not None:
+            self._get_used_to(signals.runnable, signals.cpus, elapsed_ns)
         self.signals, self._read_ns, self.wants_signals = signals, elapsed_ns, False
         self.memory.total_bytes, self.memory.cpus = signals.memory_bytes, signals.cpus
         settled_ns = elapsed_ns - self._tuning.settle_ns
@@ -131,6 +139,26 @@ class Gate:
         since_ns = elapsed_ns - self._tuning.pressure_window_ns
         while len(self._stalls) > 2 and self._stalls[1][0] <= since_ns:
             self._stalls.popleft()
+
+    def _get_used_to(self, runnable: int, cpus: float, elapsed_ns: int) -> None:
+        """Follow the load of others while it is high, and find out whether it always is."""
+        passed_ns, patience_ns = elapsed_ns - self._read_ns, self._patience_ns
+        if not self._is_used_to_it and passed_ns > max(patience_ns, 2 * self._tuning.retry_max_ns):
+            self._busy_since_ns = None  # nothing waited: nobody knows what it was like
+        if self._busy_since_ns is None:
+            self._average = runnable
+            return
+        self._average += (runnable - self._average) * passed_ns / max(passed_ns + patience_ns / 2, 1)
+        if self._is_used_to_it:
+            more = (self._average - self._usual) * passed_ns / max(passed_ns + _SLOWLY * patience_ns, 1)
+            self._usual = min(self._average, self._usual + more)
+            if self._average + 1 <= self._most_runnable(cpus):
+                self._is_used_to_it, self._busy_since_ns = False, None
+        elif elapsed_ns - self._busy_since_ns >= patience_ns:
+            self._is_used_to_it, self._usual = True, self._average
+
+    def _most_runnable(self, cpus: float) -> float:
+        return self._tuning.runnable_per_cpu * cpus + self._tuning.runnable_spare
 
     # --- the question ---
 
@@ -153,8 +181,6 @@ class Gate:
             if booked + need > self._tuning.memory_share * signals.memory_bytes:
                 return Verdict(Obstacle.MEMORY, f"for {format_size(need, gap=' ')}")
         if self.held and elapsed_ns - self._held_since_ns >= self._patience_ns:
-            if self._least is not None:
-                self._borne = self._least + 1
             return None
         return self._memory(attempt, need, signals, elapsed_ns, is_trusted=is_trusted) or self._cpu(
             running, signals, elapsed_ns, has_seat=has_seat
@@ -229,15 +255,15 @@ class Gate:
         since = sum(at_ns >= self._read_ns for at_ns in self._fresh.values())
         young = sum(at_ns > settled_ns for at_ns in self._fresh.values())
         runnable = max(signals.runnable + since - self._ended, young, 0)
-        if runnable + 1 <= self._tuning.runnable_per_cpu * signals.cpus + self._tuning.runnable_spare:
-            self._borne = 0.0
+        if runnable + 1 <= self._most_runnable(signals.cpus):
+            if not self._is_used_to_it:
+                self._busy_since_ns = None
             return None
-        if runnable + 1 <= self._borne:
+        if self._is_used_to_it and runnable <= self._usual:
             return None
         if elapsed_ns - self._read_ns > self._tuning.settle_held_ns:
             self.wants_signals = True
             return _LOOK
-        self._least = runnable if self._least is None else min(self._least, runnable)
         cpus = f"{signals.cpus:g} CPU{'' if signals.cpus == 1 else 's'}"
         return Verdict(Obstacle.CPU, f"for a CPU: {runnable:,} runnable on {cpus}")
 
@@ -260,6 +286,8 @@ class Gate:
             return
         if self.held is None:
             self._held_since_ns = elapsed_ns
+        if verdict.obstacle is Obstacle.CPU and self._busy_since_ns is None:
+            self._busy_since_ns = elapsed_ns
         self.held, self.first = verdict, attempt
 
     def pause_ns(self, elapsed_ns: int) -> int:
@@ -271,7 +299,7 @@ class Gate:
     @of_gate
     def release(self) -> None:
         """Note that the first attempt is not held back any more: it starts, or waits no longer."""
-        self.held = self.first = self._least = None
+        self.held = self.first = None
 
     @of_gate
     def begin(self, attempt: Attempt, elapsed_ns: int) -> None:
