@@ -67,6 +67,26 @@ def test_a_service_manager_hears_what_goes_on(tmp_path: Path) -> None:
         assert manager.kinds().count("STOPPING") == 1
 
 
+def test_the_socket_is_in_the_runtime_directory_for_as_long_as_it_is_there(tmp_path: Path) -> None:
+    runtime, link = tmp_path / "runtime", tmp_path / "state" / "taskman.sock"
+    runtime.mkdir(mode=0o700)
+    with Running(tmp_path, JOBS, environ=os.environ | {"RUNTIME_DIRECTORY": str(runtime)}) as running:
+        running.wait_for_log("the state is kept in")
+        assert link.readlink() == runtime / "taskman.sock"
+        assert taskman(tmp_path, "status") == 0
+        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.wait_for_log("starting it again")
+        wait_until(lambda: taskman(tmp_path, "status") == 0, what="the next scheduler")
+        assert link.readlink() == runtime / "taskman.sock"
+        (runtime / "taskman.sock").unlink()
+        runtime.rmdir()
+        assert taskman(tmp_path, "restart") == 0
+        wait_until(link.is_socket, what="a socket without the directory")
+        assert taskman(tmp_path, "stop") == 0
+        assert running.end() == 0
+    assert not link.exists()
+
+
 def _is_told(manager: Listening) -> bool:
     return any(text.endswith("; the job files have errors") for text in manager.heard())
 
