@@ -43,7 +43,7 @@ class Variant:
     command: str | tuple[str, ...]
     floor: tuple[str, ...]
     floor_captures: bool = False
-    #: "info" is the default, a line a run; "warning" leaves those out.
+    #: "info" has a line a run, which the benchmark counts; "warning", as the default, leaves those out.
     log_level: str = "info"
     #: Let each job run once before the burst: its first output makes a directory, later ones only a file.
     warm_up: bool = False

@@ -164,7 +164,7 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
     gc.collect()
     gc.freeze()
     inherits = any(task.execution.output is Output.INHERIT for job in jobfile.jobs for task in job.tasks)
-    view = _open_view(timezone, log) if options.is_live and not inherits else None
+    view = _open_view(timezone, log) if options.is_live and not (inherits or log.needs_terminal) else None
     if view:
         log.take_view(view)
     if options.is_live and inherits:

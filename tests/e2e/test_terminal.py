@@ -275,6 +275,16 @@ def test_no_live_logs_lines_on_a_terminal_too(tmp_path: Path) -> None:
         terminal.close()
 
 
+def test_json_lines_on_a_terminal_take_the_place_of_the_view(tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, "--log-format", "json", "-v", "--for", "1s")
+    try:
+        assert terminal.end() == 0
+        assert '"message": "heartbeat: succeeded' in terminal.text
+        assert "╭" not in terminal.text
+    finally:
+        terminal.close()
+
+
 def test_the_line_about_a_dead_scheduler_stands_below_the_view(terminal: Terminal) -> None:
     terminal.wait_for("Workers")
     for pid in descendants(terminal.pid):

@@ -9,12 +9,12 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wait import wait_until
 
 from taskman_cli.core.logsettings import LogConfig, LogFormat, LogLevel, LogPart, LogSettings
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import JobFileError, load
 from taskman_cli.jobfile.fingerprint import file_at
+from taskman_cli.scheduler.logs import log as module
 from taskman_cli.scheduler.logs import loggers
 from taskman_cli.scheduler.logs.log import Log
 from taskman_cli.scheduler.logs.loggers import NOTICE, ROOT, logger, logger_of, run_log, tell
@@ -118,7 +118,6 @@ def test_a_reload_changes_it_and_nothing_is_lost(tmp_path: Path, log: Log) -> No
     logger.log(NOTICE, "three")
     log.close()
     path = tmp_path / "logging.toml"
-    wait_until(lambda: len((tmp_path / "out").read_text().splitlines()) == 2)
     assert (tmp_path / "out").read_text() == "INFO taskman.scheduler one\nINFO taskman.scheduler two\n"
     assert (tmp_path / "other").read_text() == (
         f"NOTICE taskman.scheduler the log has changed: {path}\nNOTICE taskman.scheduler three\n"
@@ -135,7 +134,6 @@ def test_a_reload_leaves_it_for_ours_and_comes_back(
         log.take(settings)
         logger.error("x")
     log.close()
-    wait_until(lambda: (tmp_path / "out").read_text().count("\n") == 2)
     assert [json.loads(line)["message"] for line in capfd.readouterr().err.splitlines()] == ["x"]
     assert (tmp_path / "out").read_text().splitlines()[1] == "ERROR taskman.scheduler x"
 
@@ -165,6 +163,19 @@ def test_a_later_scheduler_goes_on_without_it(
     begin(log, read(write(tmp_path, file="no/out")), is_first=False)
     log.close()
     assert "[logging] config is left aside: " in capfd.readouterr().err
+
+
+def test_a_file_that_does_not_answer_is_an_error_and_not_a_wait_for_ever(
+    tmp_path: Path, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MAKE_S", 0.3)
+    os.mkfifo(tmp_path / "out")
+    with pytest.raises(
+        TaskmanError, match=r"a file or an address that it names does not answer within 0.3 s"
+    ):
+        begin(log, read(write(tmp_path)))
+    # Let the thread go on: it waits for a reader.
+    os.close(os.open(tmp_path / "out", os.O_RDONLY | os.O_NONBLOCK))
 
 
 def test_a_class_of_the_users_that_raises_is_an_ordinary_error(tmp_path: Path, log: Log) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from taskman_cli.core.escapes import printable
 from taskman_cli.core.logsettings import USUAL, LogFormat, LogLevel, LogPart, LogSettings
 from taskman_cli.errors import TaskmanError
-from taskman_cli.jobfile.timeout import run_with_timeout
+from taskman_cli.jobfile.timeout import ReadTimeout, run_with_timeout
 from taskman_cli.scheduler.logs.forms import (
     JournalForm,
     JsonFormatter,
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
 _STDERR = 2
 #: How long the handlers of a configuration of the user's own may take to be made.
 _MAKE_S = 5.0
+#: How many handlers are waited for at the end: the last one, and those that it took over from.
+_MOST_LEFT = 2
 _Kind = TypeVar("_Kind", bound="StrEnum")
 
 
@@ -178,8 +181,22 @@ class Log:
         # Only here: few have one, and the standard library's part for it is large.
         from taskman_cli.scheduler.logs.own import OwnConfig
 
-        path = Path(config.path)
-        made = run_with_timeout(lambda: OwnConfig(config), lambda: path, timeout_s=_MAKE_S)
+        path, is_late = Path(config.path), threading.Event()
+
+        def make() -> OwnConfig:
+            made = OwnConfig(config)
+            if is_late.is_set():  # nobody takes it any more
+                made.close()
+            return made
+
+        try:
+            made = run_with_timeout(make, lambda: path, timeout_s=_MAKE_S)
+        except ReadTimeout:
+            is_late.set()
+            raise TaskmanError(
+                f"{path}: its handlers cannot be made: a file or an address that it names does not answer "
+                f"within {_MAKE_S:g} s"
+            ) from None
         self._made = config, made
 
     def drop_prepared(self) -> None:
@@ -233,6 +250,12 @@ class Log:
         self._set_levels()
         what = settings.config.path if self._own and settings.config else _in_words(self.form, settings)
         notice(logger, f"the log has changed: {what}")
+
+    @property
+    def needs_terminal(self) -> bool:
+        """Tell if JSON lines go to the terminal, so that a view cannot be drawn there."""
+        is_json = self._own is None and self.form is LogFormat.JSON
+        return is_json and sys.stderr is not None and sys.stderr.isatty()
 
     def take_view(self, view: LiveView) -> None:
         """Show text above this view from now on."""
@@ -314,8 +337,9 @@ class Log:
         self.drop_prepared()
         if self._own is not None:
             self._own.remove()
-        if self._waiting is not None:
-            self._waiting.close()
+        # A reload may have left some a moment ago.
+        for waiting in self._waitings[-_MOST_LEFT:]:
+            waiting.close()
         self._handler = self._own = None
 
 
