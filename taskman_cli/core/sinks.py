@@ -64,8 +64,8 @@ _OF_A_HEALTHCHECK = frozenset(
 SINK_TYPES = ("webhook", "mail", "command", "file", "journald", "syslog", "healthcheck", "apprise")
 #: The templates that come with it: a file each in sinks/templates.
 TEMPLATES = ("slack", "discord", "teams", "ntfy", "gotify", "pagerduty")
-#: The sink that mails what the commands of crontabs print, and its type; no name in a job file is like it.
-MAILTO = "@mailto"
+#: The sink that mails what the commands of crontabs print, and its type; no job file can define it.
+MAILTO = "crontab-mail"
 #: As `output_lines`: all that was captured.
 ALL_OUTPUT = 1 << 30
 #: Where a secret may come from: the key of its table, which has this one key.

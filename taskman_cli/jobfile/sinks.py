@@ -10,7 +10,7 @@ from typing import Any
 
 from taskman_cli.core.escapes import quoted
 from taskman_cli.core.nearest import did_you_mean
-from taskman_cli.core.sinks import PROBLEMS, SINK_TYPES, ReportKind, SinkDefinition, default_on
+from taskman_cli.core.sinks import MAILTO, PROBLEMS, SINK_TYPES, ReportKind, SinkDefinition, default_on
 from taskman_cli.jobfile.problems import Fault, Rejected, reject
 from taskman_cli.jobfile.shapes import shape_of, shaped, whole
 from taskman_cli.jobfile.sinktypes import faults_of, formats_of, keys_of, settings_of
@@ -132,6 +132,9 @@ def read_names(value: object, context: Context) -> tuple[str, ...]:
 def read_sink(name: str, value: object, context: Context) -> SinkDefinition:
     """Read the table of one sink, or raise `Rejected` with every fault."""
     check_name(name, "sink")
+    if name == MAILTO:
+        message = "[taskman] crontab_mail makes the sink of this name: choose another one"
+        raise Rejected(Fault((), message, at_key=True))
     if type(value) is not dict:
         raise mistyped(value, "a table", f": write [sinks.{name}] above its keys")
     if "type" not in value:

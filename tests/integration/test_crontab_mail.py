@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from taskman_cli.core.sinks import ALL_OUTPUT, MAILTO, ReportKind, SinkDefinition
-from taskman_cli.jobfile import JobFile, load
+from taskman_cli.jobfile import JobFile, JobFileError, load
 from taskman_cli.jobfile.crontab import mail
 from taskman_cli.jobfile.definition import definition
 from taskman_cli.jobfile.dump import dump, load_dump
@@ -212,3 +212,12 @@ def test_it_stands_the_suite(tmp_path: Path) -> None:
     check_failure(sink(program(tmp_path, "exec sleep 600")), surroundings=AROUND)
     check_failure(sink(str(tmp_path / "none")), surroundings=AROUND)
     assert len(ODD) > 10
+
+
+def test_no_job_file_defines_the_sink_or_names_it(tmp_path: Path) -> None:
+    text = f'[taskman]\ncrontab_mail = true\n[sinks.{MAILTO}]\ntype = "file"\npath = "x"\n'
+    with pytest.raises(JobFileError, match="crontab_mail makes the sink of this name"):
+        loaded(tmp_path, "0 1 * * * true\n", settings=text)
+    text = f'[taskman]\ncrontab_mail = true\n[defaults]\nsinks = ["{MAILTO}"]\n'
+    with pytest.raises(JobFileError, match="unknown sink"):
+        loaded(tmp_path, "0 1 * * * true\n", settings=text)
