@@ -14,7 +14,6 @@ import socket
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.escapes import as_utf8, printable
-from taskman_cli.core.sinks import ReportKind
 from taskman_cli.sinks.base import DeliveryFailed
 from taskman_cli.sinks.mail import sendmail
 from taskman_cli.sinks.patience import Deadline
@@ -83,12 +82,11 @@ def written(report: Report, letter: Mapping[str, Value], *, key: str) -> bytes:
     """Write a mail as cron does, byte for byte but for the Message-ID."""
     host = socket.gethostname()
     user = str(letter.get("user", "")) or _own_name()
-    failed = "" if report.kind == ReportKind.SUCCEEDED else " (failed)"
     digest = hashlib.sha256(f"{key}/{report.seq}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
     headers = [
         ("From", str(letter.get("from", "")) or f"{_own_name()} (Cron Daemon)"),
         ("To", str(letter["to"])),
-        ("Subject", f"Cron <{user}@{host}> {_line(str(letter.get('command', '')))[:_LONGEST]}{failed}"),
+        ("Subject", f"Cron <{user}@{host}> {_line(str(letter.get('command', '')))[:_LONGEST]}"),
         ("Message-ID", f"<taskman.{digest}@{host}>"),
         ("MIME-Version", "1.0"),
         ("Content-Type", str(letter.get("type", "")) or "text/plain; charset=UTF-8"),

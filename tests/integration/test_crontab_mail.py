@@ -145,7 +145,7 @@ def test_a_mail_is_as_crons() -> None:
     assert [line for line in lines if not line.startswith("Message-ID: <taskman.")] == [
         f"From: {ME} (Cron Daemon)",
         "To: ops",
-        f"Subject: Cron <{ME}@{host}> backup (failed)",
+        f"Subject: Cron <{ME}@{host}> backup",
         "MIME-Version: 1.0",
         "Content-Type: text/plain; charset=UTF-8",
         "Content-Transfer-Encoding: 8bit",

@@ -14,9 +14,21 @@ from taskman_cli.core.engine import answers, effects, events
 from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.engine.statusline import status_line
-from taskman_cli.core.model import GATE, Execution, Job, Mode, Policy, Retry, Settings, State, Task, Trigger
+from taskman_cli.core.model import (
+    GATE,
+    Execution,
+    Exit,
+    Job,
+    Mode,
+    Policy,
+    Retry,
+    Settings,
+    State,
+    Task,
+    Trigger,
+)
 from taskman_cli.core.schedule import Interval, Once, load_zone
-from taskman_cli.core.sinks import ReportKind, SinkDefinition
+from taskman_cli.core.sinks import ALL_OUTPUT, ReportKind, SinkDefinition
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -615,3 +627,19 @@ def test_what_is_on_record_of_a_job_that_is_not_expected_is_forgotten() -> None:
         )
     }
     assert of_type(Scene(plain, known=empty).done, effects.JobExpected) == []
+
+
+def test_a_sink_that_wants_all_output_is_told_only_where_anything_was_printed() -> None:
+    mails = SinkDefinition(
+        "crontab-mail", "crontab-mail", on=frozenset({K.SUCCEEDED, K.LOST}), output_lines=ALL_OUTPUT
+    )
+    scene = Scene(job(sinks=("all", "crontab-mail")), sinks=(ALL, mails))
+    for slot, output_bytes in enumerate((0, 6), 1):
+        scene.at(slot * 10)
+        scene.began()
+        scene.send(events.AttemptEnded(scene.starts[-1].key, Exit(0, output_bytes=output_bytes), scene.now))
+    assert scene.told("crontab-mail") == [("succeeded", 1)]
+    (silent, loud) = scene.reports(K.SUCCEEDED)
+    assert (silent.output_lines, loud.output_lines) == (ALL.output_lines, ALL_OUTPUT)
+    assert loud.exit is not None
+    assert loud.exit.output_bytes == 6

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.overdue import Overdue
 from taskman_cli.core.engine.queue import DueQueue
-from taskman_cli.core.model import GATE, SkipReason, State
-from taskman_cli.core.sinks import OF_THE_SCHEDULER, ReportKind
+from taskman_cli.core.model import GATE, Exit, SkipReason, State
+from taskman_cli.core.sinks import ALL_OUTPUT, OF_THE_SCHEDULER, ReportKind
 from taskman_cli.core.timespec import format_rough
 
 if TYPE_CHECKING:
@@ -280,6 +280,8 @@ class Reports:
         for sink in self._wanting(job, kind):
             if skip is not None and not sink.wants(kind, skip):
                 continue
+            if sink.output_lines == ALL_OUTPUT and not _has_output(facts):
+                continue
             if count := self._count(sink, job.id, kind, run, more, now):
                 to.append((sink.name, count))
                 lines = max(lines, sink.output_lines)
@@ -329,6 +331,12 @@ class Reports:
 
 
 _OF_SCHEDULER = {str(kind): kind for kind in OF_THE_SCHEDULER}
+
+
+def _has_output(facts: dict[str, Any]) -> bool:
+    """Tell whether anything was printed, for a sink that is about that alone."""
+    end = facts.get("exit")
+    return isinstance(end, Exit) and end.output_bytes > 0
 
 
 def _of_end(end: effects.AttemptFinished) -> dict[str, Any]:

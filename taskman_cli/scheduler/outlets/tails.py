@@ -12,6 +12,7 @@ import stat
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine.runs import attempt_key
+from taskman_cli.core.sinks import ALL_OUTPUT
 from taskman_cli.supervisor.ring import TRAILER_BYTES, split, total_in
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 #: How much is read at most.
 MOST_BYTES = 16 << 10
+#: The same for who wants all that was captured: what `max_output` is if nobody sets it.
+ALL_BYTES = 1 << 20
 _FLAGS = os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOCTTY
 
 
@@ -36,7 +39,7 @@ class OutputTails:
         except (OSError, ValueError):
             return [], False
         try:
-            data, is_cut = _last_bytes(fd)
+            data, is_cut = _last_bytes(fd, MOST_BYTES if lines < ALL_OUTPUT else ALL_BYTES)
         except OSError:
             return [], False
         finally:
@@ -49,7 +52,7 @@ class OutputTails:
         return found[-lines:], is_cut or len(found) > lines
 
 
-def _last_bytes(fd: int) -> tuple[bytes, bool]:
+def _last_bytes(fd: int, most: int) -> tuple[bytes, bool]:
     """Return the end of a file, and whether there is more before it."""
     status = os.fstat(fd)
     if not stat.S_ISREG(status.st_mode):
@@ -58,13 +61,13 @@ def _last_bytes(fd: int) -> tuple[bytes, bool]:
     bound = size - TRAILER_BYTES
     total = total_in(_read(fd, bound, size)) if bound >= 0 else None
     if total is None or total <= bound:
-        begin = max(0, size - MOST_BYTES)
+        begin = max(0, size - most)
         return _read(fd, begin, size), begin > 0
     # A ring that was not settled yet: its oldest byte is at the seam.
     head = split(bound)
     seam = head + (total - bound) % (bound - head) if bound > head else head
-    newest = _read(fd, max(head, seam - MOST_BYTES), seam)
-    left = MOST_BYTES - len(newest)
+    newest = _read(fd, max(head, seam - most), seam)
+    left = most - len(newest)
     return (_read(fd, max(seam, bound - left), bound) if left else b"") + newest, True
 
 
