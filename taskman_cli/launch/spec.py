@@ -18,7 +18,7 @@ from taskman_cli.launch.environment import MANY
 from taskman_cli.launch.tokens import TOKEN_VARIABLE, token_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from taskman_cli.core.engine import effects
     from taskman_cli.core.model import Execution, Task
@@ -84,8 +84,10 @@ class Plans:
         """Compose the constant part for the next start of a task, unless cached. Raises TaskmanError."""
         self._known_plan(task) or self._plan(task)
 
-    def forget(self) -> None:
-        """Clear the cache, since other jobs are in effect."""
+    def forget(self, hidden: Collection[str] | None = None) -> None:
+        """Clear the cache, since other jobs are in effect, or other variables are kept from all commands."""
+        if hidden is not None:
+            self._environments.hide(hidden)
         self._plans.clear()
         self._handed_on.clear()
         self._environments.forget()

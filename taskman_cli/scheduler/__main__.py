@@ -17,12 +17,14 @@ from zoneinfo import ZoneInfo
 
 from taskman_cli.control.place import runtime_place
 from taskman_cli.core.clock import Now
+from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.blame import EngineBroken
 from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.engine.events import Going
 from taskman_cli.core.engine.jobset import visible
 from taskman_cli.core.model import Output
 from taskman_cli.core.schedule import load_zone
+from taskman_cli.core.sinks import secret_variables
 from taskman_cli.errors import EXIT_BROKEN, EXIT_FAILED, TaskmanError
 from taskman_cli.instance.directory import INSTANCES
 from taskman_cli.instance.guard import StateGuard
@@ -156,6 +158,7 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
     """Load the jobs, set up view and log, and run the loop."""
     options, log = given.options, given.log
     jobfile = _load_jobs(given, workers)
+    workers.forget_plans(secret_variables(jobfile.sinks))
     timezone = load_zone(jobfile.timezone)
     log.begin(jobfile.logging, timezone, is_first=given.hello.is_first)
     workers.log_settings = log.for_supervisor
@@ -177,13 +180,14 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
         clocks = Clocks(read_clocks, read_slept, zone, time.perf_counter_ns)
         engine = Engine(jobfile.settings, jobfile.sinks, is_gate_shut=poison.is_gate_shut)
         driver = EngineDriver(engine, ledger, clocks, poison)
+        driver.follow({effects.SinksTaken: lambda _: workers.forget_plans(engine.reports.secrets)})
         depths = driver.meters.depths
         depths.watch("log", lambda: log.depth)
         depths.watch("output_files", outputs.chore_count)
         depths.watch("supervisor", workers.waiting_bytes, is_bytes=True)
         driver.meters.read_dropped_lines = lambda: log.dropped
         requests = _open_requests(given, driver, workers, jobfile)
-        deliveries = Deliveries(driver, _sender(options))
+        deliveries = Deliveries(driver, _sender(options, given.trust))
         loop = Loop(
             driver, workers, outputs, view=view, timezone=timezone, requests=requests, log=log,
             deliveries=deliveries,
@@ -291,11 +295,11 @@ def _open_ledger(given: _Given, jobfile: JobFile, outputs: Outputs) -> Ledger:
         ) from error
 
 
-def _sender(options: Options) -> Sender:
+def _sender(options: Options, trust: Trust) -> Sender:
     """Return what reports say of where they come from."""
     state = Path(options.state_directory)
     name = state.name if state.parent.name == INSTANCES else ""
-    return Sender(name, socket.gethostname(), options.program, options.address)
+    return Sender(name, socket.gethostname(), options.program, options.address, trust.as_json())
 
 
 def _restart() -> None:

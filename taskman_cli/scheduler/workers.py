@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import select
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -287,9 +287,9 @@ class Workers:
         poll.register(self._channel.fileno(), mask)
         poll.poll()
 
-    def forget_plans(self) -> None:
-        """Drop prepared specs, since other jobs are in effect."""
-        self._plans.forget()
+    def forget_plans(self, hidden: Collection[str] | None = None) -> None:
+        """Drop prepared specs, since other jobs are in effect, or other variables are secrets of sinks."""
+        self._plans.forget(hidden)
 
 
 def to_event(message: Message) -> events.Event | None:

@@ -7,7 +7,7 @@ of this one is on record.
 
 From the scheduler:
 
-    ("configure", {"instance", "host", "ledger", "is_durable"}, [definition, …])
+    ("configure", {"instance", "host", "ledger", "is_durable", "trust"}, [definition, …])
                                 a definition has the fields of `SinkDefinition`; a sink that is not among them
                                 is let go, with the message that it has
     ("deliver", sink, number, key, [report, …], is_test)
@@ -42,6 +42,7 @@ from taskman_cli.sinks.line import Hand, Line
 from taskman_cli.sinks.surroundings import Surroundings
 from taskman_cli.sinks.types import make
 from taskman_cli.supervisor.wire import Channel, WireError
+from taskman_cli.trust import Trust, standing_trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -114,11 +115,13 @@ class Courier:
     def _configure(self, facts: dict[str, Any], definitions: list[dict[str, Any]]) -> None:
         self._facts = facts
         wanted = [_definition(values) for values in definitions]
-        around = Surroundings(hidden=secret_variables(wanted), is_durable=bool(facts.get("is_durable")))
-        is_other = (around.hidden, around.is_durable) != (
-            self._surroundings.hidden,
-            self._surroundings.is_durable,
+        trust = facts.get("trust")
+        around = Surroundings(
+            hidden=secret_variables(wanted),
+            is_durable=bool(facts.get("is_durable")),
+            trust=standing_trust(os.environ) if trust is None else Trust.from_json(trust),
         )
+        is_other = around != self._surroundings
         self._surroundings = around
         before, self._lines = self._lines, {}
         for definition in wanted:

@@ -643,3 +643,11 @@ def test_a_sink_that_wants_all_output_is_told_only_where_anything_was_printed() 
     assert (silent.output_lines, loud.output_lines) == (ALL.output_lines, ALL_OUTPUT)
     assert loud.exit is not None
     assert loud.exit.output_bytes == 6
+
+
+def test_the_secrets_of_the_sinks_in_force_are_known() -> None:
+    hook = SinkDefinition("hook", "webhook", settings={"secret": {"env": "HOOK"}})
+    scene = Scene(job(), sinks=(ALL, hook))
+    assert scene.engine.reports.secrets == {"HOOK"}
+    scene.reload(job(), sinks=(ALL,))
+    assert scene.engine.reports.secrets == frozenset()

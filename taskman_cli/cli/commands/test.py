@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from taskman_cli.cli.support.start_context import StartContext
     from taskman_cli.cli.trial.attempt import Trial
     from taskman_cli.core.model import Job, Task
+    from taskman_cli.jobfile import JobFile
     from taskman_cli.launch.spec import Plans
     from taskman_cli.trust import Trust
 
@@ -79,10 +80,11 @@ def test(
     pid = _scheduler(directory)
     theirs = start_context.bare() if pid is None else start_context.of_scheduler(pid)
     trust = trust_of(pid, trusted)
-    job = _find(target, _load(files, pid, trust, dialect))
+    job_file = _load(files, pid, trust, dialect)
+    job = _find(target, job_file.jobs)
     tasks = [task for task in job.tasks if target.task in (None, task.id)]
     mine = start_context.own()
-    plans = _plans(theirs, trust)
+    plans = _plans(theirs, trust, job_file)
     failed, told = 0, None
     for index, task in enumerate(tasks):
         spec = plans.spec(_start(job, task, dict(variables)), path=None)
@@ -116,22 +118,22 @@ def _scheduler(directory: Path) -> int | None:
     return holder(directory)
 
 
-def _load(files: Sequence[str], pid: int | None, trust: Trust, dialect: str | None) -> tuple[Job, ...]:
+def _load(files: Sequence[str], pid: int | None, trust: Trust, dialect: str | None) -> JobFile:
     """Read the given job files, or else those of the scheduler, as they are now."""
     from taskman_cli.jobfile.programs import load_to_run
 
     if files:
-        return load_to_run([Path(name) for name in files], trust=trust, dialect=dialect).jobs
+        return load_to_run([Path(name) for name in files], trust=trust, dialect=dialect)
     if pid is None and (file := default_file()) is not None:
-        return load_to_run([Path(file)], trust=trust).jobs
+        return load_to_run([Path(file)], trust=trust)
     if pid is None:
         raise click.UsageError(
             "no scheduler runs: give a job file, as in `taskman test JOB jobs.toml`",
             click.get_current_context(),
         )
-    from taskman_cli.cli.support.running_options import jobs_of
+    from taskman_cli.cli.support.running_options import job_file_of
 
-    return jobs_of(pid, trust)
+    return job_file_of(pid, trust)
 
 
 def _find(target: JobTask, jobs: Sequence[Job]) -> Job:
@@ -149,11 +151,13 @@ def _find(target: JobTask, jobs: Sequence[Job]) -> Job:
     return found
 
 
-def _plans(theirs: StartContext, trust: Trust) -> Plans:
+def _plans(theirs: StartContext, trust: Trust, job_file: JobFile) -> Plans:
+    from taskman_cli.core.sinks import secret_variables
     from taskman_cli.launch.environment import Environments
     from taskman_cli.launch.spec import Plans, shell_name
 
-    environments = Environments(theirs.environ, cwd=theirs.cwd, trust=trust)
+    hidden = secret_variables(job_file.sinks)
+    environments = Environments(theirs.environ, cwd=theirs.cwd, trust=trust, hidden=hidden)
     return Plans(environments, cwd=theirs.cwd, shell_name=shell_name())
 
 

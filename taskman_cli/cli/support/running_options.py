@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from taskman_cli.core.model import Job
+    from taskman_cli.jobfile import JobFile
 
 #: The module that a supervisor starts as the scheduler: in this version, and in the one before.
 SCHEDULER_MODULES = frozenset({b"taskman_cli.scheduler", b"taskman_cli.daemon"})
@@ -33,6 +34,11 @@ def options_of(pid: int, *, root: Path = Path("/proc")) -> Options:
 
 
 def jobs_of(pid: int, trust: Trust | None = None) -> tuple[Job, ...]:
+    """Read the jobs of the taskman with this pid, as its files define them now."""
+    return job_file_of(pid, trust).jobs
+
+
+def job_file_of(pid: int, trust: Trust | None = None) -> JobFile:
     """Read the job files of the taskman with this pid, as they are now."""
     from taskman_cli.jobfile import load
 
@@ -43,7 +49,7 @@ def jobs_of(pid: int, trust: Trust | None = None) -> tuple[Job, ...]:
         skip_bad=options.skip_bad,
         dialect=options.dialect,
         trust=trust or trust_of(pid),
-    ).jobs
+    )
 
 
 def trust_of(pid: int | None, named: Sequence[str] = (), *, root: Path = Path("/proc")) -> Trust:

@@ -12,7 +12,7 @@ from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.overdue import Overdue
 from taskman_cli.core.engine.queue import DueQueue
 from taskman_cli.core.model import GATE, Exit, SkipReason, State
-from taskman_cli.core.sinks import ALL_OUTPUT, OF_THE_SCHEDULER, ReportKind
+from taskman_cli.core.sinks import ALL_OUTPUT, OF_THE_SCHEDULER, ReportKind, secret_variables
 from taskman_cli.core.timespec import format_rough
 
 if TYPE_CHECKING:
@@ -77,6 +77,11 @@ class Reports:
     def sinks(self) -> tuple[SinkDefinition, ...]:
         """Return the sinks in force."""
         return tuple(self._sinks.values())
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Return the environment variables that the sinks in force take secrets from."""
+        return secret_variables(self._sinks.values())
 
     def load(self, event: JobsLoaded, now: Now) -> None:
         """Continue from what an earlier scheduler left on record."""

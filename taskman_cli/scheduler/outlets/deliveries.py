@@ -355,6 +355,7 @@ class Deliveries:
             "host": self._sender.host,
             "ledger": self._identity,
             "is_durable": str(self._engine.settings.durability) == "power",
+            "trust": self._sender.trust,
         }
         self._say("configure", facts, [plain(state.definition) for state in self.sinks.values()])
         if self.link.is_open:

@@ -23,6 +23,8 @@ class Sender:
     #: What to type before the name of a command, and after it.
     program: str = "taskman"
     address: tuple[str, ...] = ()
+    #: Whose files may have secrets, as plain values; None: as the environment says.
+    trust: dict[str, Any] | None = None
 
     def report(self, row: ReportRow, sink: str) -> dict[str, Any]:
         """Return a report as the process of the sinks takes it."""

@@ -14,6 +14,7 @@ from taskman_cli.core.engine import events
 from taskman_cli.core.engine.jobset import STOPPING, clashing, visible
 from taskman_cli.core.engine.marks import JobHidden
 from taskman_cli.core.nearest import did_you_mean
+from taskman_cli.core.sinks import secret_variables
 from taskman_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE, Refused
 from taskman_cli.jobfile.problems import Rejected
 from taskman_cli.jobfile.values import check_name
@@ -94,13 +95,15 @@ class JobChanges:
         _check_once(request, name)
         if name in names and name not in self._engine.timetable.jobs:
             raise Refused(f"the job file defines a job {name}, which was removed")
+        secrets = secret_variables(self.jobfile.sinks)
         job = once_job(
             name,
             request.command if isinstance(request.command, str) else tuple(request.command),
             at_ns=self._driver.now.wall_ns if request.at_ns is None else request.at_ns,
             timezone=self._timezone,
             cwd=request.cwd,
-            env=request.env,
+            # That of a shell, which has the secrets of sinks if ours has them.
+            env={name: value for name, value in request.env.items() if name not in secrets},
             umask=request.umask,
             elapsed=request.elapsed,
             sinks=tuple(dict.fromkeys(request.sinks)),
