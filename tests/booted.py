@@ -264,7 +264,11 @@ def _remove_group(group: Path) -> None:
 
 
 def _sweep() -> None:
-    """Remove the cgroups of test processes that were killed."""
+    """Remove the cgroups and mount points of test processes that were killed."""
+    for work in Path(tempfile.gettempdir()).glob("booted-*-*"):
+        if not is_alive(int(work.name.split("-")[1])):
+            with suppress(OSError):
+                work.rmdir()
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         place, kind = Path(line.split()[4]), line.split(" - ", 1)[1].split()[0]
         for group in place.glob("booted-*") if kind.startswith("cgroup") else ():

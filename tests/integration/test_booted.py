@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,4 @@ def test_a_machine_ends_with_the_process_that_booted_it() -> None:
     wait_until(lambda: not any(map(is_alive, pids)), what="the end of the machine")
     with booted():  # removes what such a one leaves
         assert [path for path in cgroups() if path.endswith(f"-{test.pid}")] == []
+        assert list(Path(tempfile.gettempdir()).glob(f"booted-{test.pid}-*")) == []
