@@ -20,6 +20,8 @@ _LONGEST = 80
 _LONG = 5
 #: At least this many letters are accepted as an abbreviation.
 _SHORTENED = 3
+#: So many known words are listed if none is near.
+_FEW = 8
 #: With more candidates than this, a suggestion would be a guess, and slow to find.
 _MOST_ALIKE = 2_000
 
@@ -60,6 +62,14 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ` (did you mean "x"?)` for the known word that was probably meant, or nothing."""
     near = nearest(word, known)
     return "" if near is None else f" (did you mean {quoted(near)}?)"
+
+
+def meant_or_known(word: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean "x"?)`, or the known words if they are few, or nothing."""
+    words = sorted(known)
+    if (hint := did_you_mean(word, words)) or not 0 < len(words) <= _FEW:
+        return hint
+    return f" (known: {', '.join(words)})"
 
 
 def most_errors(length: int) -> int:

@@ -8,13 +8,11 @@ import signal
 import sqlite3
 import subprocess
 from contextlib import closing
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from e2e.running import TASKMAN, Running
 from wait import wait_until
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 JOBS = """
 [pool.resources]
@@ -161,3 +159,40 @@ def test_the_memory_of_a_running_command_is_learned_and_kept(tmp_path: Path) -> 
         taskman(running, "cancel", "eats")
         wait_until(lambda: status(running)["counters"]["cancelled"] == 1)
         assert need() > 60 << 20
+
+
+IDLE = """
+[jobs.first]
+every = "1d"
+run_on_start = true
+command = ["touch", "first"]
+[jobs.later]
+every = "5h"
+command = ["true"]
+[jobs.night]
+cron = "H 3 29 2 *"
+command = ["true"]
+"""
+
+
+def wakeups(pid: int) -> int:
+    """Return how often the threads of a process have gone to sleep."""
+    texts = [(thread / "status").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
+    return sum(
+        int(line.split()[1])
+        for text in texts
+        for line in text.splitlines()
+        if line.startswith("voluntary_ctxt_switches:")
+    )
+
+
+def test_nothing_looks_at_the_machine_while_nothing_is_due(tmp_path: Path) -> None:
+    def is_idle() -> bool:
+        before = [wakeups(pid) for pid in pids]
+        subprocess.run(["sleep", "4"], check=True)  # any timer of the gate would wake it in this time
+        return sum(wakeups(pid) for pid in pids) - sum(before) <= 2
+
+    with Running(tmp_path, IDLE) as running:
+        wait_until((tmp_path / "first").exists)
+        pids = (running.process.pid, running.scheduler_pid())
+        wait_until(is_idle, what="both processes to sleep")  # what follows a run takes a moment

@@ -182,6 +182,11 @@ RECORDS = [
     ),
     (effects.ClockStepNoted(-3_000_000_000), logging.WARNING, "the clock stepped back by 3s"),
     (effects.ClockStepNoted(3_000_000_000), logging.WARNING, "the clock stepped forward by 3s"),
+    (
+        effects.ClockStepNoted(7_884_000_000_000_000_070),
+        logging.WARNING,
+        "the clock stepped forward by 91250d",
+    ),
 ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskman_cli.core.nearest import did_you_mean, nearest, typing_errors
+from taskman_cli.core.nearest import did_you_mean, meant_or_known, nearest, typing_errors
 
 COMMANDS = [
     *["run", "check", "next", "explain", "import", "export", "test", "doctor", "init", "schema", "restart"],
@@ -104,3 +104,10 @@ def test_among_thousands_of_similar_names_only_an_exact_one_is_recognised() -> N
 )
 def test_between_a_word_and_its_plural_the_ending_decides(word: str, meant: str) -> None:
     assert nearest(word, ["minute", "minutes", "month"]) == meant
+
+
+def test_if_none_is_near_the_known_words_are_listed_as_long_as_they_are_few() -> None:
+    assert meant_or_known("bakup", ["backup", "report"]) == ' (did you mean "backup"?)'
+    assert meant_or_known("nightly", ["report", "backup"]) == " (known: backup, report)"
+    assert meant_or_known("nightly", []) == ""
+    assert meant_or_known("nightly", [f"job{number}" for number in range(9)]) == ""

@@ -139,11 +139,11 @@ def _load(files: Sequence[str], pid: int | None, trust: Trust, dialect: str | No
 def _find(target: JobTask, jobs: Sequence[Job]) -> Job:
     """Return the job; raises NotFound with a suggestion."""
     from taskman_cli.core.escapes import quoted
-    from taskman_cli.core.nearest import did_you_mean
+    from taskman_cli.core.nearest import meant_or_known
 
     found = next((job for job in jobs if job.id == target.job), None)
     if found is None:
-        near = did_you_mean(target.job, [job.id for job in jobs])
+        near = meant_or_known(target.job, [job.id for job in jobs])
         raise NotFound(f"there is no job {quoted(target.job)}{near}")
     ids = [task.id for task in found.tasks]
     if target.task is not None and target.task not in ids:

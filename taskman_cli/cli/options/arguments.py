@@ -23,8 +23,6 @@ _DIGITS = re.compile(r"[0-9]{1,18}", re.ASCII)
 #: The last instant that SQLite, and so the ledger, can hold: in the year 2262.
 _LAST_NS = (1 << 63) - 1
 _OFFSET = re.compile(r"[0-9](?:[Zz]|[+-][0-9:]+)", re.ASCII)
-#: Up to this many names are listed if none is similar.
-_FEW = 8
 _SINCE = 'give a duration such as "2h" for two hours ago, or a time such as "2026-12-24T15:00"'
 #: An error with one of these already says what to write.
 _ADVICE = re.compile("did you mean|write|; ")
@@ -85,10 +83,6 @@ def _machine_zone() -> ZoneInfo:
 def not_found(what: str, word: str, known: Iterable[str]) -> NotFound:
     """Return the error for an unknown name, with the nearest known name, or all of them if they are few."""
     from taskman_cli.core.escapes import quoted
-    from taskman_cli.core.nearest import did_you_mean
+    from taskman_cli.core.nearest import meant_or_known
 
-    names = sorted(known)
-    hint = did_you_mean(word, names)
-    if not hint and 0 < len(names) <= _FEW:
-        hint = f" (known: {', '.join(names)})"
-    return NotFound(f"{what} {quoted(word)}{hint}")
+    return NotFound(f"{what} {quoted(word)}{meant_or_known(word, known)}")

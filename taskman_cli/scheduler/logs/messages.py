@@ -209,7 +209,7 @@ def _log_whole(record: effects.Effect) -> None:
             tell(run_log, logging.WARNING, message, {"event": "spawn_delayed", "detail": record.message})
         case effects.ClockStepNoted():
             way = "forward" if record.delta_ns > 0 else "back"
-            message = f"the clock stepped {way} by {format_duration(abs(record.delta_ns))}"
+            message = f"the clock stepped {way} by {format_rough(record.delta_ns)}"
             tell(logger, logging.WARNING, message, {"event": "clock_stepped"})
 
 

@@ -9,7 +9,7 @@ import pwd
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.escapes import printable, quoted
-from taskman_cli.core.nearest import did_you_mean
+from taskman_cli.core.nearest import did_you_mean, meant_or_known
 from taskman_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE, Refused
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def no_job(
     if name in hidden and hidden[name].is_all:
         words = f"{name} was removed (taskman remove): `taskman restore {name}` brings it back"
     else:
-        words = what.format(printable(quoted(name))) + did_you_mean(name, jobs)
+        words = what.format(printable(quoted(name))) + meant_or_known(name, jobs)
     return Refused(words, EXIT_NOT_FOUND)
 
 
