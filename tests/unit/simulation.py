@@ -23,6 +23,7 @@ from taskman_cli.core.engine.attempts import KILL_PATIENCE_NS
 from taskman_cli.core.engine.blame import EngineBroken
 from taskman_cli.core.engine.definition import job_from
 from taskman_cli.core.engine.engine import Engine
+from taskman_cli.core.engine.figures import Figures
 from taskman_cli.core.engine.jobset import visible
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.runs import decode_run_id
@@ -51,6 +52,7 @@ from taskman_cli.core.schedule import CronSchedule, Interval, Once, parse_cron
 from taskman_cli.core.tuning import Admission, AdmissionTuning
 from taskman_cli.jobfile import JobFile
 from taskman_cli.scheduler.handover import left_running, open_runs
+from taskman_cli.scheduler.meters import Meters
 from taskman_cli.scheduler.orphans import Orphan
 from taskman_cli.scheduler.poison import Poison, ReadFiles
 from taskman_cli.scheduler.recorder import RETRY_NS, Recorder
@@ -220,6 +222,7 @@ class Machine(Commands):
         self.stopped = False
         self.poison = Poison(self.kept)
         self.engine = Engine(SETTINGS, SINKS, is_gate_shut=self.poison.is_gate_shut)
+        self.figures, self.meters, self.steps = Figures(self.engine), Meters(), 0
         self.disk.supervisor, self.is_reading = self.life, False
         self.handlers = self._new_handlers()
         self.recorder = Recorder(
