@@ -12,6 +12,8 @@ from integration.supervisor_driver import ENV, Left, SchedulerEnd, is_alive, mak
 from people import Person
 from wait import wait_until
 
+from taskman_cli.supervisor.survey import Sought, find
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
@@ -303,3 +305,27 @@ def test_a_broken_wish_harms_nothing(scheduler: SchedulerEnd, tmp_path: Path) ->
         scheduler.send(wish)
     scheduler.signal("a", signal.SIGTERM, "cancelled")
     assert scheduler.wait_for("ended", "a")[2]["status"] == signal.SIGTERM
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root runs commands as another user")
+def test_a_user_whose_commands_end_too_gets_none_of_another_s_processes_by_forging_a_token() -> None:
+    # Both are looked for in one survey, so the processes of both users are known to it.
+    users = {"alice": 2_000_011, "mallory": 2_000_012}
+    tokens = {name: f"of-{name}-{os.getpid()}" for name in users}
+    processes = {
+        (name, token): subprocess.Popen(
+            ["sleep", "600"], env={"TASKMAN_TOKEN": tokens[token]}, user=uid, start_new_session=True, cwd="/"
+        )
+        for name, uid in users.items()
+        for token in users
+    }
+    try:
+        sought = {name: Sought(1 << 30, tokens[name], uid) for name, uid in users.items()}
+        found = find(sought, besides=set())
+    finally:
+        for process in processes.values():
+            process.kill()
+            process.wait()
+    assert {name: [pid for pid, *_ in rows] for name, rows in found.items()} == {
+        name: [processes[name, name].pid] for name in users
+    }
