@@ -244,7 +244,7 @@ class Loop:
         if self._is_until_idle and self._engine.is_idle and not self._engine.is_stopping:
             self._driver.give(events.StopRequested())
         self._recorder.settle(self._now)
-        if self._deliveries.flush():
+        while self._deliveries.flush():
             self._recorder.settle(self._now)
         if self._requests:
             self._requests.flush()

@@ -229,3 +229,91 @@ def test_what_waits_for_a_sink_is_a_metric(tmp_path: Path) -> None:
                 [*running.argv, "metrics"], env=running.env, capture_output=True, text=True, check=True
             ).stdout
             assert 'taskman_queue_depth{queue="sink.ops"} 3' in shown.splitlines()
+
+
+STUCK = """
+import ctypes
+
+class Sink:
+    def __init__(self, definition):
+        self.words = definition.settings["words"]
+
+    def deliver(self, message, timeout_s):
+        if self.words == "stuck":
+            ctypes.CDLL(None).pause()
+        if self.words == "broken":
+            raise KeyError("a secret")
+        return self.words
+
+    def close(self):
+        pass
+"""
+
+
+def test_a_type_of_somebody_else_may_hang_in_c_or_raise_and_holds_nobody(
+    tmp_path: Path, ok: Receiver
+) -> None:
+    packages = tmp_path / "packages"
+    about = packages / "own-1.dist-info"
+    about.mkdir(parents=True)
+    (packages / "own.py").write_text(STUCK)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: own\nVersion: 1\n")
+    (about / "entry_points.txt").write_text("[taskman.sinks]\nown = own:Sink\n")
+    environ = os.environ | {"PYTHONPATH": str(packages)}
+    names = {"fine": "taken", "stuck": "stuck", "broken": "broken"}
+    jobs = sink("hook", ok.url, 'on = ["succeeded"]')
+    for name, words in names.items():
+        jobs += f'[sinks.{name}]\ntype = "own"\nwords = "{words}"\non = ["succeeded"]\ntimeout = "200ms"\n'
+        jobs += 'attempts = 2\ndelay = "20ms"\nmax_delay = "50ms"\n'
+    jobs += job("j", "true", "sinks = ['hook', 'fine', 'stuck', 'broken']", "max_runs = 5")
+    with Running(tmp_path, jobs, "--no-live", environ=environ) as running:
+        wait_until(lambda: len(ok.seqs) == 5, what="the reports of others")
+        wait_until(lambda: rows(running, "SELECT delivered FROM sinks WHERE name = 'fine'") == [(5,)])
+        wait_until(lambda: len(rows(running, "SELECT 1 FROM refused WHERE sink = 'broken'")) == 5)
+        assert rows(running, "SELECT why FROM refused LIMIT 1")[0][0].count("KeyError") == 1
+        wait_until(
+            lambda: "deliveries hang" in str(rows(running, "SELECT error FROM sinks WHERE name = 'stuck'"))
+        )
+        assert rows(running, "SELECT delivered, cursor FROM sinks WHERE name = 'stuck'")[0][0] == 0
+        running.send(signal.SIGTERM)
+        assert running.end() == 0
+    bad = jobs.replace('type = "own"', 'type = "owm"')
+    (tmp_path / "bad.toml").write_text(bad)
+    checked = subprocess.run(
+        [*running.argv, "check", "bad.toml"], env=running.env, cwd=tmp_path, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert checked.returncode == 2
+    assert '"owm" is not a type of sink (did you mean "own"?)' in checked.stderr + checked.stdout
+
+
+def test_beyond_keep_the_oldest_go_with_a_line_that_says_so(tmp_path: Path) -> None:
+    with receivers("down") as (down,):
+        jobs = sink("ops", down.url, 'on = ["succeeded"]', "keep = 3")
+        jobs += job("j", "true", "sinks = ['ops']", "max_runs = 8")
+        with Running(tmp_path, jobs, "--no-live") as running:
+            wait_until(lambda: len(rows(running, "SELECT 1 FROM reports")) == 8, what="eight reports")
+            dropped = "SELECT detail FROM events WHERE kind = 'reports_dropped'"
+            wait_until(lambda: len(rows(running, dropped)) == 5, what="five dropped")
+            assert rows(running, dropped)[0] == ("ops: the oldest 1 report, as more than 3 wait",)
+            down.heal()
+            wait_until(lambda: len(down.seqs) == 3, what="the last three")
+            assert down.seqs == [seq for (seq,) in rows(running, "SELECT seq FROM reports ORDER BY seq")][-3:]
+
+
+def test_a_report_that_is_damaged_is_set_aside_and_the_next_is_delivered(tmp_path: Path) -> None:
+    with receivers("down") as (down,):
+        jobs = sink("ops", down.url, 'on = ["succeeded"]')
+        jobs += job("j", "true", "sinks = ['ops']", "max_runs = 2")
+        with Running(tmp_path, jobs, "--no-live") as running:
+            wait_until(lambda: len(rows(running, "SELECT 1 FROM reports")) == 2, what="two reports")
+            running.send(signal.SIGTERM)
+            assert running.end() == 0
+        first, second = (seq for (seq,) in rows(running, "SELECT seq FROM reports ORDER BY seq"))
+        with closing(sqlite3.connect(tmp_path / "state" / "ledger.db", isolation_level=None)) as ledger:
+            ledger.execute("UPDATE reports SET report = '{' WHERE seq = ?", (first,))
+        down.heal()
+        with Running(tmp_path, jobs, "--no-live") as running:
+            wait_until(lambda: down.seqs == [second], what="the other report")
+            why = "its row in the ledger could not be read"
+            assert rows(running, "SELECT seq, why FROM refused") == [(first, why)]

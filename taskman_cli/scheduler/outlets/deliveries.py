@@ -53,7 +53,7 @@ class Deliveries:
         self._watch: Watch | None = None
         #: What is on record has to be read again.
         self._is_stale = True
-        self._is_stopping = False
+        self._is_unreadable = self._is_stopping = False
         #: Who waits for the outcome of a test, by its number; and messages that wait for a process.
         self._tests: dict[int, Callable[[bool, str], None]] = {}
         self._unsent: list[tuple[Any, ...]] = []
@@ -119,8 +119,11 @@ class Deliveries:
         try:
             rows, identity = queue.sinks(), queue.identity()
         except QueueError as error:
-            logger.error("sinks: the ledger cannot be read (%s): nothing is delivered now", error)
+            if not self._is_unreadable:
+                logger.error("sinks: the ledger cannot be read (%s): nothing is delivered now", error)
+            self._is_stale = self._is_unreadable = True
             return
+        self._is_unreadable = False
         is_other = identity != self._identity
         self._identity = identity
         for name, definition in definitions.items():
