@@ -22,6 +22,7 @@ from taskman_cli.core.model import (
     Resource,
     Retry,
     Settings,
+    State,
     Trigger,
 )
 from taskman_cli.core.schedule import Interval
@@ -279,6 +280,17 @@ def test_an_attempt_whose_start_was_on_record_and_not_asked_for_counts_when_it_s
     driver = flood(is_first=False, runs=(run,), rates=rates)
     tokens = driver.engine.pool.resources.tokens("api", driver.now.elapsed_ns)
     assert (started(driver), tokens) == (["a"], 1 if full_s <= 0 else 0)
+    # A second restart, before it is asked for again, must not put the token back once more.
+    kinds = (effects.AttemptWithdrawn, effects.AttemptBegun)
+    assert [type(effect) for effect in driver.done if isinstance(effect, kinds)] == [*kinds]
+
+
+def test_an_attempt_that_was_told_to_end_before_it_was_asked_for_puts_back_what_it_took() -> None:
+    begun = events.OpenAttempt("main", 1, events.Unstarted(ending=State.CANCELLED))
+    run = events.OpenRun(encode_run_id(9), "a", None, Trigger.MANUAL, (begun,))
+    driver = flood(is_first=False, runs=(run,), rates={"api": START.elapsed_ns + seconds(20)})
+    tokens = driver.engine.pool.resources.tokens("api", driver.now.elapsed_ns)
+    assert (started(driver), tokens) == ([], 1)
 
 
 def test_rates_come_with_the_jobs() -> None:

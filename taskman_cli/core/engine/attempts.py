@@ -97,9 +97,9 @@ class Attempts:
     def drop(self, attempt: Attempt) -> None:
         """Take out an attempt that waits or rests."""
         self.pool.drop(attempt)
-        self._withdraw(attempt)
+        self.withdraw(attempt)
 
-    def _withdraw(self, attempt: Attempt) -> None:
+    def withdraw(self, attempt: Attempt) -> None:
         """Record that an attempt has not begun after all, if its begin is on record."""
         if attempt.has_begun:
             attempt.has_begun = False
@@ -114,7 +114,7 @@ class Attempts:
         pause_ns = self.pool.hold(attempt, elapsed_ns, is_users=is_users)
         attempt.spawned = None  # it may have had a process that did not become the command
         attempt.stopped, attempt.stopped_ns = None, 0
-        self._withdraw(attempt)
+        self.withdraw(attempt)
         return pause_ns
 
     def finish(self, attempt: Attempt, state: State, detail: str, end: Exit | None, at: Now) -> bool:

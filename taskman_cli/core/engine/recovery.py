@@ -175,7 +175,6 @@ class Recovery:
                 continue
             if isinstance(seen.fate, events.Unstarted):
                 attempt.waits_since_ns = self._waits_since_ns(item, now)
-                self._give_back(attempt, seen, now)
             run.attempts[seen.task] = attempt
             attempt.has_begun = True
             attempt.stopped_ns = seen.stopped_ns
@@ -188,6 +187,8 @@ class Recovery:
                 self._running.pool.seat(attempt)
             if not item.is_on_record or not seen.is_on_record:
                 self._outbox.records.append(attempt.begun())
+            elif isinstance(seen.fate, events.Unstarted):
+                self._give_back(attempt, seen, now)
             pairs.append((attempt, seen))
         if not run.has_begun and not run.is_cancelled:
             run.state = State.QUEUED
@@ -196,11 +197,13 @@ class Recovery:
         return pairs
 
     def _give_back(self, attempt: Attempt, seen: events.OpenAttempt, now: Now) -> None:
-        """Put back what an attempt that was never asked for took of rates: it is counted when it starts."""
-        resources = self._running.pool.resources
+        """Put back what an attempt that was never asked for took of rates: it begins anew when it starts."""
+        resources, fate = self._running.pool.resources, seen.fate
         needs = resources.needs(attempt.task.execution.resources) if seen.holds is None else seen.holds
-        if needs and seen.is_on_record:
-            self._outbox.records += resources.give_back(needs, now.elapsed_ns)
+        marks = resources.give_back(needs, now.elapsed_ns)
+        self._outbox.records += marks
+        if marks and isinstance(fate, events.Unstarted) and fate.ending is None:
+            self._running.attempts.withdraw(attempt)
 
     def _place_told(self, attempt: Attempt, told: events.Told, now: Now) -> None:
         """Close the task, or let its next attempt rest for the remaining pause."""
