@@ -116,8 +116,7 @@ class Player:
                 if stands > _MOST_TURNS:
                     raise Standstill(commands.now.wall_ns)
             if commands.news:
-                self._hear()
-                wake_ns = next_wake(engine, commands.now)
+                self._hear()  # a tick that is wanted now because of it comes in the next turn
             elif wake_ns is None or wake_ns > at_ns:
                 break  # it is over
             self._settle(wake_ns)

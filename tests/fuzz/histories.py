@@ -6,14 +6,17 @@ Each history has jobs with resources, rates, `only_if`, `max_failures` and prior
 `admission = "auto"`; the scheduler, its supervisor and the machine crash again and again. Each slot has one
 end, no attempt is started twice, no resource is given out twice: see `unit/simulation.py`. The end says in
 how many histories each rule was met. A failure prints its seed: `--first SEED --seeds 1` plays it again.
+Ctrl-C ends it with what there was so far.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -45,6 +48,27 @@ def met(machine: Machine) -> set[str]:
     return {name for name, is_so in found.items() if is_so}
 
 
+class Totals:
+    """What there was in all histories so far."""
+
+    def __init__(self) -> None:
+        self.played = self.failures = self.runs = self.crashes = 0
+        self.met: Counter[str] = Counter()
+
+    def play(self, seed: int) -> None:
+        """Play one more."""
+        try:
+            machine = play(seed, has_all=True)
+        except (Exception, Unlawful, EngineBroken) as error:
+            self.failures += 1
+            print(f"--first {seed} --seeds 1 plays it again: {type(error).__name__}: {error}", flush=True)
+        else:
+            self.met.update(met(machine))
+            self.runs += len(machine.disk.runs)
+            self.crashes += machine.crashes
+        self.played += 1
+
+
 def main() -> int:
     """Play them; return 1 if one breaks a law."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -52,22 +76,18 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0)
     options = parser.parse_args()
     logging.disable(logging.CRITICAL)
-    counts: Counter[str] = Counter()
-    failures = runs = crashes = 0
-    for seed in range(options.first, options.first + options.seeds):
-        try:
-            machine = play(seed, has_all=True)
-        except (Exception, Unlawful, EngineBroken) as error:
-            failures += 1
-            print(f"--first {seed} --seeds 1 plays it again: {type(error).__name__}: {error}", flush=True)
-            continue
-        counts.update(met(machine))
-        runs += len(machine.disk.runs)
-        crashes += machine.crashes
-    print(f"{options.seeds} histories, {runs:,} runs, {crashes:,} crashes; {failures} broke a law")
-    for name, count in counts.most_common():
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    totals = Totals()
+    with suppress(KeyboardInterrupt):  # then the end says what there was so far
+        for seed in range(options.first, options.first + options.seeds):
+            totals.play(seed)
+    print(
+        f"{totals.played} histories, {totals.runs:,} runs, {totals.crashes:,} crashes;"
+        f" {totals.failures} broke a law"
+    )
+    for name, count in totals.met.most_common():
         print(f"{count:>8}  {name}")
-    return 1 if failures else 0
+    return 1 if totals.failures else 0
 
 
 if __name__ == "__main__":
