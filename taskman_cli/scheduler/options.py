@@ -20,7 +20,7 @@ class Options:
     run_for_ns: int | None = None
     is_until_idle: bool = False
     #: None: what the job file says, or what is usual.
-    log_level: str | None = None
+    level: str | None = None
     #: Crontabs without a column for the user.
     user_crontabs: tuple[str, ...] = ()
     skip_bad: bool = False
@@ -66,7 +66,15 @@ class Options:
 
     def to_json(self) -> str:
         """Write the options as one argument for the scheduler's process."""
-        return json.dumps({name: getattr(self, name) for name in self.__slots__})
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return json.dumps(values | {"log_level": self._earlier_level})
+
+    @property
+    def _earlier_level(self) -> str:
+        """Return the level as versions before `notice` have it, under its name there: one may be put back."""
+        if self.level is not None:
+            return "info" if self.level == "notice" else self.level
+        return "critical" if self.is_live else "warning" if self.is_quiet else "info"
 
     @classmethod
     def from_json(cls, text: str) -> Options:
@@ -75,6 +83,8 @@ class Options:
         A missing option has its default; an unknown one is ignored.
         """
         values = json.loads(text)
+        if "level" not in values and "log_level" in values:
+            values["level"] = values["log_level"]
         known: dict[str, Any] = {name: values[name] for name in cls.__slots__ if name in values}
         names = {
             name: tuple(known.get(name, ())) for name in ("files", "user_crontabs", "trusted", "address")

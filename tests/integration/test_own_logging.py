@@ -185,7 +185,7 @@ def test_a_class_of_the_users_that_raises_is_an_ordinary_error(tmp_path: Path, l
 
 
 def test_the_command_line_wins_over_it(tmp_path: Path, capfd: pytest.CaptureFixture[str], log: Log) -> None:
-    log._options = Options((), "", log_format="text", log_level="info")
+    log._options = Options((), "", log_format="text", level="info")
     begin(log, read(write(tmp_path)))
     logger.info("x")
     log.close()
@@ -194,7 +194,7 @@ def test_the_command_line_wins_over_it(tmp_path: Path, capfd: pytest.CaptureFixt
 
 
 def test_the_level_of_the_command_line_wins_over_its_levels(tmp_path: Path, log: Log) -> None:
-    log._options = Options((), "", log_level="error")
+    log._options = Options((), "", level="error")
     begin(log, read(write(tmp_path)))
     logger.info("x")
     logger.error("y")

@@ -126,7 +126,7 @@ def run(
         is_live=is_live,
         run_for_ns=run_for_ns,
         is_until_idle=until_idle,
-        log_level=level,
+        level=level,
         log_format=log_format.lower() if log_format else None,
         user_crontabs=user_crontabs,
         skip_bad=skip_bad,

@@ -117,7 +117,7 @@ class Log:
             before.retire()
 
     def _set_levels(self) -> None:
-        told = _known(LogLevel, self._options.log_level)
+        told = _known(LogLevel, self._options.level)
         if self._own is not None:
             if told:
                 ROOT.setLevel(LEVELS[told])
@@ -283,7 +283,7 @@ class Log:
 
     def for_supervisor(self) -> dict[str, Any]:
         """Return what the supervisor is told of the log, since it says some things itself."""
-        told = _known(LogLevel, self._options.log_level)
+        told = _known(LogLevel, self._options.level)
         settings = USUAL if told or self._options.is_quiet else self._settings
         level = told or dict(settings.levels).get(LogPart.SUPERVISOR) or settings.level
         usual = logging.WARNING if self._options.is_quiet else NOTICE
