@@ -162,7 +162,7 @@ def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "scheduler/__main__.py",
             "    gc.collect()\n",
             "    gained = {(j.gained, t.gained) for j in jobfile.jobs for t in j.tasks}\n"
-            "    _write_stderr(f'gained: {gained} {jobfile.gained} {options.gained}')\n"
+            "    log.report(f'gained: {gained} {jobfile.gained} {options.gained}')\n"
             "    gc.collect()\n",
         ),
     ):
