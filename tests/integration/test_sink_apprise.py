@@ -105,6 +105,7 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
         make(apprise("json://a"))
 
 
+@pytest.mark.real
 @installed
 def test_the_library_itself_tells_a_server() -> None:
     around = Surroundings(environ={"PATH": os.environ["PATH"]}, trust=Trust(is_checked=False))

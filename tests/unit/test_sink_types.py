@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.schedule import load_zone
-from taskman_cli.core.sinks import SINK_TYPES, TEMPLATES
+from taskman_cli.core.sinks import SINK_TYPES, TEMPLATES, ReportKind
 from taskman_cli.core.urls import what_is_wrong_with_url
+from taskman_cli.jobfile import loads
 from taskman_cli.jobfile.problems import Fault
 from taskman_cli.jobfile.sinktypes import (
     REQUIRED,
@@ -192,3 +194,11 @@ def test_no_message_about_a_url_repeats_it() -> None:
     for url in ("ftp://x/hunter2", "https://u:hunter2@x", "https://x/hunter2 ", "https://[hunter2"):
         assert what_is_wrong_with_url(url)
         assert "hunter2" not in what_is_wrong_with_url(url)
+
+
+def test_a_healthcheck_is_told_of_each_run_unless_it_says_otherwise() -> None:
+    text = '[sinks.hc]\ntype = "healthcheck"\nurl = "https://hc.example.org/{job}"\n'
+    (often,) = loads(text, timezone="UTC").sinks
+    (rarely,) = loads(text + 'repeat = "2h"\n', timezone="UTC").sinks
+    assert (often.repeat_ns, rarely.repeat_ns) == (0, 7200 * SECOND_NS)
+    assert ReportKind.STARTED in often.on
