@@ -233,6 +233,7 @@ def by_subject(found: list[EmailMessage]) -> dict[str, tuple[list[tuple[str, str
 
 @pytest.mark.real
 @beside
+@pytest.mark.timeout(600)
 def test_debians_cron_and_taskman_send_the_same_mails(tmp_path: Path) -> None:
     pytest.importorskip("aiosmtpd", reason="aiosmtpd is not installed: it comes with the extra `test`")
     for directory in (tmp_path, *tmp_path.parents[:3]):
@@ -252,7 +253,7 @@ def test_debians_cron_and_taskman_send_the_same_mails(tmp_path: Path) -> None:
         command = ["unshare", "-m", "sh", "-c", IN_NAMESPACE, "sh", *words]
         cron = subprocess.Popen(command, start_new_session=True)
         try:
-            wait_until(lambda: subjects() >= MAILED, timeout_s=60, what="the mails of cron")
+            wait_until(lambda: subjects() >= MAILED, timeout_s=240, what="the mails of cron")
             # Whoever else gets a mail gets it within the same minute, which is three seconds here.
             time.sleep(3)
             assert cron.poll() is None
@@ -268,7 +269,7 @@ def test_debians_cron_and_taskman_send_the_same_mails(tmp_path: Path) -> None:
             wait_until(lambda: is_up(made), what=f"a scheduler: {made.log}")
             for job in jobs(made):
                 taskman(made, "trigger", job)
-            wait_until(lambda: subjects() >= MAILED, timeout_s=60, what="ours")
+            wait_until(lambda: subjects() >= MAILED, timeout_s=240, what="ours")
             time.sleep(3)
             subjects()
         by_taskman = by_subject(inbox.mails)
