@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from harness import Figure, main, print_report
 from scaling_aims import Case, judge, summaries
 from scaling_loads import LOADS
-from scaling_plays import FIXED, GO_TASKMAN, KNOW_ALL, SIZES, play, play_ours
+from scaling_plays import FIXED, GO_TASKMAN, KNOW_ALL, SIZES, play, play_credit, play_ours
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from scaling_aims import Aim
 
 SEED = 1
+#: How long a look at the machine is good for further starts; 10 ms is the default.
+CREDITS_MS = (0.001, 10, 20, 50)
 OTHERS = (*FIXED, *KNOW_ALL, GO_TASKMAN)
 
 
@@ -97,6 +99,20 @@ def by_needs(cases: list[Case]) -> list[Sequence[str]]:
     return [head, *rows]
 
 
+def by_credit(cpus: int, workers: ProcessPoolExecutor) -> list[Sequence[str]]:
+    """Return what comes of looks at the machine that are good for a longer or shorter time."""
+    plays = {
+        settle_ms: workers.submit(play_credit, cpus, int(settle_ms * 1e6), seed=SEED)
+        for settle_ms in CREDITS_MS
+    }
+    rows = []
+    for settle_ms, played in plays.items():
+        looks, outcome = played.result()
+        name = f"{settle_ms:g} ms" if settle_ms >= 1 else "each start has one"
+        rows.append((name, f"{looks:.2f}", f"{outcome.response99:.2f}", f"{outcome.makespan:.2f}"))
+    return [("a look is good for", "looks a start", "p99 response s", "makespan s"), *rows]
+
+
 def by_aim(aims: list[Aim]) -> list[Sequence[str]]:
     """Return the table of aims."""
     rows = [(each.words, f"{each.value:.2f}", each.text, each.mark, each.where) for each in aims]
@@ -119,6 +135,12 @@ def measure(quick: bool) -> None:
             )
             print_report(f"{on}: taskman by load", by_load(cases), [])
             print_report(f"{on}: taskman with needs of memory that are wrong (no aim)", by_needs(cases), [])
+            credit = by_credit(cpus, workers)
+            print_report(
+                f"{on}: a burst of tiny commands, and how often the machine is looked at",
+                credit,
+                [],
+            )
             figures = [Figure(f"scaling.{cpus}.{aim.name}", aim.value, aim.text) for aim in aims]
             print_report(f"{on}: aims", by_aim(aims), figures)
     print(f"{missed} aims missed" if missed else "all aims met")

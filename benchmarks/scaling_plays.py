@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
 from scaling_loads import make_load
-from scaling_pools import Fixed, GoTaskman, KnowAll, Laws, Taskman
+from scaling_pools import AUTO, Fixed, GoTaskman, KnowAll, Laws, Taskman
 from scaling_stage import Stage, percentile
 
 from taskman_cli.core.clock import SECOND_NS
@@ -112,6 +112,17 @@ def play_ours(load_name: str, cpus: int, *, seed: int) -> Ours:
         one(_times(needs, 0.5))[0],
         one(_times(needs, 2.0))[0],
     )
+
+
+def play_credit(cpus: int, settle_ns: int, *, seed: int) -> tuple[float, Outcome]:
+    """Play the burst with looks at the machine that are good for so long; return looks a start, too."""
+    tuning = AUTO.admission_tuning
+    if settle_ns != tuning.settle_ns:  # then while something is held back, too
+        tuning = replace(tuning, settle_ns=settle_ns, settle_held_ns=settle_ns)
+    load = make_load("burst", SIZES[cpus], seed)
+    pool = Taskman(load.works, settings=replace(AUTO, admission_tuning=tuning))
+    outcome = _outcome(load, cpus, pool)
+    return pool.counts["looks"] / len(load.works), outcome
 
 
 def _times(needs: Needs, factor: float) -> Needs:

@@ -128,6 +128,13 @@ def test_the_same_seed_is_the_same_play():
     assert ours == plays.play_ours("mem_herd", 1, seed=1)
 
 
+def test_looks_that_are_good_for_longer_are_fewer():
+    plays = module("scaling_plays")
+    (often, usual), (seldom, late) = (plays.play_credit(1, ms * 10**6, seed=1) for ms in (10, 50))
+    assert seldom < often / 2 < 1
+    assert late.response99 > usual.response99
+
+
 def test_each_of_the_eighteen_loads_is_made_and_most_have_a_step():
     loads = module("scaling_loads")
     made = {name: loads.make_load(name, 0.5, 1) for name in loads.LOADS}

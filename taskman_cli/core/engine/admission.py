@@ -5,15 +5,18 @@ attempt only, is whether the machine can bear one more now:
 
 - If nothing of ours runs, it always starts.
 - Memory: the needs of all that runs and this one fit into the memory; and this one fits into what is free,
-  less what young attempts have not taken yet. Waiting for memory holds everything back.
+  less what running attempts have not taken yet. As long as too few needs are known, guesses count double
+  there. Waiting for memory holds everything back.
 - CPU: it starts if fewer attempts run than there are CPUs, or if there are few runnable tasks. Tasks that
   sleep do not count, whoever they belong to.
 - After `admission_patience`, only the booked memory counts: the load of others must not stop us for good.
 - If for so long nothing could start but in place of what had ended, the load is the usual one: more start
   while it is no higher than that, until it has become low. So what sleeps does not wait for others for ever.
+- One with a priority seat does not wait for a CPU; if its need is known, neither for guesses or the reserve.
 
 The signals are read by the scheduler when the gate wants them, at most once in `settle`: what was started
-since is added to them, so a burst of starts needs no look for each.
+since is added to them, so a burst of starts needs no look for each. To grant starts for longer than that
+helps nothing: the starts are then too many or too late (docs/pool.md has figures).
 """
 
 from __future__ import annotations
