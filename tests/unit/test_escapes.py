@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from taskman_cli.core.escapes import as_utf8, has_odd_bytes, in_ascii, printable, quoted, quoted_ascii
 from taskman_cli.ledger import values
 from taskman_cli.ledger.writable import writable
-from taskman_cli.supervisor import process
+from taskman_cli.supervisor import voice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,8 +79,8 @@ def test_odd_bytes_are_those_that_are_not_utf8(data: bytes) -> None:
         (lambda: values.shown("\u0430\ud800"), r"'\u0430\ud800'"),
         (lambda: writable("caf\udce9\n"), "caf\\xe9\n"),
         (lambda: quoted_ascii("caf\udce9"), r'"caf\xe9"'),
-        (lambda: process.visible("\udce9"), r"\xe9"),
-        (lambda: process.visible("\u2028"), r"\u2028"),
+        (lambda: voice.visible("\udce9"), r"\xe9"),
+        (lambda: voice.visible("\u2028"), r"\u2028"),
     ],
     ids=["a value", "a foreign one", "a record", "a schedule", "a byte", "a line's end"],
 )

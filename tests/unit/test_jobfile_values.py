@@ -258,6 +258,7 @@ restart_delay = "6s"
 restart_delay_max = "7s"
 hang_after = "8s"
 durability = "power"
+crontab_mail = true
 watch = true
 read_timeout = "9s"
 keep_events = 1000
@@ -291,6 +292,7 @@ mail = { rate = "2/10s" }
         ),
         *(seconds * SECOND_NS for seconds in range(1, 9)),
         Durability.POWER,
+        True,
         True,
         9 * SECOND_NS,
         1_000,

@@ -31,6 +31,7 @@ PLACES = {
     ("__main__.py", "_complain"),  # escapes
     ("cli/reader.py", "main"),  # bytes, to the scheduler
     ("supervisor/__main__.py", "main"),  # numbers and words of the system
+    ("metrics/exporter.py", "_say"),  # JSON, all ASCII, to the scheduler
     ("supervisor/process.py", "leave_view"),  # moves the cursor
 }
 
