@@ -183,6 +183,7 @@ def _happen_oddly(machine: Machine) -> None:
         machine.give(events.GateTried())
     elif dice < 0.5:
         job = chance.choice([*machine.engine.timetable.jobs, "job0"])
+        sink = chance.choice([*(known.name for known in machine.engine.reports.sinks), "gone"])
         request = chance.choice(
             [
                 protocol.Status(),
@@ -190,6 +191,10 @@ def _happen_oddly(machine: Machine) -> None:
                 protocol.ListJobs(),
                 protocol.Show(job=job),
                 protocol.Wait(target=job),
+                protocol.ListSinks(),
+                protocol.TestSink(sink=sink),
+                protocol.ReplaySink(sink=sink, since=chance.choice([1, None])),
+                protocol.SkipReport(sink=sink, seq=1),
             ]
         )
         customer = Customer(machine)

@@ -65,6 +65,15 @@ def test_a_start_that_raises_is_its_runs() -> None:
     assert (caught.value.item.kind, caught.value.item.job) == ("run", "a")
 
 
+def test_a_start_that_is_held_is_its_runs() -> None:
+    driver = Driver((make_job("a"),))
+    breaking(driver, driver.engine._running, "skip_parked")
+    driver.at(10)
+    with pytest.raises(EngineBroken) as caught:
+        driver.send(events.StartHeld(driver.last_key))
+    assert caught.value.item == Item("run", driver.starts[0].run, "a")
+
+
 def test_a_run_that_cannot_be_taken_over_is_named() -> None:
     engine = Engine(Settings())
     driver = Driver(())

@@ -250,6 +250,46 @@ def test_the_time_of_a_slow_run_counts_from_its_first_command() -> None:
     assert [kind for kind, _ in scene.told()] == ["started", "slow"]
 
 
+@pytest.mark.parametrize("is_gated", [False, True])
+def test_a_run_whose_process_did_not_become_its_command_is_not_slow(is_gated: bool) -> None:
+    slow = job(slow_after_ns=seconds(5))
+    scene = Scene(replace(slow, gate=Task(GATE, "true", Execution())) if is_gated else slow)
+    scene.at(10)
+    if is_gated:
+        scene.began()
+        scene.ended()
+    scene.began()
+    scene.failed(is_transient=True, is_users=True)
+    assert scene.engine.reports.next_elapsed() is None
+    scene.at(17)
+    assert scene.reports(K.SLOW) == []
+    scene.began()
+    scene.at(22)
+    assert len(scene.reports(K.SLOW)) == 1
+
+
+def test_a_run_is_watched_while_another_command_of_it_runs() -> None:
+    both = make_job("job", policy=Policy(sinks=("all",), slow_after_ns=seconds(5)), tasks=("a", "b"))
+    scene = Scene(both)
+    scene.at(10)
+    first, second = (start.key for start in scene.starts)
+    scene.began(first)
+    scene.began(second)
+    scene.failed(second, is_transient=True, is_users=True)
+    scene.at(15)
+    assert len(scene.reports(K.SLOW)) == 1
+
+
+def test_a_run_that_waits_again_after_it_was_slow_is_told_so_no_more() -> None:
+    slow = job(slow_after_ns=seconds(5))
+    opened = events.OpenRun("67cpdrpeqk", "job", START.wall_ns, Trigger.SLOT, is_slow=True)
+    known = {"job": events.JobStanding(definition_of(slow), START.wall_ns, START.wall_ns)}
+    scene = Scene(slow, known=known, runs=(opened,))
+    scene.began()
+    scene.at(9)
+    assert scene.reports(K.SLOW) == []
+
+
 @pytest.mark.parametrize("is_slow", [False, True])
 def test_a_run_is_slow_once_whatever_scheduler_watches_it(is_slow: bool) -> None:
     slow = job(slow_after_ns=seconds(5))

@@ -115,6 +115,7 @@ class Attempts:
         attempt.spawned = None  # it may have had a process that did not become the command
         attempt.stopped, attempt.stopped_ns = None, 0
         self.withdraw(attempt)
+        self.reports.held(attempt.run)
         return pause_ns
 
     def finish(self, attempt: Attempt, state: State, detail: str, end: Exit | None, at: Now) -> bool:

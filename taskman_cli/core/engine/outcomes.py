@@ -85,11 +85,13 @@ class Outcomes:
         attempt = self._pool.running.get(event.key)
         if attempt is None:
             return
+        self._outbox.subject = attempt.run  # the event is one of this scheduler alone: the next knows the run
         if attempt.ending is None:
             attempt.run.is_unrecorded = True
             self._hold(attempt, now)
         else:
             self.unstarted(attempt, attempt.ending, now)
+        self._outbox.subject = None
 
     def unstarted(self, attempt: Attempt, ending: State, now: Now) -> None:
         """End an attempt that was told to end before its process was asked for."""

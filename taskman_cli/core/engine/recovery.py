@@ -122,7 +122,10 @@ class Recovery:
         due_ns = _due_ns(item, armed) + item.moved_ns + self._step_ns
         if is_clock_put_back(due_ns, now.wall_ns):
             due_ns = now.wall_ns  # the clock was wrong then
-        return Run(item.run, job, item.slot_ns, item.trigger, due_ns, only=item.task, params=item.params)
+        return Run(
+            item.run, job, item.slot_ns, item.trigger, due_ns, only=item.task, params=item.params,
+            is_slow=item.is_slow,
+        )  # fmt: skip
 
     def _waits_since_ns(self, item: events.OpenRun, now: Now) -> int:
         """Return since when a run waits for a seat, on the elapsed clock: it keeps its place."""
@@ -138,7 +141,7 @@ class Recovery:
         armed = self._timetable.jobs.get(item.job)
         job = armed.job if armed else Job(item.job, Reboot("UTC"), ())
         run = self._run_of(item, job, armed, now)
-        run.state, run.is_slow = State.RUNNING, item.is_slow
+        run.state = State.RUNNING
         # If the ledger was lost or could not be written, only the supervisor knows.
         run.is_cancelled = item.is_cancelled or any(_is_told_to_cancel(seen.fate) for seen in item.attempts)
         seen = {attempt.task for attempt in item.attempts}

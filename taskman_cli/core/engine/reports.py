@@ -190,6 +190,11 @@ class Reports:
         if run.job.policy.sinks:
             self._tell(ReportKind.RETRIED, run.job, now, run=run.id, slot_ns=run.slot_ns, **_of_end(end))
 
+    def held(self, run: Run) -> None:
+        """Watch a run no more that has to begin anew, since its process did not become the command."""
+        if not run.has_process and all(task == GATE for task in run.ended):
+            self.over(run)
+
     def over(self, run: Run) -> None:
         """Watch a run no more."""
         if self._runs.pop(run.id, None) is not None:
