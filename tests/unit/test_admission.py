@@ -209,6 +209,37 @@ def test_what_adds_to_the_load_is_held_back_again() -> None:
     assert 10 <= len(driver.starts) <= 20, "about one in each patience"
 
 
+def test_sixty_that_sleep_five_seconds_beside_a_load_of_fourteen_take_little_longer_than_the_patience() -> (
+    None
+):
+    driver = Machine(jobs(60), AUTO)
+    known(driver, **{f"j{n}": 1 for n in range(60)})
+    ends: dict[str, int] = {}
+    for hundredths in range(1700):
+        for start in driver.starts[len(ends) :]:
+            ends[start.key] = hundredths + 500
+        for key in [key for key, at in ends.items() if at == hundredths]:
+            driver.ended(key)
+        driver.says(replace(BUSY, runnable=14 + (hundredths % 12 == 0)), 10 + hundredths / 100)
+    assert len(driver.starts) == 60
+    assert max(ends.values()) < 1700
+
+
+def test_a_load_that_is_our_own_never_becomes_the_usual_one() -> None:
+    driver = Machine(jobs(60), AUTO)
+    known(driver, **{f"j{n}": 1 for n in range(60)})
+    for hundredths in range(0, 10, 2):  # they look like sleepers
+        driver.says(QUIET, 10 + hundredths / 100)
+    count, ended = len(driver.starts), 0
+    assert count == 30
+    for tenths in range(200):  # and then they burn
+        driver.says(replace(BUSY, runnable=len(driver.starts) - ended), 10.1 + tenths / 10)
+        if tenths % 10 == 9:
+            driver.ended(driver.starts[ended].key)
+            ended += 1
+    assert len(driver.starts) == count + 1, "one in each patience"
+
+
 @pytest.mark.parametrize(("between", "count"), [(QUIET, 4), (BUSY, 9)])
 def test_a_load_that_was_low_meanwhile_is_not_the_usual_one_any_more(between: Signals, count: int) -> None:
     late = tuple(named(f"late{n}", first_s=60) for n in range(5))

@@ -128,6 +128,16 @@ def test_the_same_seed_is_the_same_play():
     assert ours == plays.play_ours("mem_herd", 1, seed=1)
 
 
+@pytest.mark.parametrize("cpus", [1, 2])
+def test_what_burns_late_leaves_the_priority_seat_to_the_probes(cpus):
+    loads, plays = module("scaling_loads"), module("scaling_plays")
+    load = loads.make_load("cpu_late", plays.SIZES[cpus], 1)
+    stage = on_stage(
+        module("scaling_pools").Taskman(load.works), *load.works, cpus=cpus, memory_mb=plays.MEMORY_MB
+    )
+    assert max(each.wait_s for each in stage.works if each.kind == "probe") <= 0.1
+
+
 def test_looks_that_are_good_for_longer_are_fewer():
     plays = module("scaling_plays")
     (often, usual), (seldom, late) = (plays.play_credit(1, ms * 10**6, seed=1) for ms in (10, 50))

@@ -10,8 +10,9 @@ attempt only, is whether the machine can bear one more now:
 - CPU: it starts if fewer attempts run than there are CPUs, or if there are few runnable tasks. Tasks that
   sleep do not count, whoever they belong to.
 - After `admission_patience`, only the booked memory counts: the load of others must not stop us for good.
-- If for so long nothing could start but in place of what had ended, the load is the usual one: more start
-  while it is no higher than that, until it has become low. So what sleeps does not wait for others for ever.
+- If for so long nothing could start but in place of what had ended, the load of others is the usual one: as
+  many as there are CPUs may burn beside it, until the load has become low. So what sleeps does not wait for
+  others for ever. Which of ours burn is not known, so all that run are taken off: no load of ours is usual.
 - One with a priority seat does not wait for a CPU; if its need is known, neither for guesses or the reserve.
 
 The signals are read by the scheduler when the gate wants them, at most once in `settle`: what was started
@@ -93,9 +94,10 @@ class Gate:
         self._held_since_ns = 0
         #: Since when nothing has started because few tasks were runnable; None: something has, or need not.
         self._busy_since_ns: int | None = None
-        #: How many were runnable since then, on average over about half the patience.
-        self._average = 0.0
-        #: That was so for longer than the patience, and so many tasks are the usual load.
+        #: How many were runnable since then, on average over about half the patience; and how many of them
+        #: cannot have been ours.
+        self._average = self._others = 0.0
+        #: That was so for longer than the patience, and with so many tasks the load is the usual one.
         self._is_used_to_it = False
         self._usual = 0.0
         self._read_ns = 0
@@ -122,10 +124,10 @@ class Gate:
         self._priority_seats = settings.priority_seats
 
     @of_gate
-    def see(self, signals: Signals, elapsed_ns: int) -> None:
-        """Take the signals of this moment."""
+    def see(self, signals: Signals, running: int, elapsed_ns: int) -> None:
+        """Take the signals of this moment, at which so many attempts run."""
         if signals.runnable is not None:
-            self._get_used_to(signals.runnable, signals.cpus, elapsed_ns)
+            self._get_used_to(signals.runnable, running, signals.cpus, elapsed_ns)
         self.signals, self._read_ns, self.wants_signals = signals, elapsed_ns, False
         self.memory.total_bytes, self.memory.cpus = signals.memory_bytes, signals.cpus
         settled_ns = elapsed_ns - self._tuning.settle_ns
@@ -143,22 +145,27 @@ class Gate:
         while len(self._stalls) > 2 and self._stalls[1][0] <= since_ns:
             self._stalls.popleft()
 
-    def _get_used_to(self, runnable: int, cpus: float, elapsed_ns: int) -> None:
+    def _get_used_to(self, runnable: int, running: int, cpus: float, elapsed_ns: int) -> None:
         """Follow the load of others while it is high, and find out whether it always is."""
         passed_ns, patience_ns = elapsed_ns - self._read_ns, self._patience_ns
         if not self._is_used_to_it and passed_ns > max(patience_ns, 2 * self._tuning.retry_max_ns):
             self._busy_since_ns = None  # nothing waited: nobody knows what it was like
+        others = max(0, runnable - running)
         if self._busy_since_ns is None:
-            self._average = runnable
+            self._average, self._others = runnable, others
             return
-        self._average += (runnable - self._average) * passed_ns / max(passed_ns + patience_ns / 2, 1)
+        share = passed_ns / max(passed_ns + patience_ns / 2, 1)
+        self._average += (runnable - self._average) * share
+        self._others += (others - self._others) * share
+        usual = self._others + cpus
         if self._is_used_to_it:
-            more = (self._average - self._usual) * passed_ns / max(passed_ns + _SLOWLY * patience_ns, 1)
+            # What sleeps is taken off, too: that there is more of it does not make the load of others less.
+            more = max(0, usual - self._usual) * passed_ns / max(passed_ns + _SLOWLY * patience_ns, 1)
             self._usual = min(self._average, self._usual + more)
             if self._average + 1 <= self._most_runnable(cpus):
                 self._is_used_to_it, self._busy_since_ns = False, None
         elif elapsed_ns - self._busy_since_ns >= patience_ns:
-            self._is_used_to_it, self._usual = True, self._average
+            self._is_used_to_it, self._usual = True, usual
 
     def _most_runnable(self, cpus: float) -> float:
         return self._tuning.runnable_per_cpu * cpus + self._tuning.runnable_spare

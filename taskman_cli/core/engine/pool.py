@@ -124,7 +124,7 @@ class Pool:
     def see(self, signals: Signals, elapsed_ns: int) -> None:
         """Take the signals of the machine."""
         if self.gate is not None:
-            self.gate.see(signals, elapsed_ns)
+            self.gate.see(signals, len(self.running), elapsed_ns)
             if (self._timers.due_of(_ASK) or elapsed_ns) <= elapsed_ns:  # it is asked in this step
                 self._timers.remove(_ASK)
             self._count_seats()
