@@ -46,7 +46,7 @@ GATE = (
     "memory._need_of",
     "memory._guess",
     "memory._set",
-    "memory._coming",
+    "memory._plan_next",
     "target.value",
 )
 

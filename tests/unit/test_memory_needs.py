@@ -117,14 +117,14 @@ def test_with_many_cpus_the_first_guess_is_a_part_of_what_each_has_but_not_less_
 def test_what_an_attempt_uses_is_looked_at_until_it_grows_no_more() -> None:
     books = Books()
     books.begin("a")
-    assert books.memory.next_look(books.running) == seconds(0.25)
+    assert books.memory.next_look() == seconds(0.25)
     used = {0.25: 10, 0.5: 20, 1.0: 40, 2.0: 41}
     assert [books.looks(at_s, mb * MB) for at_s, mb in used.items()] == [1, 1, 1, 1]
     assert books.memory.booked == int(41 * MB * 1.15)
     # It may grow again, until the last look.
     assert books.looks(4.0, 80 * MB) == 1
     assert books.memory.booked == 80 * MB
-    assert books.memory.next_look(books.running) is None
+    assert books.memory.next_look() is None
 
 
 def test_what_a_look_found_gives_way_to_what_was_used_at_the_first_end() -> None:
@@ -144,7 +144,7 @@ def test_of_a_known_need_the_looks_end_when_it_grows_no_more() -> None:
     books.end(books.begin("a"), 50 * MB)
     books.begin("a")
     assert [books.looks(at_s, 20 * MB) for at_s in (0.25, 0.5)] == [1, 1]
-    assert books.memory.next_look(books.running) is None
+    assert books.memory.next_look() is None
     assert books.memory.booked == 50 * MB
 
 
@@ -162,7 +162,7 @@ def test_growth_that_goes_on_is_looked_at_up_to_the_last_age() -> None:
     books.begin("a")
     ages = [0.25, 0.5, 1, 2, 4]
     assert [books.looks(age, int((index + 1) * 50 * MB)) for index, age in enumerate(ages)] == [1] * 5
-    assert books.memory.next_look(books.running) is None
+    assert books.memory.next_look() is None
 
 
 def test_one_attempt_of_each_task_is_looked_at_and_the_next_after_its_end() -> None:
@@ -170,16 +170,28 @@ def test_one_attempt_of_each_task_is_looked_at_and_the_next_after_its_end() -> N
     first, second = books.begin("a"), books.begin("a")
     assert books.looks(0.25, MB) == 1
     books.end(second, MB)
-    assert books.memory.first_look(first) == seconds(0.5)
+    assert books.memory.plan_first_look(first) == seconds(0.5)
     books.end(first, MB)
     third = books.begin("a", at_s=9)
-    assert books.memory.first_look(third) == seconds(9.25)
+    assert books.memory.plan_first_look(third) == seconds(9.25)
 
 
 def test_an_attempt_without_a_process_is_not_looked_at() -> None:
     books = Books()
     books.begin("a", pid=None)
     assert books.looks(1, MB) == 0
+
+
+def test_many_are_looked_at_each_at_its_own_time_and_those_that_are_gone_are_not() -> None:
+    books = Books()
+    attempts = [books.begin(f"j{n}", at_s=n / 100) for n in range(40)]
+    books.end(attempts[3], MB)
+    del books.running[attempts[4].key]  # it has lost its seat, and is still on the books
+    due = books.memory.due_looks(books.running, seconds(0.3))
+    assert [attempt.run.job.id for attempt in due] == ["j0", "j1", "j2", "j5"]
+    assert books.memory.next_look() == seconds(0.31)
+    books.memory.clear()
+    assert books.memory.next_look() is None
 
 
 def test_a_known_need_is_raised_by_a_look_and_what_all_processes_used_counts_at_the_end() -> None:

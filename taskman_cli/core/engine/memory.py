@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, NamedTuple
 from taskman_cli.core.engine.books import Book, Owner
 from taskman_cli.core.engine.marks import NeedLearned
 from taskman_cli.core.engine.parts import of_gate
+from taskman_cli.core.engine.queue import DueQueue
 from taskman_cli.core.model import RAM
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.model import Job
@@ -74,6 +75,8 @@ class Memory:
         #: unknown need, which may still grow.
         self._running, self._young, self._growing = Book(), Book(), Book()
         self._looks: dict[Owner, _Look] = {}
+        #: When each of them is due, on the elapsed clock.
+        self._due: DueQueue[Owner] = DueQueue()
         #: The most that each of the attempts that were looked at used.
         self._peaks: dict[str, int] = {}
         #: The needs that became known last, also of one-off jobs that are over; and how many so far.
@@ -87,6 +90,7 @@ class Memory:
         """Take all attempts off the books; what was learned stays."""
         for found in (self._running, self._young, self._growing, self._looks, self._peaks):
             found.clear()
+        self._due = DueQueue()
 
     @of_gate
     def resume(self, needs: Mapping[Owner, int]) -> None:
@@ -189,6 +193,8 @@ class Memory:
         owner = owner_of(attempt)
         if _declared(attempt) is None and owner not in self._looks:
             self._looks[owner] = _Look(attempt.key, self.tuning.look_ns, 0)
+            if attempt.pid is not None:
+                self._due.put(owner, attempt.began_elapsed_ns + self.tuning.look_ns)
 
     def begin_young(self, attempt: Attempt) -> None:
         """Note that an attempt has not taken its memory yet."""
@@ -224,6 +230,7 @@ class Memory:
         look = self._looks.get(owner)
         if look is not None and look.key == attempt.key:
             del self._looks[owner]
+            self._due.remove(owner)
 
     # --- what is learned ---
 
@@ -277,32 +284,39 @@ class Memory:
     # --- looks ---
 
     @of_gate
-    def first_look(self, attempt: Attempt) -> int | None:
-        """Return when an attempt that has just started is to be looked at, on the elapsed clock, or None."""
-        look = self._looks.get(owner_of(attempt))
-        return attempt.began_elapsed_ns + look.age_ns if look and look.key == attempt.key else None
+    def plan_first_look(self, attempt: Attempt) -> int | None:
+        """Plan the first look at an attempt whose process has just begun; return when, or None."""
+        owner = owner_of(attempt)
+        look = self._looks.get(owner)
+        if look is None or look.key != attempt.key:
+            return None
+        at_ns = attempt.began_elapsed_ns + look.age_ns
+        self._due.put(owner, at_ns)
+        return at_ns
 
     @of_gate
-    def next_look(self, running: Mapping[str, Attempt]) -> int | None:
+    def next_look(self) -> int | None:
         """Return when any attempt is to be looked at next, on the elapsed clock, or None."""
-        return min((at_ns for at_ns, _ in self._coming(running)), default=None)
+        return self._due.next_due()
 
     @of_gate
     def due_looks(self, running: Mapping[str, Attempt], elapsed_ns: int) -> list[Attempt]:
         """Return the attempts to be looked at now; each is looked at again at twice its age."""
-        due = [attempt for at_ns, attempt in self._coming(running) if at_ns <= elapsed_ns]
-        for attempt in due:
-            owner = owner_of(attempt)
-            look = self._looks[owner]
-            age_ns = max(look.age_ns, elapsed_ns - attempt.began_elapsed_ns) * 2
-            self._looks[owner] = look._replace(age_ns=age_ns)
+        due = []
+        for owner in self._due.pop_due(elapsed_ns):
+            attempt = running.get(self._looks[owner].key)
+            if attempt is not None:
+                due.append(attempt)
+                self._plan_next(attempt, elapsed_ns)
         return due
 
-    def _coming(self, running: Mapping[str, Attempt]) -> Iterable[tuple[int, Attempt]]:
-        for look in self._looks.values():
-            attempt = running.get(look.key)
-            if attempt is not None and attempt.pid is not None and look.age_ns <= self.tuning.look_last_ns:
-                yield attempt.began_elapsed_ns + look.age_ns, attempt
+    def _plan_next(self, attempt: Attempt, elapsed_ns: int) -> None:
+        owner = owner_of(attempt)
+        look = self._looks[owner]
+        age_ns = max(look.age_ns, elapsed_ns - attempt.began_elapsed_ns) * 2
+        self._looks[owner] = look._replace(age_ns=age_ns)
+        if age_ns <= self.tuning.look_last_ns:
+            self._due.put(owner, attempt.began_elapsed_ns + age_ns)
 
     @of_gate
     def looked(self, attempt: Attempt, used: int, elapsed_ns: int) -> tuple[Owner, int] | None:
@@ -319,7 +333,7 @@ class Memory:
         if known is None:
             return self._looked_first(owner, used, look.last_bytes, has_settled=has_settled)
         if has_settled and owner not in self._provisional:
-            self._looks[owner] = self._looks[owner]._replace(age_ns=self.tuning.look_last_ns + 1)
+            self._due.remove(owner)
         return self._set(owner, used) if used > known else None
 
     def _looked_first(

@@ -335,7 +335,7 @@ class Pool:
 
     def plan_look(self, attempt: Attempt) -> None:
         """Set the timer for the first look at the memory of an attempt, unless there is an earlier look."""
-        if self.gate is None or (at_ns := self.memory.first_look(attempt)) is None:
+        if self.gate is None or (at_ns := self.memory.plan_first_look(attempt)) is None:
             return
         if self._look_ns is None or at_ns < self._look_ns:
             self._plan(at_ns)
@@ -350,7 +350,7 @@ class Pool:
         if self._look_ns is None or elapsed_ns < self._look_ns:
             return []
         due = self.memory.due_looks(self.running, elapsed_ns)
-        self._plan(self.memory.next_look(self.running))
+        self._plan(self.memory.next_look())
         return due
 
     def hold(self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False) -> int | None:
