@@ -122,6 +122,8 @@ def test_columns_mean_what_their_program_takes_them_for(
         (CRONIE, "0 0 * * * -x y", "an option that cronie does not have: only -n, once"),
         (CRONIE, "0 0 * * * -n -n y", "an option that cronie does not have: only -n, once"),
         (CRONIE, "0 0 * * * * y", "a sixth time column"),
+        (CRONIE, "-", "only 0 columns for the time"),
+        (CRONIE, "- \t", "only 0 columns for the time"),
         (BUSYBOX, "60 * * * * x", 'minute "60": not in 0-59'),
         (BUSYBOX, "0 0 * * 7 x", 'day of week "7": not in 0-6'),
         (BUSYBOX, "0 0 * * monday x", "valid in a taskman job file, but not in this crontab"),

@@ -105,6 +105,8 @@ def _every(line: str, tokens: list[re.Match[str]]) -> TimeColumns:
 def _five(line: str, begin: int, dialect: Dialect) -> TimeColumns:
     tokens = [match for match, _ in zip(_TOKEN.finditer(line, begin), range(5), strict=False)]
     texts = [match[0] for match in tokens]
+    if not texts:  # nothing follows the - of cronie
+        raise BadText(_too_few(texts), begin - 1, 1)
     try:
         if len(texts) < 5:
             # The first wrong column is more helpful than a count.
