@@ -574,6 +574,15 @@ def test_the_engine_wants_signals_first_and_then_only_when_something_waits_for_t
     assert driver.wake_s == (None, None)  # and wakes for nothing that it has done
 
 
+def test_signals_that_nobody_asked_for_leave_the_time_of_the_next_look() -> None:
+    driver = Machine(jobs(5), AUTO)
+    known(driver, **{f"j{n}": 1 for n in range(5)})
+    driver.says(BUSY, 10)
+    assert driver.wake_s == (None, 10.01)
+    driver.send(events.SignalsRead(BUSY))
+    assert driver.wake_s == (None, 10.01)
+
+
 def test_an_engine_that_was_not_given_signals_asks_again() -> None:
     driver = Driver(jobs(2), AUTO)
     driver.send(events.SignalsRead(QUIET))
