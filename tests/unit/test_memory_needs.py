@@ -169,6 +169,7 @@ def test_one_attempt_of_each_task_is_looked_at_and_the_next_after_its_end() -> N
     books = Books()
     first, second = books.begin("a"), books.begin("a")
     assert books.looks(0.25, MB) == 1
+    assert books.memory.plan_first_look(second) is None
     books.end(second, MB)
     assert books.memory.plan_first_look(first) == seconds(0.5)
     books.end(first, MB)
