@@ -195,7 +195,7 @@ def test_a_moment_without_load_does_not_make_it_unusual() -> None:
     count = len(driver.starts)
     driver.says(QUIET, 20.15)
     assert len(driver.starts) - count >= 4
-    for hundredths in range(50):
+    for hundredths in range(100):
         driver.says(replace(BUSY, runnable=8), 20.2 + hundredths / 100)
     assert len(driver.starts) - count > 40
 
@@ -238,6 +238,20 @@ def test_a_load_that_is_our_own_never_becomes_the_usual_one() -> None:
             driver.ended(driver.starts[ended].key)
             ended += 1
     assert len(driver.starts) == count + 1, "one in each patience"
+
+
+def test_when_the_others_have_left_what_burns_here_does_not_take_their_place() -> None:
+    driver = Machine(jobs(300), AUTO)
+    known(driver, **{f"j{n}": 1 for n in range(300)})
+    running = most = 0
+    for tenths in range(1000):
+        others = 30 if tenths < 150 else 0
+        most = max(most, running)
+        driver.says(replace(BUSY, runnable=running + others), 10 + tenths / 10)
+        if tenths % 5 == 4:
+            driver.ended(driver.starts[tenths // 5].key)
+        running = len(driver.starts) - (tenths + 1) // 5
+    assert (running, most) == (6, 23)
 
 
 @pytest.mark.parametrize(("between", "count"), [(QUIET, 4), (BUSY, 9)])

@@ -26,6 +26,7 @@ _KERNEL = "a fact of the kernel's files"
 
 #: The numbers that are no keys, by file and name.
 REASONS = {
+    "admission._QUICKLY": "a part of admission_patience, which is a key",
     "admission._SLOWLY": "a multiple of admission_patience, which is a key",
     "answers.MOST_NAMED": _SHOWN,
     "answers.MOST_WAITS": _SHOWN,

@@ -75,6 +75,8 @@ class Verdict(NamedTuple):
 _LOOK = Verdict(Obstacle.SIGNALS)
 #: The usual load rises with about so many times the patience: what starts here must not become usual at once.
 _SLOWLY = 6
+#: What was runnable lately rises again within such a part of the patience.
+_QUICKLY = 40
 
 
 class Gate:
@@ -100,6 +102,8 @@ class Gate:
         #: That was so for longer than the patience, and with so many tasks the load is the usual one.
         self._is_used_to_it = False
         self._usual = 0.0
+        #: How many are runnable: falls at once, so that nobody takes the place of others who leave.
+        self._lately = 0.0
         self._read_ns = 0
         #: Attempts admitted within `settle`, and since the signals were read, by key: when.
         self._fresh: dict[str, int] = {}
@@ -152,15 +156,20 @@ class Gate:
             self._busy_since_ns = None  # nothing waited: nobody knows what it was like
         others = max(0, runnable - running)
         if self._busy_since_ns is None:
-            self._average, self._others = runnable, others
+            self._average, self._others, self._lately = runnable, others, runnable
             return
+        lately = (runnable - self._lately) * passed_ns / max(passed_ns + patience_ns / _QUICKLY, 1)
+        self._lately = min(runnable, self._lately + lately)
         share = passed_ns / max(passed_ns + patience_ns / 2, 1)
         self._average += (runnable - self._average) * share
         self._others += (others - self._others) * share
         usual = self._others + cpus
         if self._is_used_to_it:
             # What sleeps is taken off, too: that there is more of it does not make the load of others less.
+            # But what all that runs here could make up is ours: else it would stay when others have left.
             more = max(0, usual - self._usual) * passed_ns / max(passed_ns + _SLOWLY * patience_ns, 1)
+            if running <= runnable and self._others + 1 <= self._most_runnable(cpus):
+                more = (usual - self._usual) * share
             self._usual = min(self._average, self._usual + more)
             if self._average + 1 <= self._most_runnable(cpus):
                 self._is_used_to_it, self._busy_since_ns = False, None
@@ -269,7 +278,7 @@ class Gate:
             if not self._is_used_to_it:
                 self._busy_since_ns = None
             return None
-        if self._is_used_to_it and runnable <= self._usual:
+        if self._is_used_to_it and runnable <= min(self._usual, self._lately + 1):
             return None
         if elapsed_ns - self._read_ns > self._tuning.settle_held_ns:
             self.wants_signals = True
