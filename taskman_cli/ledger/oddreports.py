@@ -18,13 +18,17 @@ if TYPE_CHECKING:
 
 def set_aside_odd_reports(connection: sqlite3.Connection, rows: Rows, keep: Keep) -> None:
     """Set aside what cannot be read of sinks. Reports themselves are looked at when they are delivered."""
+    # A report has the number of its line, whose table may have been damaged.
+    (last,) = connection.execute(
+        "SELECT max((SELECT coalesce(max(seq), 0) FROM events), (SELECT coalesce(max(seq), 0) FROM reports))"
+    ).fetchone()
     for row in rows("SELECT * FROM sinks"):
-        if why := _problem_of_sink(row):
+        if why := _problem_of_sink(row, last):
             keep("sinks", row, why, f"how far a sink has got ({why}): it may be told again what it knows")
             connection.execute("DELETE FROM sinks WHERE id IS ?", (row["id"],))
             if values.is_name(row["name"]):
                 seq = row["delivered_seq"]
-                cursor = seq if values.is_int(seq, 0, values.MOST_ROW) else 0
+                cursor = seq if values.is_int(seq, 0, last) else 0
                 connection.execute("INSERT INTO sinks (name, cursor) VALUES (?, ?)", (row["name"], cursor))
     for table, problem_of, what in (
         ("refused", _problem_of_refused, "a report that a sink would not take"),
@@ -40,12 +44,13 @@ def set_aside_odd_reports(connection: sqlite3.Connection, rows: Rows, keep: Keep
     )
 
 
-def _problem_of_sink(row: Row) -> str:
+def _problem_of_sink(row: Row, last: int) -> str:
+    """Return what is wrong with a row; beyond the last line a sink would miss what comes next."""
     return _first_bad(
         row,
         {
             "name": values.is_name,
-            "cursor": _is_line,
+            "cursor": lambda value: values.is_int(value, 0, last),
             "delivered": _is_line,
             "delivered_seq": lambda value: value is None or _is_line(value),
             "delivered_ns": values.is_instant_or_none,

@@ -7,6 +7,7 @@ import sqlite3
 from typing import Any, NamedTuple
 
 from taskman_cli.core.engine.marks import SeriesNoted
+from taskman_cli.core.sinks import ReportKind
 
 #: Raised if the ledger cannot be read now.
 QueueError = sqlite3.Error
@@ -14,6 +15,12 @@ QueueError = sqlite3.Error
 _MOST_SCANNED = 5_000
 #: Reports that were set aside, of each sink, that are told of one by one.
 _MOST_TOLD = 100
+#: What a report may be of, and its values by the kind they have.
+_KINDS = frozenset(map(str, ReportKind))
+_TEXTS = frozenset({"task", "run", "state", "reason", "detail", "signal"})
+_NUMBERS = frozenset(
+    {"attempt", "slot_ns", "started_ns", "ended_ns", "duration_ns", "exit_code", "peak_rss_bytes"}
+)
 #: Rows removed in one step.
 STEP_ROWS = 100
 
@@ -231,6 +238,21 @@ def _read(seq: int, at_ns: int, kind: str, job: str | None, sinks: str, report: 
         counts, values = json.loads(sinks), json.loads(report)
     except (ValueError, TypeError, RecursionError):
         return None
-    if not isinstance(counts, dict) or not isinstance(values, dict):
+    if not isinstance(counts, dict) or not isinstance(values, dict) or kind not in _KINDS:
+        return None
+    if not all(_is_as_written(name, value) for name, value in values.items()):
         return None
     return ReportRow(seq, at_ns, kind, job or "", counts, values)
+
+
+def _is_as_written(name: str, value: object) -> bool:
+    """Tell whether a value of a report is of the kind that its name has; an unknown name may have any."""
+    if name in _TEXTS:
+        return isinstance(value, str)
+    if name in _NUMBERS:
+        return value is None or type(value) is int
+    if name == "cpu_s":
+        return value is None or type(value) in (int, float)
+    if name == "output":
+        return isinstance(value, list) and all(isinstance(line, str) for line in value)
+    return True

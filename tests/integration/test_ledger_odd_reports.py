@@ -110,12 +110,34 @@ def test_what_else_is_damaged_is_set_aside_by_itself(state: Path, table: str, ch
     ledger.close()
 
 
-@pytest.mark.parametrize("text", ["'{'", "'[1]'", "''", "x'ff'", "7"])
+ODD_VALUES = [
+    '{"output": 5}', '{"output": [5]}', '{"output": "text"}', '{"exit_code": "x"}', '{"slot_ns": 1.5}',
+    '{"attempt": true}', '{"detail": 7}', '{"run": null}', '{"cpu_s": []}', '{"duration_ns": {}}',
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["'{'", "'[1]'", "''", "x'ff'", "7", *map("'{}'".format, ODD_VALUES)])
 def test_a_report_that_cannot_be_read_is_no_report(state: Path, text: str) -> None:
     damage(state, f"UPDATE reports SET report = {text} WHERE seq = 2")
     ledger = open_ledger(state)
     assert ledger.reports.read(2) is None
     assert ledger.reports.read(1) is not None
+    ledger.close()
+
+
+def test_a_report_of_what_nobody_knows_is_no_report(state: Path) -> None:
+    damage(state, "UPDATE reports SET kind = 'nonsense' WHERE seq = 2")
+    ledger = open_ledger(state)
+    assert ledger.reports.read(2) is None
+    ledger.close()
+
+
+def test_a_sink_that_is_ahead_of_the_journal_is_told_what_comes_next(state: Path) -> None:
+    damage(state, "UPDATE sinks SET cursor = 999999 WHERE name = 'ops'")
+    ledger = open_ledger(state)
+    (found,) = ledger.unreadable
+    assert found.source == "sinks"
+    assert waiting(ledger, "ops") == [2]
     ledger.close()
 
 

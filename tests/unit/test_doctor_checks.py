@@ -240,7 +240,7 @@ def test_the_limits_of_a_process_as_proc_has_them() -> None:
 
 def test_the_mailer() -> None:
     assert_says(judge_mailer("/usr/sbin/sendmail"), "ok", "/usr/sbin/sendmail", "")
-    assert_says(judge_mailer(None), "warn", "no sendmail", "apt install")
+    assert_says(judge_mailer(None), "warn", "sinks that mail without a host", "apt install")
 
 
 @pytest.mark.parametrize(

@@ -111,8 +111,8 @@ def look_at_mailer() -> str | None:
 
 
 def judge_mailer(path: str | None) -> CheckResult:
-    """Judge whether commands can send mail; taskman itself sends none."""
+    """Judge whether commands, and sinks of type "mail" without a host, can send mail."""
     if path is None:
-        words = "there is no sendmail: commands that send mail fail (taskman itself sends none yet)"
+        words = "there is no sendmail: commands that send mail fail, and so do sinks that mail without a host"
         return warn(words, "if you need it: apt install msmtp-mta, or another mailer")
-    return ok(f"{path} (for commands: taskman itself sends no mail yet)")
+    return ok(f"{path} (for commands, crontabs' mails and sinks that mail without a host)")
