@@ -650,3 +650,13 @@ def test_the_target_rises_at_once_and_falls_by_a_good_part_only() -> None:
     ):
         target.note(running, seconds(second), tuning)
         assert target.value(seconds(second), tuning) == value
+
+
+def test_a_rise_and_a_fall_between_two_lines_of_the_journal_are_no_small_fall() -> None:
+    target, tuning = Target(), AdmissionTuning(target_window_ns=seconds(0.1))
+    changes = []
+    for second, running in ((0, 98), (0.2, 130), (0.4, 96), (2, 96), (3, 80)):
+        target.note(running, seconds(second), tuning)
+        target.note(running, seconds(second + 0.15), tuning)
+        changes.append(target.change(seconds(second + 0.15), tuning, quiet=2))
+    assert changes == [(0, 98), None, None, None, (98, 80)]

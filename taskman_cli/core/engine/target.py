@@ -49,7 +49,8 @@ class Target:
     def change(self, elapsed_ns: int, tuning: AdmissionTuning, *, quiet: float) -> tuple[int, int] | None:
         """Return the target before and now if it is to be recorded; up to `quiet` it is not worth a line."""
         value, before = self._value, self.recorded
-        if value == before or max(value, before) <= quiet:
+        # It may have risen since, and then have fallen to a little less than what was recorded.
+        if before * (1 - tuning.target_drop) < value <= before or max(value, before) <= quiet:
             return None
         if self._recorded_ns is not None and elapsed_ns - self._recorded_ns < tuning.target_every_ns:
             return None
