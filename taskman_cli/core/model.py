@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.immutable import immutable
 from taskman_cli.core.tuning import DEFAULTS, Admission, AdmissionTuning
 
 if TYPE_CHECKING:
@@ -344,7 +345,7 @@ class Settings:
     metrics_jobs: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Exit:
     """How a process ended, from wait4(2).
 

@@ -121,8 +121,9 @@ class Machine:
         is_small = most is None or work.memory_bytes <= max(_FIRST_BYTES, most * _SMALL_SHARE)
         if not is_small:
             steps = max(_STEPS, math.ceil(work.ramp_ns / _STEP_NS))
+            ramp_ns, most_bytes = work.ramp_ns, work.memory_bytes
             for step in range(1, steps + 1):
-                self._plan(now_ns + work.ramp_ns * step // steps, command, work.memory_bytes * step // steps)
+                self._plan(now_ns + ramp_ns * step // steps, command, most_bytes * step // steps)
         self._use(command, work.memory_bytes if is_small else min(work.memory_bytes, _FIRST_BYTES))
 
     def end(self, key: str, now_ns: int) -> End | None:
@@ -151,9 +152,11 @@ class Machine:
         while not self._ends:
             at_ns = self._next_change()
             if at_ns is None or at_ns > to_ns:
-                self._pass(to_ns)
+                if to_ns > self.now_ns:
+                    self._pass(to_ns)
                 return []
-            self._pass(at_ns)
+            if at_ns > self.now_ns:
+                self._pass(at_ns)
             self._work()
         ends, self._ends = self._ends, []
         return ends
@@ -168,11 +171,11 @@ class Machine:
         found = self._timers[0][0] if self._timers else None
         if self._on_cpu:
             left = (self._on_cpu[0][0] - self._cpu - _NOTHING_NS) / self._cpu_speed()
-            at_ns = self.now_ns + max(0, math.ceil(left))
+            at_ns = self.now_ns + math.ceil(left) if left > 0 else self.now_ns
             found = at_ns if found is None or at_ns < found else found
         if self._on_disk:
             left = (self._on_disk[0][0] - self._disk - _NOTHING_NS) / self._disk_speed()
-            at_ns = self.now_ns + max(0, math.ceil(left))
+            at_ns = self.now_ns + math.ceil(left) if left > 0 else self.now_ns
             found = at_ns if found is None or at_ns < found else found
         return found
 
@@ -246,19 +249,26 @@ class Machine:
 
     def _work(self) -> None:
         """Do what is due now."""
-        while self._timers and self._timers[0][0] <= self.now_ns:
-            _, _, command, used = heappop(self._timers)
+        timers, now_ns = self._timers, self.now_ns
+        while timers and timers[0][0] <= now_ns:
+            _, _, command, used = heappop(timers)
             if command.is_over:
                 continue
             if used < 0:
                 self._next_phase(command)
-            else:
-                self._use(command, max(command.used, used))
-        for marks, clock in ((self._on_cpu, self._cpu), (self._on_disk, self._disk)):
-            while marks and (marks[0][2].is_over or marks[0][0] - clock <= _NOTHING_NS):
-                _, _, command = heappop(marks)
-                if not command.is_over:
-                    self._next_phase(command)
+            elif used > command.used:
+                self._use(command, used)
+        if self._on_cpu:
+            self._end_phases(self._on_cpu, self._cpu)
+        if self._on_disk:
+            self._end_phases(self._on_disk, self._disk)
+
+    def _end_phases(self, marks: list[tuple[float, int, _Command]], clock: float) -> None:
+        """End the phases whose mark the clock of the cores or of the disk has reached."""
+        while marks and (marks[0][2].is_over or marks[0][0] - clock <= _NOTHING_NS):
+            _, _, command = heappop(marks)
+            if not command.is_over:
+                self._next_phase(command)
 
     def _forget_killed(self) -> None:
         """Drop what was planned for commands that were ended early, if that is the most of all."""
@@ -335,7 +345,8 @@ class Machine:
         """Let a command use so much memory; if that is too much for all, the largest is killed."""
         self.used_bytes += used - command.used
         command.used = used
-        self.peak_bytes = max(self.peak_bytes, self.used_bytes)
+        if self.used_bytes > self.peak_bytes:
+            self.peak_bytes = self.used_bytes
         memory = self.hardware.memory_bytes
         while memory is not None and self.used_bytes > _KILL_SHARE * memory:
             largest = max(self._commands.values(), key=lambda one: (one.used, one.key))

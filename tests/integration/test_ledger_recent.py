@@ -44,8 +44,7 @@ def records(count: int) -> list[effects.Record]:
 
 def test_what_is_read_back_is_what_the_view_showed(tmp_path: Path) -> None:
     written, metrics = Written(tmp_path), Metrics()
-    for record in records(80):
-        metrics.fold(record)
+    metrics.fold(records(80))
     written.write(*records(80), at=90)
     assert read_recent(written.connection) == list(metrics.recent())
     written.close()

@@ -31,6 +31,7 @@ QUESTIONS = {
     "scaling",
     "sinks",
     "pool_herds",
+    "simulate",
 }
 
 
@@ -202,3 +203,18 @@ def test_a_second_without_a_probe_counts_until_there_is_one():
     went = course(10 * second, [11 * second, 14 * second + 5], [9 * second, 11 * second + 3, 13 * second + 7])
     assert went.last_end_s == 4 + 5e-9
     assert went.probes_s == (3e-9, 1 + 7e-9, 7e-9, 5e-9)
+
+
+@pytest.mark.parametrize("shape", ["spread", "minutes"])
+def test_each_job_of_the_simulated_week_is_due_every_ten_minutes(shape):
+    simulate = module("simulate")
+    tables = tomllib.loads(simulate.write_jobs("auto", shape))["jobs"]
+    seconds, minutes = zip(*(job["cron"].split()[:2] for job in tables.values()), strict=True)
+    assert len(tables) == simulate.JOBS
+    assert {minute.removesuffix("-59/10") for minute in minutes} == set("0123456789")
+    assert len(set(seconds)) == (60 if shape == "spread" else 1)
+
+
+def test_a_simulated_slot_has_a_run_or_a_skip_or_is_not_over():
+    simulation = {"runs": {"succeeded": 5, "failed": 1}, "skips": {"overlap": 2}, "unfinished": 1}
+    assert module("simulate").count_slots(simulation) == 9

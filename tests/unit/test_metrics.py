@@ -24,7 +24,7 @@ def test_a_scheduler_goes_on_from_what_those_before_it_counted_and_from_the_resu
     again = Metrics()
     again.resume(first.engine.metrics.counts, [OLD])
     assert again.counters() == Counters(started=1, failed=1)
-    again.fold(effects.SlotsSkipped("job", 1, 3, 3, SkipReason.OVERLAP, "run x is not over"))
+    again.fold([effects.SlotsSkipped("job", 1, 3, 3, SkipReason.OVERLAP, "run x is not over")])
     assert again.counters() == Counters(started=1, failed=1, skipped=3)
     assert [row.job for row in again.recent()] == ["old", "job"]
 

@@ -91,9 +91,9 @@ def test_skipped_slots_are_counted_by_reason() -> None:
     driver.at(10)
     driver.began()
     driver.at(20)
-    driver.engine.metrics.fold(effects.SlotsSkipped("job", 1, 9, None, SkipReason.MISSED, "past counting"))
+    driver.engine.metrics.fold([effects.SlotsSkipped("job", 1, 9, None, SkipReason.MISSED, "past counting")])
     owed = effects.SlotsSkipped("job", 1, 9, 3, SkipReason.MISSED, "", is_owed=True)
-    driver.engine.metrics.fold(owed)
+    driver.engine.metrics.fold([owed])
     skipped = tallies(driver).slots_skipped
     assert {reason: count for reason, count in skipped.items() if count} == {
         SkipReason.OVERLAP: 1, SkipReason.MISSED: 1

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.immutable import immutable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import State, Task, Trigger
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Start:
     """Make the process of an attempt."""
 
@@ -26,7 +28,7 @@ class Start:
     params: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Signal:
     """Send a signal to the process group of an attempt."""
 
@@ -38,21 +40,21 @@ class Signal:
     task: Task | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Forget:
     """The ends of these attempts are on record: the supervisor need not remember them."""
 
     keys: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Abandon:
     """Stop waiting for the process of an attempt; its end will not be seen."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Adopt:
     """Watch the process of an attempt that outlived its supervisor, if it is still there."""
 
@@ -69,7 +71,7 @@ class Adopt:
     ending: State | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Answer:
     """Answer a request once its changes are on record; `reply` is as `core.protocol` has it."""
 
@@ -79,12 +81,12 @@ class Answer:
     is_urgent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Stopped:
     """A stop is complete: nothing runs any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class MeasureMemory:
     """Find out how much memory the processes of running attempts use."""
 

@@ -148,8 +148,7 @@ class Engine:
         if self.is_stopping and not self.pool.running and not self._is_stopped:
             self._is_stopped = True
             actions.append(effects.Stopped())
-        for record in records:
-            self.metrics.fold(record)
+        self.metrics.fold(records)
         return [*records, *actions]
 
     def runs_of(self, job_id: str) -> tuple[list[str], int]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
+
+from taskman_cli.core.immutable import immutable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.sinks import SinkDefinition
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class JobStanding:
     """How a job stands on record."""
 
@@ -37,7 +39,7 @@ class JobStanding:
     expected: JobExpected | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Told:
     """An attempt's end is on record."""
 
@@ -47,7 +49,7 @@ class Told:
     next_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Unstarted:
     """An attempt is on record, and its process was never asked for."""
 
@@ -55,7 +57,7 @@ class Unstarted:
     ending: State | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Gone:
     """An attempt was running, and its end is unknown."""
 
@@ -63,7 +65,7 @@ class Gone:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Going:
     """An attempt's process was there when last heard of."""
 
@@ -77,7 +79,7 @@ class Going:
     told: Now | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Over:
     """An attempt's process has ended, and its end is not on record yet."""
 
@@ -87,7 +89,7 @@ class Over:
     ending: State | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OpenAttempt:
     """An attempt of an unfinished run, and what happened to it."""
 
@@ -103,7 +105,7 @@ class OpenAttempt:
     holds: Amounts | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OpenRun:
     """A run that an earlier scheduler made and did not finish."""
 
@@ -127,7 +129,7 @@ class OpenRun:
     set_aside: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class JobsLoaded:
     """The job file is loaded. Sent once, first, with the state that the last scheduler left."""
 
@@ -160,12 +162,12 @@ class JobsLoaded:
     series: tuple[SeriesNoted, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Tick:
     """Time has passed."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AttemptStarted:
     """The process of an attempt exists."""
 
@@ -174,7 +176,7 @@ class AttemptStarted:
     started: Now
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StartFailed:
     """The process of an attempt could not be made."""
 
@@ -187,7 +189,7 @@ class StartFailed:
     is_users: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AttemptEnded:
     """The process of an attempt was reaped."""
 
@@ -196,19 +198,19 @@ class AttemptEnded:
     at: Now
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StartHeld:
     """The start of an attempt could not be recorded, so its process was not asked for."""
 
     key: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StartsReleased:
     """Starts can be recorded again."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OrphanAdopted:
     """An orphan is watched by the current supervisor."""
 
@@ -216,7 +218,7 @@ class OrphanAdopted:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AttemptGone:
     """An orphan to be adopted does not exist any more."""
 
@@ -225,21 +227,21 @@ class AttemptGone:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Suspended:
     """The machine was suspended for this long."""
 
     length_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ClockStepped:
     """The wall clock jumped by `delta_ns` against the elapsed one."""
 
     delta_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RequestReceived:
     """A client made a request; the answer carries its token."""
 
@@ -249,7 +251,7 @@ class RequestReceived:
     by: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OnceRequested:
     """A client asked for a one-off job."""
 
@@ -260,7 +262,7 @@ class OnceRequested:
     is_batch: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class JobsReloaded:
     """The job files were read again: these definitions are in force from now on."""
 
@@ -276,36 +278,36 @@ class JobsReloaded:
     sinks: tuple[SinkDefinition, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SignalsRead:
     """The machine was looked at, as the gate asked."""
 
     signals: Signals
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class MemoryMeasured:
     """How much memory running attempts use, by key; 0: not known."""
 
     used_bytes: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class GateTried:
     """The gate of `admission = "auto"`, which ended an earlier scheduler, is to be used again."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class DrainRequested:
     """Start nothing more, and let running commands end by themselves."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class StopRequested:
     """Start nothing more, and end running commands: `kill_signal`, then KILL after `kill_timeout`."""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class KillRequested:
     """Start nothing more, and send KILL to running commands at once."""
 

@@ -60,6 +60,8 @@ class JobSet:
 
     def end_step(self, now: Now) -> None:
         """Drop the one-off jobs whose run is over."""
+        if not self._running.idle:
+            return
         idle, self._running.idle = self._running.idle, []
         for job_id in self.once.intersection(idle):
             self._outbox.subject = job_id

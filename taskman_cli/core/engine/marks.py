@@ -5,22 +5,23 @@ They are made durable together with the records of the same step, and are not in
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from taskman_cli.core.immutable import immutable
 
 if TYPE_CHECKING:
     from taskman_cli.core.model import Job
     from taskman_cli.core.pause import Failures, Pause
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Accounted:
     """All slots due by this instant are accounted for."""
 
     until_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class JobArmed:
     """A job is new, or its schedule has changed: its slots count from here."""
 
@@ -32,7 +33,7 @@ class JobArmed:
     taken_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class JobRezoned:
     """A job has the same slots as before, shown in another zone."""
 
@@ -40,14 +41,14 @@ class JobRezoned:
     definition: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class JobRemoved:
     """A job is not defined any more."""
 
     job: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RunsCounted:
     """A job with `max_runs` has had this many runs."""
 
@@ -55,7 +56,7 @@ class RunsCounted:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class IntervalEnded:
     """The interval of a job with `every_from = "finish"` counts from here."""
 
@@ -63,7 +64,7 @@ class IntervalEnded:
     finish_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class LifeBegun:
     """`@reboot` and `run_on_start` have been handled for this start of the machine and of the program."""
 
@@ -71,7 +72,7 @@ class LifeBegun:
     supervisor: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class JobPaused:
     """A job is paused; None: it is not any more."""
 
@@ -79,7 +80,7 @@ class JobPaused:
     pause: Pause | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class FailuresNoted:
     """These runs of a job have failed since its last success; None: no more of them are counted."""
 
@@ -87,7 +88,7 @@ class FailuresNoted:
     failures: Failures | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class JobHidden:
     """`taskman remove` leaves out some tasks of a job, or all of it; no task: the job is complete again."""
 
@@ -96,28 +97,28 @@ class JobHidden:
     is_all: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OnceAdded:
     """A one-off job was added."""
 
     job: Job
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class OnceOver:
     """A one-off job is over, and removed."""
 
     job: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RunsNumbered:
     """The number of the latest run, even if its rows are removed."""
 
     last_run: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RateUsed:
     """Attempts have started on a resource with a rate."""
 
@@ -126,7 +127,7 @@ class RateUsed:
     full_elapsed_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class NeedLearned:
     """A task is known to need this much memory."""
 
@@ -135,7 +136,7 @@ class NeedLearned:
     need_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SuccessNoted:
     """The last success of a job ended then; for a new ledger, where the run is not on record."""
 
@@ -143,7 +144,7 @@ class SuccessNoted:
     success_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class JobExpected:
     """Since when a success of a job is waited for, and when it was told that none came; None: it is not."""
 
@@ -152,7 +153,7 @@ class JobExpected:
     told_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SeriesNoted:
     """When a sink was last told of trouble of a job that goes on, and how often it was not told since."""
 
@@ -166,7 +167,7 @@ class SeriesNoted:
     run: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SeriesOver:
     """Trouble of a job is over; what sink knew of it."""
 
@@ -175,14 +176,14 @@ class SeriesOver:
     trouble: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SinksTaken:
     """These sinks are in force: a new one begins here, and others are forgotten."""
 
     names: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SinkDelivered:
     """A sink has taken all reports up to this line of the journal."""
 
@@ -195,7 +196,7 @@ class SinkDelivered:
     count: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SinkFailed:
     """Deliveries to a sink fail, since when and why."""
 
@@ -204,7 +205,7 @@ class SinkFailed:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ReportSetAside:
     """A sink will not take these reports; the next ones are delivered."""
 
@@ -214,7 +215,7 @@ class ReportSetAside:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SinkMoved:
     """A sink is told from here on: of what comes after this line of the journal."""
 
@@ -222,7 +223,7 @@ class SinkMoved:
     seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ReportSkipped:
     """A sink is not told of this report."""
 

@@ -55,14 +55,16 @@ class Metrics:
         """Return the counts so far by name, for the next scheduler."""
         return self._counts.copy()
 
-    def fold(self, record: effects.Effect) -> None:
-        """Count one record; other effects count nothing. What cannot be counted ends no scheduler."""
-        fold = self._folds.get(type(record))
-        if fold is not None:
-            try:
-                fold(record)
-            except Exception as error:
-                self._error = error
+    def fold(self, records: Iterable[effects.Effect]) -> None:
+        """Count records; other effects count nothing. What cannot be counted ends no scheduler."""
+        folds = self._folds
+        for record in records:
+            fold = folds.get(type(record))
+            if fold is not None:
+                try:
+                    fold(record)
+                except Exception as error:
+                    self._error = error
 
     def take_error(self) -> Exception | None:
         """Return why a record could not be counted, once; None: all were."""

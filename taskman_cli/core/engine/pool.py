@@ -132,7 +132,7 @@ class Pool:
     @property
     def ready_count(self) -> int:
         """Return how many attempts wait for a seat."""
-        return len(self._ready)
+        return len(self._ready) if self._waiting else 0
 
     @property
     def resting_count(self) -> int:
@@ -191,7 +191,7 @@ class Pool:
 
     def take_ready(self, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first waiting attempt that may start, if a seat is free."""
-        if not self._ready or self.is_full or _HOLD in self._timers:
+        if not self._waiting or not self._ready or self.is_full or _HOLD in self._timers:
             if self.gate is not None and self.gate.held:
                 self._release()
             return None

@@ -49,7 +49,8 @@ class DueQueue(Generic[K]):
         entry = (due_ns, self._sequence, key)
         self._entries[key] = entry
         heapq.heappush(self._heap, entry)
-        self._compact()
+        if len(self._heap) > 2 * len(self._entries) + _SLACK:
+            self._rebuild()
 
     def put_all(self, items: Iterable[tuple[K, int]]) -> None:
         """Do `put` for each of `items`; O(n) for a queue that is empty."""
@@ -61,15 +62,21 @@ class DueQueue(Generic[K]):
     def remove(self, key: K) -> int | None:
         """Take `key` out and return when it was due, or None."""
         entry = self._entries.pop(key, None)
-        self._compact()
-        return entry[0] if entry else None
+        if entry is None:
+            return None
+        if len(self._heap) > 2 * len(self._entries) + _SLACK:
+            self._rebuild()
+        return entry[0]
 
     def next_due(self) -> int | None:
         """Return the earliest time at which a key is due, or None."""
-        heap = self._heap
-        while heap and self._is_stale(heap[0]):
+        heap, entries = self._heap, self._entries
+        while heap:
+            first = heap[0]
+            if entries.get(first[2]) is first:
+                return first[0]
             heapq.heappop(heap)
-        return heap[0][0] if heap else None
+        return None
 
     def head(self) -> tuple[int, int] | None:
         """Return time and place of the earliest key, or None."""
@@ -118,10 +125,6 @@ class DueQueue(Generic[K]):
 
     def _is_stale(self, entry: tuple[int, int, K]) -> bool:
         return self._entries.get(entry[2]) is not entry
-
-    def _compact(self) -> None:
-        if len(self._heap) > 2 * len(self._entries) + _SLACK:
-            self._rebuild()
 
     def _rebuild(self) -> None:
         self._heap = list(self._entries.values())

@@ -56,7 +56,7 @@ class Ready:
         return attempt.task.execution.resources, is_urgent
 
     def __len__(self) -> int:
-        return len(self._plain) if self.is_one_line else sum(map(len, self._lines.values()))
+        return len(self._plain) if len(self._lines) == 1 else sum(map(len, self._lines.values()))
 
     @property
     def is_one_line(self) -> bool:

@@ -5,8 +5,10 @@ They are made durable before any action of the same step is carried out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING
+
+from taskman_cli.core.immutable import immutable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.sinks import ReportKind
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RunQueued:
     """A run was made."""
 
@@ -34,7 +36,7 @@ class RunQueued:
     params: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AttemptBegun:
     """An attempt is about to be started: written before its process exists."""
 
@@ -49,7 +51,7 @@ class AttemptBegun:
     holds: Amounts = ()
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AttemptWithdrawn:
     """An attempt that was about to start did not: it has no process, and may begin again later."""
 
@@ -59,7 +61,7 @@ class AttemptWithdrawn:
     attempt: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AttemptSpawned:
     """The process of an attempt exists."""
 
@@ -73,7 +75,7 @@ class AttemptSpawned:
     delay_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AttemptStopped:
     """A command is stopped (SIGSTOP) until its job continues; its `timeout` does not run meanwhile."""
 
@@ -84,7 +86,7 @@ class AttemptStopped:
     at: Now
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AttemptContinued:
     """A stopped command continues."""
 
@@ -96,7 +98,7 @@ class AttemptContinued:
     stopped_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AttemptEnding:
     """An attempt was told to end; it gets KILL after `kill_timeout`, from this scheduler or the next."""
 
@@ -108,7 +110,7 @@ class AttemptEnding:
     at: Now
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SurvivorsFound:
     """An attempt that was told to end has left processes, which are ended too."""
 
@@ -123,7 +125,7 @@ class SurvivorsFound:
     named: tuple[tuple[int, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AttemptStuck:
     """KILL does not end a command: the kernel holds it, mostly for a disk or a file system."""
 
@@ -134,7 +136,7 @@ class AttemptStuck:
     pid: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AttemptAdopted:
     """A process that outlived its supervisor is watched again."""
 
@@ -145,7 +147,7 @@ class AttemptAdopted:
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class AttemptFinished:
     """An attempt is over."""
 
@@ -165,7 +167,7 @@ class AttemptFinished:
     retry_in_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RunFinished:
     """A run is over, with all its tasks."""
 
@@ -185,7 +187,7 @@ class RunFinished:
     duration_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class RunCancelling:
     """A run is being cancelled: none of its tasks begins any more, in the next scheduler either."""
 
@@ -193,7 +195,7 @@ class RunCancelling:
     job: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SlotsSkipped:
     """One slot, or several in a row, end without a run."""
 
@@ -213,7 +215,7 @@ class SlotsSkipped:
     is_owed: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SpawnDelayed:
     """Processes, files or memory ran out, so no process could be made: all starts pause, or one user's."""
 
@@ -225,21 +227,21 @@ class SpawnDelayed:
     run: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class ClockStepNoted:
     """The wall clock jumped."""
 
     delta_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SuspendNoted:
     """The machine slept."""
 
     length_ns: int
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class JobsTaken:
     """Job definitions came into force; what differs from those before."""
 
@@ -253,7 +255,7 @@ class JobsTaken:
     by: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Commanded:
     """A request was carried out: "triggered", "paused", "resumed", "cancelled", "removed", …"""
 
@@ -265,7 +267,7 @@ class Commanded:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class SchedulerNoted:
     """Something happened to the scheduler itself; `kind` is its name in the journal:
 
@@ -280,7 +282,7 @@ class SchedulerNoted:
     at_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class TargetChanged:
     """The pool wants to run more attempts at once, or fewer."""
 
@@ -289,7 +291,7 @@ class TargetChanged:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Noticed:
     """What no other record tells of a job: that it has recovered, or is delayed, slow or overdue."""
 
@@ -300,7 +302,7 @@ class Noticed:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Reported:
     """Sinks are told of the record before this one: all that they need to know, except for the output."""
 

@@ -36,6 +36,8 @@ class Waiting:
 
     def end_step(self) -> None:
         """Set the deadlines of the new runs that still wait."""
+        if not self._new:
+            return
         for run in self._new:
             has_deadline = run.slot_ns is not None and run.job.policy.start_deadline_ns is not None
             if run.state is State.QUEUED and has_deadline:
