@@ -161,8 +161,9 @@ def _finish(files: FileLoader, timezone: str | None) -> JobFile:
         raise JobFileError(problems, jobs=len(jobs))
     paths = tuple(member.source.path for member in members)
     return JobFile(
-        tuple(jobs), numbers, zone.key, paths, tuple(files.notes), files.seen, is_machines, receivers, log
-    )
+        jobs=tuple(jobs), settings=numbers, timezone=zone.key, files=paths, notes=tuple(files.notes),
+        seen=files.seen, is_machine_zone=is_machines, sinks=receivers, logging=log,
+    )  # fmt: skip
 
 
 def _jobs(members: Sequence[tuple[Member, Context]]) -> list[Job]:

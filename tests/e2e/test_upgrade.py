@@ -71,9 +71,10 @@ class Upgraded(Running):
 
     def wait_for(self, name: str, *, lines: int = 1) -> list[str]:
         """Wait until a file has that many lines: code that was just unpacked is compiled first."""
-        wait_until(
-            lambda: len(self.lines(name)) >= lines, timeout_s=60, what=f"{lines} lines in {name}: {self.log}"
-        )
+        try:
+            wait_until(lambda: len(self.lines(name)) >= lines, timeout_s=60)
+        except AssertionError:
+            raise AssertionError(f"not {lines} lines in {name}: {self.log}") from None
         return self.lines(name)
 
     def upgrade(self, other: Path) -> None:
