@@ -212,12 +212,14 @@ def test_a_stop_may_take_longer_than_the_time_out_as_long_as_it_gets_on(
     machine: Machine, how: str, seconds: int
 ) -> None:
     name = f"slow-{how}"
+    before = len(machine.log("taskman.service"))  # other tests have killed it
     unit = start(machine, jobs=SLOW.format(name=name, seconds=seconds), more="TimeoutStopSec=3s")
     wait_until(lambda: lines(machine, f"/srv/{name}") == ["begun"], what="the command")
     machine.run(*(["systemctl", "stop", unit] if how == "systemctl" else [TASKMAN, "stop", "--drain"]))
     machine.wait_for(unit, ActiveState="inactive", Result="success")
     assert lines(machine, f"/srv/{name}") == ["begun", "over"]
-    log = machine.log(unit)
+    log = machine.log(unit)[before:]
+    assert [line for line in log if "stopped: " in line] != []
     assert [line for line in log if "State 'stop" in line or "SIGKILL" in line] == []
 
 
@@ -283,10 +285,13 @@ def test_jobs_of_other_users_run_and_what_they_leave_is_found(machine: Machine) 
 
 def test_sinks_are_told_and_end_with_the_unit(machine: Machine) -> None:
     sinks = '[sinks.out]\ntype = "file"\npath = "/srv/told"\non = ["all"]\n[defaults]\nsinks = ["out"]\n'
+    before = len(machine.log("taskman.service"))  # other tests have killed it
     unit = start(machine, jobs=sinks + JOBS)
     wait_until(lambda: '"failed"' in machine.read("/srv/told"), what="a report of a failure")
     stop(machine, unit)
-    assert [line for line in machine.log(unit) if "SIGKILL" in line] == []
+    log = machine.log(unit)[before:]
+    assert [line for line in log if "stopped: " in line] != []
+    assert [line for line in log if "SIGKILL" in line] == []
     kinds = [json.loads(line)["event"] for line in lines(machine, "/srv/told")]
     assert kinds[0] == "scheduler_started"
     assert kinds[-1] == "scheduler_stopped"
