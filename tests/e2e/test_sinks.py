@@ -296,6 +296,7 @@ def test_beyond_keep_the_oldest_go_with_a_line_that_says_so(tmp_path: Path) -> N
             dropped = "SELECT detail FROM events WHERE kind = 'reports_dropped'"
             wait_until(lambda: len(rows(running, dropped)) == 5, what="five dropped")
             assert rows(running, dropped)[0] == ("ops: the oldest 1 report, as more than 3 wait",)
+            assert running.log.count("as more than 3 wait") == 1  # the journal has them all
             down.heal()
             wait_until(lambda: len(down.seqs) == 3, what="the last three")
             assert down.seqs == [seq for (seq,) in rows(running, "SELECT seq FROM reports ORDER BY seq")][-3:]

@@ -58,7 +58,10 @@ def test_what_a_sink_refuses_is_set_aside_shown_skipped_and_replayed(tmp_path: P
             assert [arrival.seqs[0] for arrival in bad.arrivals[before:]] == good.seqs[1:]
             assert bad.arrivals[-1].key == good.arrivals[-1].key
             wait_until(lambda: told(running)["bad"]["failing"] is None, what="a sink that works")
-            assert call(running, "sinks", "replay", "good", "--since", "2099-01-01").returncode == 4
+            for later in ("2099-01-01", "2999-01-01", "9" * 20, "9" * 5_000):
+                refused = call(running, "sinks", "replay", "good", "--since", later)
+                words = "taskman: good was told nothing since then that is still on record\n"
+                assert (refused.returncode, refused.stderr) == (4, words)
             kinds = [kind for (kind,) in rows(running, "SELECT kind FROM events")]
             assert {"sink_replayed", "report_skipped"} <= set(kinds)
             running.send(signal.SIGTERM)

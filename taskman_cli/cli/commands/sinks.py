@@ -32,6 +32,8 @@ _ACTIONS = {
 }
 #: Reports that are set aside, of each sink, that are shown without --json.
 _MOST = 5
+#: The last event, and the last time, that can be asked for.
+_LATEST, _MOST_DIGITS = (1 << 62) - 1, 18
 
 
 @click.command(
@@ -46,7 +48,7 @@ _MOST = 5
 )
 @click.argument("action", metavar="[test|replay|skip]", required=False, type=OneOf(_ACTIONS))
 @click.argument("name", metavar="[NAME]", required=False)
-@click.argument("seq", metavar="[SEQ]", required=False, type=click.IntRange(min=1))
+@click.argument("seq", metavar="[SEQ]", required=False, type=click.IntRange(1, _LATEST))
 @click.option(
     "--event",
     metavar="EVENT",
@@ -85,7 +87,7 @@ def sinks(
         words = f"{name}: delivered: {reply['answer']}"
     elif action == "replay":
         assert since is not None
-        where = {"since": int(since)} if since.isdecimal() else {"since_ns": _since_ns(directory, since)}
+        where = {"since": _seq(since)} if since.isdecimal() else {"since_ns": _since_ns(directory, since)}
         reply = ask(directory, ReplaySink(sink=name, **where))
         count = reply["reports"]
         words = f"{name}: {count:,} report{'' if count == 1 else 's'} will be delivered again"
@@ -123,8 +125,13 @@ def _check(
         raise click.UsageError("--event is only for test", ctx)
 
 
+def _seq(digits: str) -> int:
+    return int(digits) if len(digits) <= _MOST_DIGITS else _LATEST
+
+
 def _since_ns(directory: Path, since: str) -> int:
-    return since_ns(since, now_ns=time.time_ns(), zone=shown_zone(directory))
+    found_ns = since_ns(since, now_ns=time.time_ns(), zone=shown_zone(directory))
+    return max(0, min(found_ns, _LATEST))
 
 
 def _list(directory: Path, *, as_json: bool) -> None:

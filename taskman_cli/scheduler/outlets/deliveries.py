@@ -254,7 +254,9 @@ class Deliveries:
         words = (
             f"{name}: the oldest {surplus:,} report{'s' if surplus > 1 else ''}, as more than {keep:,} wait"
         )
-        logger.error("sink %s", words, extra={"sink": name})
+        if not state.is_overfull:
+            state.is_overfull = True
+            logger.error("sink %s; more go until it works again", words, extra={"sink": name})
         state.waiting -= surplus
         self._driver.note(effects.SinkMoved(name, seq))
         self._driver.note(effects.SchedulerNoted("reports_dropped", words))
@@ -293,7 +295,7 @@ class Deliveries:
         if state.failing_ns is not None:
             length = format_rough(max(0, now.wall_ns - state.failing_ns))
             logger.warning("sink %s: works again, after %s", name, length, extra={"sink": name})
-        state.failing_ns, state.error, state.is_complained = None, "", False
+        state.failing_ns, state.error, state.is_complained, state.is_overfull = None, "", False, False
         state.delivered += len(sent.seqs)
         state.delivered_ns, state.answer = now.wall_ns, answer
         state.pass_over(sent.seqs)

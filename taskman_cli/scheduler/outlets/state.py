@@ -90,6 +90,8 @@ class SinkState:
     is_held: bool = False
     #: That reports are set aside was logged since the last one was taken.
     is_complained: bool = False
+    #: That the oldest reports go was logged since then.
+    is_overfull: bool = False
 
     @property
     def name(self) -> str:
