@@ -103,3 +103,11 @@ def test_looking_up_touches_no_heap() -> None:
     assert queue.due_of("key") == 3
     assert queue.due_of("nobody") is None
     assert "nobody" not in queue
+
+
+def test_keys_that_are_removed_do_not_stay_in_the_heap() -> None:
+    queue: DueQueue[int] = DueQueue()
+    queue.put_all([(key, key) for key in range(1_000)])
+    for key in range(1_000):
+        queue.remove(key)
+    assert (len(queue), len(queue._heap) <= 64) == (0, True)
