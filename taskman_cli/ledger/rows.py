@@ -60,6 +60,7 @@ class Rows:
         self._new_runs: dict[int, _Row] = {}
         self._begun_runs: list[tuple[Any, ...]] = []
         self._cancelled_runs: list[tuple[int]] = []
+        self._slow_runs: list[tuple[int, int | str]] = []
         self._ended_runs: list[tuple[Any, ...]] = []
         self._new_attempts: dict[_AttemptKey, _Row] = {}
         self._spawned: dict[_AttemptKey, tuple[int, int, int]] = {}
@@ -83,14 +84,15 @@ class Rows:
         for statement, parameters in self._others:
             connection.execute(statement, parameters)
         many = connection.executemany
-        if self._new_runs:
-            many(sql.INSERT_RUN, self._new_runs.values())
-        if self._begun_runs:
-            many(sql.BEGIN_RUN, self._begun_runs)
-        if self._cancelled_runs:
-            many(sql.CANCEL_RUN, self._cancelled_runs)
-        if self._ended_runs:
-            many(sql.END_RUN, self._ended_runs)
+        for statement, rows in (
+            (sql.INSERT_RUN, self._new_runs.values()),
+            (sql.BEGIN_RUN, self._begun_runs),
+            (sql.CANCEL_RUN, self._cancelled_runs),
+            (sql.SLOW_RUN, self._slow_runs),
+            (sql.END_RUN, self._ended_runs),
+        ):
+            if rows:
+                many(statement, rows)
         attempts = self._new_attempts.values()
         if begun := [row for row in attempts if len(row) == sql.BEGUN_COLUMNS]:
             many(sql.BEGIN_ATTEMPT, begun)
@@ -314,7 +316,7 @@ class Rows:
     def _noticed(self, record: effects.Noticed) -> None:
         run = ABSENT if record.run is None else _number(record.run)
         if record.kind is ReportKind.SLOW:
-            self._other(sql.SLOW_RUN, self._at_ns, run)
+            self._slow_runs.append((self._at_ns, run))
         self._event(record.kind, record.job, run, slot_ns=record.slot_ns, detail=record.detail)
 
     # --- rows ---

@@ -38,10 +38,16 @@ MORE_JOBS = """
 every = "1h"
 command = "true"
 tags = ["web"]
+sinks = ["ops"]
 
 [jobs.checks]
 every = "1h"
 tasks = { disk = "sleep ${SLEEP:-0}", load = "true" }
+
+[sinks.ops]
+type = "file"
+path = "ops.jsonl"
+on = ["all"]
 
 [taskman]
 include = ["jobs.d/*.toml"]
@@ -71,6 +77,7 @@ BEFORE = {
     "salvage": ["rm -f ledger.db.broken-1764300000; taskman backup ledger.db.broken-1764300000"],
     "init": ["rm jobs.toml"],
     "simulate": ["cp jobs.toml new.toml"],
+    "sinks": ["taskman trigger --wait web"],
 }
 #: What takes back what an example did.
 AFTER = {

@@ -43,7 +43,6 @@ _LATEST, _MOST_DIGITS = (1 << 62) - 1, 18
         "taskman sinks": "",
         "taskman sinks test ops --event recovered": "",
         "taskman sinks replay ops --since 2h": "",
-        "taskman sinks skip ops 1234": "",
     },
 )
 @click.argument("action", metavar="[test|replay|skip]", required=False, type=OneOf(_ACTIONS))
