@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta, timezone
+from select import PIPE_BUF
 
 import pytest
 
@@ -14,6 +15,7 @@ from taskman_cli.core.sinks import ReportKind
 from taskman_cli.core.sizes import format_size
 from taskman_cli.scheduler.logs.loggers import NOTICE
 from taskman_cli.scheduler.logs.messages import log_record
+from taskman_cli.scheduler.logs.writers import portions
 
 #: 2026-11-24T04:00:00Z
 FOUR = 1_795_492_800 * 10**9
@@ -241,3 +243,21 @@ def test_sizes_are_short_to_read(size_bytes: int, expected: str) -> None:
 def test_slots_are_logged_in_utc_if_no_zone_is_given(caplog: pytest.LogCaptureFixture) -> None:
     log_record(effects.SlotsSkipped("j", FOUR, FOUR, 1, SkipReason.LATE, "x"))
     assert "the slot 2026-11-24T04:00:00+00:00 (late)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"),
+    [
+        ([], []),
+        ([10, 20], [30]),
+        ([PIPE_BUF - 10, 10, 1], [PIPE_BUF, 1]),
+        ([1, 2 * PIPE_BUF, 1], [1, 2 * PIPE_BUF, 1]),
+    ],
+    ids=["none", "a few", "as many as fit", "a long one is alone"],
+)
+def test_lines_are_written_together_as_far_as_a_pipe_takes_them_at_once(
+    lengths: list[int], expected: list[int]
+) -> None:
+    lines = [b"x" * (length - 1) + b"\n" for length in lengths]
+    assert [len(portion) for portion in portions(lines)] == expected
+    assert b"".join(portions(lines)) == b"".join(lines)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.supervisor.journald import JournalSocket
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from taskman_cli.scheduler.logs.forms import JournalEntry
     from taskman_cli.ui.live import LiveView
@@ -30,19 +30,21 @@ class StderrWriter:
 
     def write(self, lines: Sequence[str]) -> None:
         """Write lines. Raises OSError."""
-        text = "".join(f"{line}\n" for line in lines)
         stream = sys.stderr
         encoding, errors = (stream.encoding, stream.errors) if stream else ("utf-8", None)
-        rest = memoryview(text.encode(encoding or "utf-8", errors or "backslashreplace"))
         if self._is_torn:
             self._write(memoryview(b"\n"))
             self._is_torn = False
-        try:
-            while rest:
-                rest = rest[self._write(rest) :]
-        except OSError:
-            self._is_torn = bytes(rest[:1]) != b"" and len(rest) < len(text)
-            raise
+        for portion in portions(
+            f"{line}\n".encode(encoding or "utf-8", errors or "backslashreplace") for line in lines
+        ):
+            rest = memoryview(portion)
+            try:
+                while rest:
+                    rest = rest[self._write(rest) :]
+            except OSError:
+                self._is_torn = len(rest) < len(portion)
+                raise
 
     def _write(self, data: memoryview) -> int:
         while True:
@@ -52,6 +54,18 @@ class StderrWriter:
                 poll = select.poll()
                 poll.register(self._fd, select.POLLOUT)
                 poll.poll()
+
+
+def portions(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Join lines as far as a pipe takes them at once: the supervisor's lines come before or after them."""
+    portion = b""
+    for line in lines:
+        if portion and len(portion) + len(line) > select.PIPE_BUF:
+            yield portion
+            portion = b""
+        portion += line
+    if portion:
+        yield portion
 
 
 class ViewWriter:
