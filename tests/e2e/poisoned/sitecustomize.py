@@ -24,7 +24,6 @@ OWNED = {
     "taskman_cli.core.engine.requests:Requests": ("_handlers", "request"),
     "taskman_cli.scheduler.requests.handlers:RequestHandlers": ("_handlers", "handler"),
     "taskman_cli.scheduler.loop:Loop": ("_driver.actions", "action"),
-    "taskman_cli.scheduler.followup:FollowUp": ("told", "told"),
 }
 #: Tables of a module.
 GLOBAL = {
@@ -72,6 +71,9 @@ def _arm() -> None:
     for path, (attribute, kind) in OWNED.items():
         module, _, name = path.partition(":")
         _poison_made(getattr(importlib.import_module(module), name), attribute, kind)
+    from taskman_cli.scheduler.followup import FollowUp
+
+    _poison_told(FollowUp)
     for path, kind in GLOBAL.items():
         module, _, name = path.partition(":")
         _poison(kind, getattr(importlib.import_module(module), name))
@@ -83,6 +85,21 @@ def _poison_made(owner: Any, attribute: str, kind: str) -> None:
     def init(self: Any, *args: Any, **options: Any) -> None:
         make(self, *args, **options)
         _poison(kind, attrgetter(attribute)(self))
+
+    owner.__init__ = init
+
+
+def _poison_told(owner: Any) -> None:
+    """Poison what this one does with records; the driver has taken its functions into lists of all."""
+    make = owner.__init__
+
+    def init(self: Any, *args: Any, **options: Any) -> None:
+        make(self, *args, **options)
+        poisoned = dict(self.told)
+        _poison("told", poisoned)
+        for key, handler in self.told.items():
+            functions = self._driver._followers[key]
+            functions[functions.index(handler)] = poisoned[key]
 
     owner.__init__ = init
 
