@@ -199,7 +199,7 @@ def _leave_out(
     least: int = _MIN_COLUMN,
 ) -> None:
     """Leave out spare columns until the last cell of each row has enough room: all it needs, or the least."""
-    for index in spare:
+    for index in (index for index in spare if index < len(widths)):  # all rows may have fewer cells
         begins = {len(row): _begin(widths, len(row) - 1) for row in rows}
         if all(width - begins[len(row)] >= min(len(row[-1]), least) for row in rows):
             return

@@ -198,3 +198,14 @@ def test_a_column_is_left_out_before_the_last_cell_gets_too_short(
     slot = "Sat 2024-03-09 23:59:30-05:00"
     assert shown((slot, "in 15s", "probe"), elastic=2, spare=(1,)) == [f"{slot}  probe"]
     assert shown((slot, "in 15d 03h", ""), elastic=2, spare=(1,)) == [slot]
+
+
+def test_a_spare_column_that_no_row_has_beside_its_last_cell_is_passed_over(
+    shown: Shown, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    row = ("a-job", "waiting", "in 25d 09h", "30 2 * * MON-FRI", "failed (exit code 3) after 10s")
+    (line,) = shown(row, elastic=3, spare=(4, 2))
+    assert len(line) <= 40
+    assert "in 25d" not in line
+    assert "failed" in line
