@@ -80,7 +80,12 @@ def salvage(source: Path, target: Path, *, now_ns: int) -> dict[str, Salvaged]:
         closing(_opened(source, Path(name) / "ledger.db")) as old,
         closing(open_store(target, Durability.PROCESS)) as new,
     ):
-        found = {table: _bring(old, new, table, number) for table, number in TABLES.items()}
+        # Runs first: each that succeeded is noted with its job, whose row says which was the last.
+        runs = _bring(old, new, "runs", TABLES["runs"])
+        found = {
+            table: runs if table == "runs" else _bring(old, new, table, number)
+            for table, number in TABLES.items()
+        }
         if not any(table.rows for table in found.values()):
             raise TaskmanError(f"nothing in {source} can be read")
         for statement in _CLOSE:
