@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.escapes import as_utf8
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 PRIORITIES = {"problem": 3, "warning": 4, "info": 6, "good": 6}
 #: What `journalctl MESSAGE_ID=…` finds our reports by.
 MESSAGE_ID = "3c6f0f8a7f5d4b0a9a1f5a0d5b1f6c2e"
+#: Between two looks whether its queue has room.
+_PAUSE_S = 0.02
 #: Not among the fields: they are elsewhere, or make no sense alone.
 _LEFT_OUT = frozenset(("title", "output", "output_cut"))
 
@@ -35,17 +38,23 @@ class Journald:
         self._name = definition.name
         self._socket = JournalSocket(str(settings.get("socket", PATH)))
 
+    def _is_taken(self, data: bytes) -> bool:
+        try:
+            return self._socket.send(data)
+        except OSError as error:
+            self._socket.close()
+            raise NotReached(f"journald: {error.strerror or type(error).__name__}") from None
+
     def deliver(self, message: Message, timeout_s: float) -> str:
         """Write an entry for each report."""
+        looks = max(1, int(timeout_s / _PAUSE_S))
         for report in message.reports:
             data = encode(self._fields(message, report))
-            try:
-                is_taken = self._socket.send(data)
-            except OSError as error:
-                self._socket.close()
-                raise NotReached(f"journald: {error.strerror or type(error).__name__}") from None
-            if not is_taken:
-                raise NotReached("journald has too much to read")
+            while not self._is_taken(data):
+                looks -= 1
+                if looks <= 0:
+                    raise NotReached("journald has too much to read")
+                time.sleep(_PAUSE_S)  # it reads some ten entries late
         return "handed to journald"
 
     def _fields(self, message: Message, report: Report) -> Iterator[tuple[str, str]]:
