@@ -48,6 +48,13 @@ def printed(running: Running, *words: str) -> str:
     return result.stdout
 
 
+def _answers(running: Running) -> bool:
+    return (
+        subprocess.run([TASKMAN, "metrics"], check=False, capture_output=True, env=running.env).returncode
+        == 0
+    )
+
+
 def values(text: str) -> dict[str, float]:
     return {name: float(value) for name, value in SAMPLE.findall(text)}
 
@@ -135,6 +142,7 @@ command = "test -e fail && exit 1; exit 0"
         old = running.scheduler_pid()
         os.kill(old, signal.SIGKILL)
         wait_until(lambda: running.scheduler_pid() != old, what="another scheduler")
+        wait_until(lambda: _answers(running), what="its answer")
         # On record is when the loop heard of it.
         wait_until(lambda: abs(values(printed(running)).get(name, 0) - before) < 2, what="the last success")
         running.send(signal.SIGTERM)
