@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.clock import SECOND_NS
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _OUT_OF_MEMORY = Exit(signal=signal.SIGKILL, memory="machine")
 
 
-class Commands(Supervisor):
+class Commands(Supervisor, ABC):
     """What was started, each doing what `act` says of its start."""
 
     def __init__(self, now: Now, hardware: Hardware) -> None:
@@ -32,9 +33,9 @@ class Commands(Supervisor):
         #: How long commands that ended by themselves took, and how long they would have taken alone.
         self.took_ns = self.alone_ns = 0
 
+    @abstractmethod
     def act(self, start: effects.Start) -> Act:
         """Return what an attempt will do."""
-        raise NotImplementedError
 
     def cut_power(self) -> None:
         """Let everything end that runs on the machine; nobody hears of it."""

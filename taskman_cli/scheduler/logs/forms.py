@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import traceback
+from abc import ABC, abstractmethod
 from datetime import datetime
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -53,7 +54,7 @@ class _Moments:
         return last
 
 
-class _Form(logging.Formatter):
+class _Form(logging.Formatter, ABC):
     """A form as a formatter of the standard library, for a configuration of the user's own."""
 
     #: Whether a line shows more than the message.
@@ -75,9 +76,9 @@ class _Form(logging.Formatter):
         """Return a traceback as text."""
         return "".join(traceback.format_exception(*info)).rstrip("\n")
 
+    @abstractmethod
     def make(self, created_s: float, level: int, name: str, message: str, fields: Mapping[str, Any]) -> str:
         """Return a line."""
-        raise NotImplementedError
 
 
 class TextFormatter(_Form):
