@@ -62,11 +62,7 @@ class Environments:
     def hide(self, names: Collection[str]) -> None:
         """Keep variables from all commands, and those from none that were kept before."""
         self._hidden = {name: self._environ[name] for name in names if name in self._environ}
-        self._inherited = {
-            name: value
-            for name, value in self._environ.items()
-            if name not in PRIVATE and name not in self._hidden
-        }
+        self._inherited = {name: value for name, value in self._environ.items() if name not in PRIVATE}
         self.forget()
 
     def compose(self, execution: Execution, *, has_files: bool = True) -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -174,3 +175,26 @@ def test_a_process_that_says_to_be_root_s_run_is_not_adopted(public_path: Path, 
             assert impostor.poll() is None, "nobody has ended what is no run of ours"
         finally:
             impostor.kill()
+
+
+def test_a_socket_of_metrics_that_was_opened_to_all_is_still_for_its_owner(
+    public_path: Path, his: Person
+) -> None:
+    place = public_path / "metrics.sock"
+
+    def ask() -> bytes:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(30)
+            sock.connect(str(place))
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n")
+            return sock.recv(100)
+
+    def is_refused() -> None:
+        assert ask().startswith(b"HTTP/1.1 403 ")
+
+    jobs = f'[metrics]\nlisten = "{place}"\n[jobs]\nroot = "@daily true"\n'
+    with Running(public_path, jobs):
+        wait_until(place.exists, what="a socket")
+        place.chmod(0o666)
+        his.does(is_refused)
+        assert ask().startswith(b"HTTP/1.1 200 ")
