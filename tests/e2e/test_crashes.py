@@ -262,6 +262,8 @@ def test_a_user_without_processes_and_threads_left_has_late_starts_and_a_schedul
     tmp_path: Path,
 ) -> None:
     jobs = """
+        [pool]
+        admission = "fixed"  # "auto" starts no more than the limit allows
         [defaults]
         overlap = "allow"
         [jobs.long]
@@ -272,14 +274,14 @@ def test_a_user_without_processes_and_threads_left_has_late_starts_and_a_schedul
         command = ["true"]
     """
     before = resource.getrlimit(resource.RLIMIT_NPROC)
-    resource.setrlimit(resource.RLIMIT_NPROC, (_tasks_of_ours() + 6, before[1]))
+    # Six for the supervisor and the scheduler's threads, and four seats; thirty would be used.
+    resource.setrlimit(resource.RLIMIT_NPROC, (_tasks_of_ours() + 10, before[1]))
     try:
         running = Running(tmp_path, jobs)
     finally:
         resource.setrlimit(resource.RLIMIT_NPROC, before)
     with running:
         running.wait_for_log("Resource temporarily unavailable): waiting")
-        # Enough for the threads that come later.
         wait_until(lambda: running.log.count("short: succeeded") > 200, what="starts", timeout_s=60)
         running.send(signal.SIGTERM)
         assert running.end() == 0
