@@ -44,6 +44,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
         "jobfile": {"core", "errors", "launch", "trust"},
         "ledger": {"core", "errors"},
         "simulate": {"core"},
+        "executors": set(),
         "sinks": {"__init__", "core", "errors", "launch", "supervisor", "trust"},
         "ui": {"core"},
     },

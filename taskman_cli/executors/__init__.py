@@ -1,0 +1,1 @@
+"""How attempts are carried out other than as commands of the supervisor."""

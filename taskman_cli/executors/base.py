@@ -1,0 +1,194 @@
+"""The contract of an executor: it is given orders, carries each out, and says how it ended.
+
+Each executor of a job file has a process of its own, a child of the supervisor, which outlives the scheduler.
+There it is one object, made of its definition, on an event loop of asyncio: what waits is awaited, and what
+blocks belongs into a thread or a process of its own. An exception ends the attempt that it came from, and no
+other; an executor that hangs or dies delays no start of any other.
+
+A further type is an entry point of the group `taskman.executors`: a callable that takes an
+`ExecutorDefinition` and returns an `Executor`; it raises ValueError, in words, if the settings are wrong.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """One attempt to carry out. It is on record, with its handle, before an executor hears of it.
+
+    Text may have lone surrogates, for bytes that are no UTF-8 (`os.fsencode` gives the bytes).
+    """
+
+    #: Finds the attempt again, after whatever crash: letters, digits, "-", "_" and "."; derived from the
+    #: ledger, run, task and attempt, so never used twice.
+    handle: str
+    job: str
+    task: str
+    run: str
+    attempt: int
+    #: A string for a shell, words without one, or None: there is a `call`.
+    command: str | tuple[str, ...] | None = None
+    #: What the executor's own keys of the job or task say: `call`, `args`, `kwargs` of type "python".
+    keys: Mapping[str, Any] = field(default_factory=dict)
+    #: What the job itself sets (`env`, `env_file`, parameters), and the variables TASKMAN_* of every command.
+    #: For the far side, which has an environment of its own.
+    env: Mapping[str, str] = field(default_factory=dict)
+    #: All that a command of this job would get on this machine; `env` is in it.
+    local_env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+    stdin: bytes | None = None
+    #: Whom to become, if the executor starts programs here: uid, gid and all groups; None: ourselves.
+    user: tuple[int, int, tuple[int, ...]] | None = None
+    umask: int | None = None
+    nice: int = 0
+    #: What attempts of the job draw on: amounts by resource.
+    resources: Mapping[str, int] = field(default_factory=dict)
+    #: When its `timeout` is over, in nanoseconds since 1970; None: there is none. The scheduler sends the
+    #: signals; this is for those that want to tell their command.
+    deadline_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """How an attempt ended. One of `exit_code` and `signal` is not None, or it failed as `error` says."""
+
+    exit_code: int | None = None
+    #: The number of the signal that killed it.
+    signal: int | None = None
+    #: In words, for people: the exception of a call, or "over its memory limit of 200 MiB". With neither an
+    #: exit code nor a signal, the attempt has failed by this.
+    error: str = ""
+    cpu_s: float = 0.0
+    peak_rss_bytes: int = 0
+
+
+class Running:
+    """A standing: the attempt runs; `attach` follows it to its end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A standing: the attempt is over, and this is how."""
+
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """A standing: the far side answers, and knows no end of such an attempt: it is lost."""
+
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A standing: there is no answer. It is asked again until `lost_after` is over; then it is lost."""
+
+    why: str = ""
+
+
+Standing = Running | Ended | Absent | Unknown
+
+
+class StartFailed(Exception):
+    """The attempt was not begun, for sure."""
+
+    def __init__(self, words: str, *, is_transient: bool = False) -> None:
+        """`is_transient`: something ran out that may soon be there again: the attempt waits."""
+        super().__init__(words)
+        self.is_transient = is_transient
+
+
+class ConnectionLost(Exception):
+    """The far side does not answer any more: how the attempt stands is not known, and will be asked."""
+
+
+class Work:
+    """One order being carried out, and what is said of it. Used on the loop's thread only."""
+
+    def __init__(
+        self,
+        order: Order,
+        *,
+        on_started: Callable[[], None],
+        on_output: Callable[[bytes], None],
+        on_progress: Callable[[float | None, str], None],
+    ) -> None:
+        self.order = order
+        #: It was begun: its time runs, and signals are passed on.
+        self.is_started = False
+        self._on_started = on_started
+        self._on_output = on_output
+        self._on_progress = on_progress
+
+    def started(self) -> None:
+        """Say that it was begun, or most likely was; before that, only StartFailed says it was not."""
+        if not self.is_started:
+            self.is_started = True
+            self._on_started()
+
+    def write(self, data: bytes) -> None:
+        """Add to its output, standard output and error together, as it comes."""
+        if data:
+            self._on_output(data)
+
+    def progress(self, part: float | None, words: str = "") -> None:
+        """Say how far it is: a part of 1, or None if that is not known, and in words. Shown, not recorded."""
+        self._on_progress(part, words)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of what `taskman doctor` says about an executor."""
+
+    is_good: bool
+    words: str
+    #: What to do about it.
+    advice: str = ""
+
+
+class Executor(ABC):
+    """Carries out orders, any number at a time."""
+
+    @abstractmethod
+    async def run(self, work: Work) -> Result:
+        """Carry out an order to its end: call `work.started`, then `work.write` as output comes.
+
+        Raises StartFailed if it was not begun, ConnectionLost if it is not known any more how it stands. It
+        is cancelled where its attempt is given up: what it holds then has to go.
+        """
+
+    @abstractmethod
+    async def signal(self, work: Work, number: int) -> None:
+        """Send a signal to all processes of an attempt that was started. SIGKILL ends it, come what may.
+
+        Called once for each signal, in order, beside `run`; it need not wait for the end.
+        """
+
+    async def probe(self, order: Order) -> Standing:
+        """Tell how an attempt stands whose connection was lost, or that an earlier process had begun."""
+        return Absent("this executor keeps nothing of an attempt beyond its own process")
+
+    async def attach(self, work: Work) -> Result:
+        """Follow an attempt that `probe` found to be running to its end, as `run` does, `started` included.
+
+        Output that it made meanwhile is written once, as far as it is still there.
+        """
+        raise ConnectionLost("this executor cannot find an attempt again")
+
+    async def forget(self, order: Order) -> None:  # noqa: B027 - most keep nothing
+        """Remove what the far side keeps of an attempt, whose end is on record. Called after each end."""
+
+    async def check(self) -> tuple[Finding, ...]:
+        """Tell what `taskman doctor` should say: reachable, version, rights. It may take a few seconds."""
+        return ()
+
+    async def close(self) -> None:  # noqa: B027 - most hold nothing
+        """End what runs and let go of what is held: no process of ours is left. Called once, at the end."""
