@@ -5,7 +5,6 @@ What a type of sink needs to know is in `sinktypes`; here are the keys that all 
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from typing import Any
 
 from taskman_cli.core.escapes import quoted
@@ -35,6 +34,8 @@ _read_interval = duration("1s")
 def _read_type(value: object, context: Context) -> str:
     name = read_line(value, context)
     if name not in SINK_TYPES and context.accounts.is_run_here:
+        from importlib.metadata import entry_points  # half a megabyte that most never need
+
         others = sorted({entry.name for entry in entry_points(group=GROUP)})
         if name not in others:
             known = [*SINK_TYPES, *others]
