@@ -24,7 +24,7 @@ from taskman_cli.jobfile import JobFile, JobFileError
 from taskman_cli.jobfile.fingerprint import Seen, file_at, look
 from taskman_cli.jobfile.programs import load_to_run
 from taskman_cli.jobfile.source import Source
-from taskman_cli.jobfile.timeout import ReadTimeout
+from taskman_cli.jobfile.timeout import NoThread, ReadTimeout
 from taskman_cli.scheduler.requests.reload import Reading, encode
 from taskman_cli.trust import Trust
 
@@ -61,7 +61,8 @@ def _read(arguments: dict[str, Any]) -> Reading:
         summary = first + (f" (and {len(others):,} more)" if others else "")
         return Reading(words=error.render(), summary=summary, code=error.exit_code, seen=looked_at)
     except TaskmanError as error:
-        return Reading(words=str(error), summary=str(error), code=error.exit_code, seen=seen)
+        looked_at = None if isinstance(error, NoThread) else seen
+        return Reading(words=str(error), summary=str(error), code=error.exit_code, seen=looked_at)
     return Reading(jobfile, seen=seen, warnings=tuple(_warnings(jobfile, sources)))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile.problems import JobFileError, Problem
 
 T = TypeVar("T")
@@ -14,6 +15,10 @@ T = TypeVar("T")
 
 class ReadTimeout(JobFileError):
     """A file could not be read in time."""
+
+
+class NoThread(TaskmanError):
+    """Nothing could be read: there was no thread for it."""
 
 
 #: How long to wait for a single path by default.
@@ -26,7 +31,8 @@ def run_with_timeout(read: Callable[[], T], looked_at: Callable[[], Path | None]
     """Return the result of `read`; raise ReadTimeout if it is stuck at a single path for too long.
 
     `looked_at` returns the path being read: a new object for each, None between them. The stuck thread cannot
-    be ended and is left behind, so the process should end soon after the error.
+    be ended and is left behind, so the process should end soon after the error. Raises NoThread if none can
+    be started.
     """
     results: list[T] = []
     errors: list[BaseException] = []
@@ -38,7 +44,11 @@ def run_with_timeout(read: Callable[[], T], looked_at: Callable[[], Path | None]
             errors.append(error)
 
     thread = threading.Thread(target=run, name="job files", daemon=True)
-    thread.start()
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError):
+        words = "the job files cannot be read now: no thread can be started; try again later"
+        raise NoThread(words) from None
     before, waited_s = None, 0.0
     while True:
         thread.join(_GLANCE_S)

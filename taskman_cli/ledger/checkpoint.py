@@ -61,7 +61,7 @@ class Checkpoints:
         thread = threading.Thread(target=self._run, name="checkpoints", daemon=True)
         try:
             thread.start()
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             return False
         self._thread = thread
         return True

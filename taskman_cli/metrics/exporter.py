@@ -324,7 +324,10 @@ def main() -> None:
     """Serve and write until standard input ends."""
     os.nice(_NICE)
     os.set_blocking(1, False)  # a scheduler that is stopped reads nothing
-    Exporter().run()
+    try:
+        Exporter().run()
+    except RuntimeError as error:  # no thread for now: another process comes
+        tell("error", f"their process ends: {error}")
     os._exit(0)  # a thread may hang in a system call
 
 

@@ -119,6 +119,7 @@ class EngineDriver:
         self.poison.doing = event
         watch = self.poison.watch if type(event) in _OF_MANY else None
         found = self.engine.handle(event, now, watch=watch)
+        self.poison.done()
         if type(event) is events.JobsReloaded:
             self.poison.ask_for_gate()
         if (error := self.engine.metrics.take_error()) is not None:

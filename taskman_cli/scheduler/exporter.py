@@ -18,10 +18,12 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.logsettings import LogPart
 from taskman_cli.launch.locale import UTF8
 from taskman_cli.scheduler.file_watcher import frame
 from taskman_cli.scheduler.logs.loggers import NOTICE, logger_of, tell
+from taskman_cli.scheduler.threads import SHORTAGES, start_thread
 
 if TYPE_CHECKING:
     from taskman_cli.core.model import Settings
@@ -31,6 +33,8 @@ _log = logger_of(LogPart.METRICS)
 _PROCESS = "taskman_cli.metrics.exporter"
 #: The first pause before a process that ended is replaced, and the longest.
 _AGAIN_S, _AGAIN_MAX_S = 1.0, 60.0
+#: The pause before a thread is tried again.
+_OWED_NS = 10 * SECOND_NS
 #: How long to wait for the process to remove its file and end.
 _END_S, _REAP_S = 1.5, 0.5
 #: Words of the process that are not taken yet; of more, the latest are dropped.
@@ -54,6 +58,9 @@ class Exporter:
         self._news: list[tuple[int, str]] = []
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        #: There was no thread for it; whether that was logged; when it is tried again (elapsed clock).
+        self._is_owed = self._is_complained = False
+        self._again_ns: int | None = None
         #: The engine's step after which the process wants to hear of a change; None: it does not now.
         self._since: int | None = None
 
@@ -76,18 +83,31 @@ class Exporter:
             if new == self._settings:
                 return
             self._settings, self._has_new_settings = new, True
-            if is_wanted and self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
-                try:
-                    self._thread.start()
-                except RuntimeError as error:
-                    self._thread = self._settings = None
-                    tell(_log, logging.ERROR, f"metrics: not served: {error}", {})
-                    return
+            if not is_wanted:
+                self._is_owed, self._again_ns = False, None
+            elif self._thread is None:
+                self._begin()
         os.eventfd_write(self._wish_fd, 1)
 
-    def look(self, step: int) -> None:
-        """Tell the process that something has changed, if it waits for that."""
+    def _begin(self) -> None:
+        self._thread = start_thread(self._run, name="metrics")
+        self._is_owed = self._thread is None
+        if self._thread is None and not self._is_complained:
+            words = "metrics: not served: no thread can be started; it is tried again"
+            tell(_log, logging.ERROR, words, {})
+        self._is_complained = self._thread is None
+
+    def next_timer(self) -> int | None:
+        """Return when a turn is wanted at the latest, on the elapsed clock, or None."""
+        return self._again_ns
+
+    def look(self, step: int, elapsed_ns: int) -> None:
+        """Tell the process that something has changed, if it waits for that; and start what could not be."""
+        if self._again_ns is not None and elapsed_ns >= self._again_ns:
+            self._again_ns = None
+            self._begin()
+        if self._is_owed and self._again_ns is None:
+            self._again_ns = elapsed_ns + _OWED_NS
         if self._since is not None and step != self._since:
             self._since = None
             with self._lock:
@@ -127,12 +147,13 @@ class Exporter:
                     [sys.executable, *UTF8, "-P", "-m", _PROCESS],
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 )  # fmt: skip
-            except OSError as error:  # no process, or no memory, for now
-                self._add_news(logging.WARNING, f"the process for them cannot be started: {error.strerror}")
+            except SHORTAGES as error:
+                why = getattr(error, "strerror", None) or type(error).__name__
+                self._add_news(logging.WARNING, f"the process for them cannot be started: {why}")
             else:
                 with self._lock:
                     self._has_new_settings = True
-                with suppress(OSError):  # it is gone
+                with suppress(*SHORTAGES):  # or it is gone
                     self._talk(process)
                 code = _end(process)
                 if self._closing.is_set():

@@ -115,7 +115,10 @@ def main(parent: int) -> None:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != parent:  # it was gone before that
         return
-    lookout = Lookout(1)
+    try:
+        lookout = Lookout(1)
+    except RuntimeError:  # no thread for now: another process comes
+        return
     while True:
         if not select.select([0], [], [], _PATIENCE_S)[0]:
             lookout.check()

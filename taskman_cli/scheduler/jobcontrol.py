@@ -15,6 +15,9 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from taskman_cli.scheduler.logs.loggers import logger
+from taskman_cli.scheduler.threads import start_thread
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -56,13 +59,19 @@ class JobControl:
         if not is_in_front(terminal, supervisor):
             os.close(terminal)
             return
-        if self._view is not None and self._view.suspend():
-            self._tell(False)
-        os.kill(supervisor, signal.SIGSTOP)
-        self._waiter = threading.Thread(
-            target=_go_on, args=(supervisor, terminal), name="Ctrl-Z", daemon=True
-        )
-        self._waiter.start()
+        # First the thread: a supervisor that is stopped and that nobody continues would stay so.
+        is_stopped = threading.Event()
+        self._waiter = start_thread(_go_on, name="Ctrl-Z", args=(supervisor, terminal, is_stopped))
+        if self._waiter is None:
+            os.close(terminal)
+            logger.error("Ctrl-Z: not now, since no thread can be started")
+            return
+        try:
+            if self._view is not None and self._view.suspend():
+                self._tell(False)
+            os.kill(supervisor, signal.SIGSTOP)
+        finally:
+            is_stopped.set()
 
 
 def is_in_front(terminal: int, process: int) -> bool:
@@ -73,8 +82,9 @@ def is_in_front(terminal: int, process: int) -> bool:
         return True
 
 
-def _go_on(supervisor: int, terminal: int) -> None:
-    """Continue the supervisor as soon as a shell has taken the terminal back."""
+def _go_on(supervisor: int, terminal: int, is_stopped: threading.Event) -> None:
+    """Continue the supervisor, once it is stopped, as soon as a shell has taken the terminal back."""
+    is_stopped.wait()
     for _ in range(round(_MOST_S / _PAUSE_S)):
         if not is_in_front(terminal, supervisor):
             break

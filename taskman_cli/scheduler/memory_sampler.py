@@ -13,6 +13,8 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from taskman_cli.scheduler.threads import start_thread
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -44,10 +46,7 @@ class MemorySampler:
             self._asked.update(attempts)
             self._condition.notify()
         if self._thread is None:
-            thread = threading.Thread(target=self._work, name="memory", daemon=True)
-            with suppress(RuntimeError):  # no thread can be made now: asked again at the next look
-                thread.start()
-                self._thread = thread
+            self._thread = start_thread(self._work, name="memory")  # None: asked again at the next look
 
     def take(self) -> dict[str, int]:
         """Return what was found since the last time, by key."""

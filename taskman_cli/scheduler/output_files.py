@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
+from taskman_cli.scheduler.threads import start_thread
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
@@ -109,10 +111,7 @@ class Outputs:
 
     def _do(self, chore: Callable[[], None]) -> None:
         if self._thread is None and not self._is_closing.is_set():
-            thread = threading.Thread(target=self._run, name="outputs", daemon=True)
-            with suppress(RuntimeError):  # no thread can be started: the next chore tries again
-                thread.start()
-                self._thread = thread
+            self._thread = start_thread(self._run, name="outputs")  # None: the next chore tries again
         self._chores.put(chore)
 
     def _run(self) -> None:

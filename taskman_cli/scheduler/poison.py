@@ -1,10 +1,10 @@
 """Poison items: what made a scheduler crash, and is set aside by the next one.
 
-Before an item is handled, `doing` and `asked` are set to it. A scheduler that crashes with an exception
-leaves the item with the supervisor, and the next scheduler goes on without it: an attempt becomes `lost`, a
-request is refused, a job is paused. A scheduler that is killed leaves the item in the flight recorder; after
-three such deaths in a row at the same item, it is set aside. An error that leaves no half-made change is
-handled at once, and noted here too.
+Before an item is handled, `doing` and `asked` are set to it, and cleared after it: what raises between two
+items is the fault of neither. A scheduler that crashes with an exception leaves the item with the supervisor,
+and the next scheduler goes on without it: an attempt becomes `lost`, a request is refused, a job is paused. A
+scheduler that is killed leaves the item in the flight recorder; after three such deaths in a row at the same
+item, it is set aside. An error that leaves no half-made change is handled at once, and noted here too.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ _OF_ATTEMPTS = frozenset(
         events.OrphanAdopted,
     )
 )  # fmt: skip
+#: Events that the supervisor can see to as well.
+_STOPS = frozenset((events.StopRequested, events.KillRequested))
 #: Events of the gate of `admission = "auto"`.
 _OF_GATE = frozenset((events.SignalsRead, events.MemoryMeasured, events.GateTried))
 #: What follows for it.
@@ -98,6 +100,8 @@ class Poison:
         """Read what `as_kept` of an earlier scheduler returned, which may be another version."""
         self._recorder = recorder
         self._doing: object = None
+        #: A request to stop whose effects are not carried out yet.
+        self._stopping: object = None
         self._asked: Request | ReadFiles | None = None
         #: The item at which schedulers were killed, for the supervisor to keep; None: nothing.
         self.suspected: tuple[tuple[str, ...], int] | None = None
@@ -134,7 +138,7 @@ class Poison:
 
     @property
     def doing(self) -> object:
-        """Return the event that the engine handles; it is set before that."""
+        """Return the event that the engine handles; it is set before that, and `done` comes after."""
         return self._doing
 
     @doing.setter
@@ -144,8 +148,15 @@ class Poison:
         if self._recorder is not None and type(event) in _OF_ATTEMPTS:
             self._recorder.write_attempt(event.key)  # type: ignore[attr-defined]
 
+    def done(self) -> None:
+        """Note that the engine has handled the event: what raises from now on is not its fault."""
+        if type(self._doing) in _STOPS:
+            self._stopping = self._doing
+        self._doing = None
+
     def rest(self) -> None:
         """Note that everything that has happened is handled."""
+        self._stopping = None
         if self._recorder is not None:
             self._recorder.clear()
 
@@ -220,9 +231,10 @@ class Poison:
         """Return the signal that makes the supervisor stop everything, which this scheduler could not."""
         if isinstance(self.asked, protocol.Stop) and self.asked.drain_ns is None:
             return signal.SIGQUIT if self.asked.now else signal.SIGTERM
-        if isinstance(self.doing, events.KillRequested):
+        doing = self._doing or self._stopping
+        if isinstance(doing, events.KillRequested):
             return signal.SIGQUIT
-        return signal.SIGTERM if isinstance(self.doing, events.StopRequested) else None
+        return signal.SIGTERM if isinstance(doing, events.StopRequested) else None
 
     # --- the beginning of the next ---
 

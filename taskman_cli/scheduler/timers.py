@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _CLOCKS = {"wall": time.CLOCK_REALTIME, "elapsed": time.CLOCK_BOOTTIME}
 _NONBLOCK_CLOEXEC = os.O_NONBLOCK | os.O_CLOEXEC
@@ -53,6 +53,17 @@ class Timer:
     def _set(self, due_ns: int) -> None:
         with suppress(OSError):  # ECANCELED reports a step; the timer is set all the same
             _settime(self.fd, self._flags, due_ns)
+
+
+@contextmanager
+def alarm(after_s: float) -> Iterator[int]:
+    """Yield a descriptor that becomes readable after a time, without the machine's sleep."""
+    fd = _create(time.CLOCK_MONOTONIC, _NONBLOCK_CLOEXEC)
+    try:
+        _settime(fd, 0, max(1, min(int(after_s * _SECOND_NS), _NEVER_NS)))
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def _from_libc() -> tuple[Callable[[int, int], int], Callable[[int, int, int], None]]:

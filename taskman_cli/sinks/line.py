@@ -171,7 +171,7 @@ class Line:
         if self._hand is None:
             try:
                 self._hand = Hand(self._make, self._finish)
-            except RuntimeError:  # no thread can be started now
+            except (RuntimeError, MemoryError):  # no thread can be started now
                 self._failed(Outcome(None, "no thread can be started", is_down=True))
                 return
         timeout_s = self.definition.timeout_ns / _NS

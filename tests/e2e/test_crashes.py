@@ -282,10 +282,17 @@ def test_a_user_without_processes_and_threads_left_has_late_starts_and_a_schedul
         resource.setrlimit(resource.RLIMIT_NPROC, before)
     with running:
         running.wait_for_log("Resource temporarily unavailable): waiting")
+
+        def is_refused() -> bool:
+            running.send(signal.SIGHUP)
+            return "reload (SIGHUP): nothing was changed" in running.log
+
+        wait_until(is_refused, what="a reload that needs a thread or a process")
         wait_until(lambda: running.log.count("short: succeeded") > 200, what="starts", timeout_s=60)
         running.send(signal.SIGTERM)
         assert running.end() == 0
-        assert "the scheduler died" not in running.log
+        assert "the scheduler die" not in running.log
+        assert "set aside" not in running.log
 
 
 def _tasks_of_ours() -> int:

@@ -17,7 +17,7 @@ from integration.ledger_tables import read_ledger
 from unit.engine_driver import FIXED, make_job, seconds
 
 from taskman_cli.core.clock import Now
-from taskman_cli.core.engine import effects
+from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.model import Execution, Job, Policy, Retry, Settings, Trigger
@@ -619,3 +619,26 @@ def test_what_this_life_has_counted_goes_on_with_the_next_scheduler(tmp_path: Pa
     first = again.view.pictures[0]
     succeeded = [row.job for row in first.recent if row.state == "succeeded"]
     assert (first.counters.started, succeeded) == (7, ["job", "job"])
+
+
+def test_an_error_beside_the_engine_is_not_blamed_on_the_end_that_came_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = World(tmp_path, make_job(policy=ONCE))
+    driver = world.loop._driver
+    give, given = driver.give, []
+
+    def note(event: events.Event) -> None:
+        given.append(type(event))
+        give(event)
+
+    def hear(_: set[int]) -> None:
+        if events.AttemptEnded in given:
+            raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(driver, "give", note)
+    monkeypatch.setattr(world.loop, "_hear", hear)
+    with pytest.raises(RuntimeError) as caught:
+        world.run()
+    assert driver.poison.blame(caught.value, 0) == "an unknown item"
+    assert driver.poison.as_kept() == []

@@ -574,6 +574,7 @@ class Machine(Commands):
     def _step(self, event: events.Event, now: Now) -> list[effects.Effect]:
         self.poison.doing = event
         found = self.engine.handle(event, now)
+        self.poison.done()
         if isinstance(event, events.JobsReloaded):
             self.poison.ask_for_gate()
         return found
@@ -590,6 +591,7 @@ class Machine(Commands):
             self.kept = self.poison.as_kept()
             self.give(events.GateTried())
         self._check_pool()
+        self.poison.rest()
 
     def _check_pool(self) -> None:
         """Check what holds at the end of each turn."""

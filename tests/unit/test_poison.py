@@ -168,6 +168,29 @@ def test_a_stop_that_raised_is_left_to_the_supervisor(doing: object, asked: Any,
     assert signum == poison.stop_signal
 
 
+@pytest.mark.parametrize(
+    "handled", [END, events.SignalsRead(Signals(1)), events.RequestReceived(1, protocol.Status(), "ann")]
+)
+def test_what_raises_later_in_the_turn_is_not_blamed_on_what_was_handled(handled: object) -> None:
+    poison = Poison()
+    poison.doing = handled
+    poison.done()
+    assert poison.blame(RuntimeError("can't start new thread"), NOW) == "an unknown item"
+    assert poison.as_kept() == []
+
+
+def test_a_stop_is_left_to_the_supervisor_until_its_effects_are_carried_out() -> None:
+    poison = Poison()
+    for event, signum in ((events.StopRequested(), signal.SIGTERM), (events.KillRequested(), signal.SIGQUIT)):
+        poison.doing = event
+        poison.done()
+        poison.doing = events.Tick()
+        poison.done()
+        assert poison.stop_signal == signum
+        poison.rest()
+        assert poison.stop_signal is None
+
+
 def test_a_stop_is_never_refused() -> None:
     poison = ended(asked=protocol.Stop())
     assert poison.objection(protocol.Stop(), NOW) is None

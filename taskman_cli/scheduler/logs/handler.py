@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from taskman_cli.scheduler.logs.fields import fields_of
+from taskman_cli.scheduler.threads import start_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -78,10 +78,7 @@ class Waiting(Generic[Line]):
         return self._refused + self._unwritten
 
     def _start_thread(self) -> None:
-        thread = threading.Thread(target=self._run, name="log", daemon=True)
-        with suppress(RuntimeError):  # no thread can be started: the next item tries again
-            thread.start()
-            self._thread = thread
+        self._thread = start_thread(self._run, name="log")  # None: the next item tries again
 
     def put(self, item: Line) -> None:
         """Queue an item, unless too many wait."""

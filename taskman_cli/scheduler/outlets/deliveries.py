@@ -98,7 +98,7 @@ class Deliveries:
             self._load()
         noted = False
         if self.sinks:
-            self.link.start()
+            self.link.start(self._driver.now.elapsed_ns)
         for state in self.sinks.values():
             if not state.is_held:
                 noted |= self._next(state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.clock import SECOND_NS, earliest
 from taskman_cli.scheduler.logs.loggers import sink_log as logger
 from taskman_cli.scheduler.outlets.process import SinkProcess
 from taskman_cli.supervisor.wire import Channel, WireError
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 #: A process that owes an answer and says nothing for so long is asked, and after as long again replaced.
 _PATIENCE_NS = 30 * SECOND_NS
+#: Pause before a process is tried again for which there was no descriptor or thread.
+_AGAIN_NS = 10 * SECOND_NS
 
 
 class Link:
@@ -33,21 +35,30 @@ class Link:
         #: When the process was last heard of, on the elapsed clock; and whether it was asked since.
         self._heard_ns = 0
         self._is_asked = False
+        #: When a process that could not be started is tried again, on the elapsed clock.
+        self._again_ns: int | None = None
+        self._is_complained = False
 
     @property
     def is_open(self) -> bool:
         """Tell whether there is a process."""
         return self._channel is not None
 
-    def start(self) -> None:
-        """Have a process started, unless that was done."""
-        if self._process is not None:
+    def start(self, elapsed_ns: int) -> None:
+        """Have a process started, unless that was done, or was tried just now."""
+        if self._process is not None or self._again_ns is not None:
             return
         try:
             self._process = SinkProcess()
+        except OSError as error:
+            self._again_ns = elapsed_ns + _AGAIN_NS
+            if not self._is_complained:
+                self._is_complained = True
+                words = "sinks: their process cannot be started (%s): it is tried again"
+                logger.error(words, error.strerror)
+        else:
             self.generation += 1
-        except (OSError, RuntimeError) as error:  # no descriptor or thread for now
-            logger.error("sinks: their process cannot be started (%s)", error)
+            self._is_complained = False
 
     def filenos(self) -> dict[int, bool]:
         """Return the descriptors to wait on, and whether also until they can be written to."""
@@ -58,7 +69,8 @@ class Link:
 
     def next_timer(self) -> int | None:
         """Return when a turn is wanted at the latest, on the elapsed clock, or None."""
-        return self._heard_ns + _PATIENCE_NS if self._channel and self._is_owed() else None
+        doubt_ns = self._heard_ns + _PATIENCE_NS if self._channel and self._is_owed() else None
+        return earliest(doubt_ns, self._again_ns)
 
     def turn(self, ready: set[int], elapsed_ns: int) -> list[tuple[Any, ...]]:
         """Return what the process has said."""
@@ -67,6 +79,8 @@ class Link:
             self._take_process(elapsed_ns)
         if self._channel and self._channel.fileno() in ready:
             messages = self._receive(self._channel, elapsed_ns)
+        if self._again_ns is not None and elapsed_ns >= self._again_ns:
+            self._again_ns = None
         timer = self.next_timer()
         if timer is not None and elapsed_ns >= timer:
             self._doubt(elapsed_ns)

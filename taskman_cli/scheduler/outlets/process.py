@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 
 from taskman_cli.launch.locale import UTF8
+from taskman_cli.scheduler.threads import SHORTAGES, start_thread
 
 #: Pauses before a process that died is replaced; it doubles up to the longest.
 _FIRST_S, _LONGEST_S = 0.2, 30.0
@@ -23,14 +25,18 @@ class SinkProcess:
     """The process, as the loop sees it: `fileno` is readable when there is a new socket to it."""
 
     def __init__(self) -> None:
+        """Raises OSError if there is no descriptor or thread for it now."""
         self._news_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._closing = threading.Event()
         #: Guards what follows.
         self._lock = threading.Lock()
         self._fresh: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
-        self._thread = threading.Thread(target=self._run, name="sinks", daemon=True)
-        self._thread.start()
+        thread = start_thread(self._run, name="sinks")
+        if thread is None:
+            os.close(self._news_fd)
+            raise BlockingIOError(errno.EAGAIN, "no thread can be started")
+        self._thread = thread
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when there is a new process."""
@@ -67,28 +73,36 @@ class SinkProcess:
     def _run(self) -> None:
         pause_s = _FIRST_S
         while not self._closing.is_set():
-            ours, theirs = socket.socketpair()
             try:
-                with self._lock:
-                    if self._closing.is_set():
-                        ours.close()
-                        return
-                    # PR_SET_PDEATHSIG counts for this thread: it has to live as long as the process.
-                    self._process = process = subprocess.Popen(
-                        [sys.executable, *UTF8, "-P", "-m", _MODULE, str(os.getpid())],
-                        stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                    )  # fmt: skip
-                    self._fresh = ours
-            except OSError:  # no process, or no memory, for now
-                ours.close()
+                process = self._begin()
+            except SHORTAGES:
                 self._closing.wait(_LONGEST_S)
                 continue
-            finally:
-                theirs.close()
+            if process is None:
+                return
             os.eventfd_write(self._news_fd, 1)
             pause_s = self._wait(process, pause_s)
             self._closing.wait(pause_s)
             pause_s = min(2 * pause_s, _LONGEST_S)
+
+    def _begin(self) -> subprocess.Popen[bytes] | None:
+        """Start a process; None: it is not wanted any more."""
+        ours, theirs = socket.socketpair()
+        with theirs, self._lock:
+            if self._closing.is_set():
+                ours.close()
+                return None
+            try:
+                # PR_SET_PDEATHSIG counts for this thread: it has to live as long as the process.
+                self._process = process = subprocess.Popen(
+                    [sys.executable, *UTF8, "-P", "-m", _MODULE, str(os.getpid())],
+                    stdin=theirs.fileno(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                )  # fmt: skip
+            except BaseException:
+                ours.close()
+                raise
+            self._fresh = ours
+            return process
 
     def _wait(self, process: subprocess.Popen[bytes], pause_s: float) -> float:
         """Wait for the end of the process, and return the pause that follows."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.launch.locale import UTF8
 from taskman_cli.scheduler.file_watcher import CHANGED, HANGS, IS_BACK, frame
+from taskman_cli.scheduler.threads import SHORTAGES, start_thread
 
 if TYPE_CHECKING:
     from taskman_cli.jobfile.fingerprint import Seen
@@ -50,14 +51,18 @@ class Watcher:
         """Return the descriptor that is readable when there is news."""
         return self._news_fd
 
-    def watch(self, seen: Seen | None) -> None:
-        """Watch until the files no longer look like this; None: stop watching."""
+    def watch(self, seen: Seen | None) -> bool:
+        """Watch until the files no longer look like this; None: stop watching.
+
+        False: they are not watched, since no thread can be started for now.
+        """
         with self._lock:
             self._seen, self._is_changed = seen, False
             if seen is not None and self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-                self._thread.start()
+                self._thread = start_thread(self._run, name="watch")
+            is_done = seen is None or self._thread is not None
         os.eventfd_write(self._wish_fd, 1)
+        return is_done
 
     def take(self) -> tuple[bool, bool]:
         """Return whether the files have changed, and whether a look at them hangs."""
@@ -90,12 +95,12 @@ class Watcher:
                         [sys.executable, *UTF8, "-P", "-m", _FILE_WATCHER, str(os.getpid())],
                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                     )  # fmt: skip
-            except OSError:  # no process, or no memory, for now
+            except SHORTAGES:
                 self._closing.wait(_AGAIN_S)
                 continue
             assert process.stdin
             assert process.stdout
-            with suppress(OSError):  # it is gone
+            with suppress(*SHORTAGES):  # or it is gone
                 self._talk(process.stdin.fileno(), process.stdout.fileno())
             self._end(process)
             self._closing.wait(_AGAIN_S)

@@ -45,6 +45,8 @@ class JobFiles:
         self.last_note = FilesNote(*trouble, is_bad=True) if trouble else None
         #: When to read them again although no change is known, on the elapsed clock.
         self.retry_at_ns: int | None = None
+        #: That no thread watches them was logged.
+        self._is_unwatched = False
         #: A look at the files hangs.
         self._is_blind = False
 
@@ -65,9 +67,13 @@ class JobFiles:
     def watch(self, seen: Seen | None) -> None:
         """Watch for changes since the files looked like this, if the settings say so."""
         is_wanted = self._driver.engine.settings.watch
-        self._watcher.watch(seen if is_wanted else None)
+        is_unwatched = not self._watcher.watch(seen if is_wanted else None)
         now_ns = self._driver.now.elapsed_ns
-        self.retry_at_ns = now_ns + TRY_AGAIN_NS if is_wanted and seen is None else None
+        is_owed = is_wanted and (seen is None or is_unwatched)
+        self.retry_at_ns = now_ns + TRY_AGAIN_NS if is_owed else None
+        if is_unwatched and not self._is_unwatched:
+            job_log.error("the job files are not watched: no thread can be started; it is tried again")
+        self._is_unwatched = is_unwatched
 
     def take_change(self, ready: set[int]) -> bool:
         """Tell whether the files have changed, as far as watching them says."""

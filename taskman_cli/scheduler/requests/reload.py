@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 from taskman_cli.errors import EXIT_FAILED, TaskmanError
 from taskman_cli.jobfile.dump import BadDump, dump, load_dump
 from taskman_cli.launch.locale import UTF8
+from taskman_cli.scheduler.threads import start_thread
+from taskman_cli.scheduler.timers import alarm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,8 +77,9 @@ class Reloader:
 
     def start(self, *, limit_s: float) -> None:
         """Begin to read; the last read must be done."""
-        self._thread = threading.Thread(target=self._run, args=(limit_s,), name="reload", daemon=True)
-        self._thread.start()
+        self._thread = start_thread(self._run, name="reload", args=(limit_s,))
+        if self._thread is None:
+            self._finish(_failed("no thread can be started for that now"))
 
     def result(self) -> Reading:
         """Return the result, once `fileno` is readable."""
@@ -105,6 +108,11 @@ class Reloader:
             result = replace(result, jobfile=None, words=words, summary=words, code=error.exit_code)
         except OSError as error:  # no process, descriptor or memory for now
             result = _failed(f"no process can be started to read them: {error.strerror}")
+        except Exception as error:  # the loop waits for a result
+            result = _failed(f"{type(error).__name__} while they were read: {error}")
+        self._finish(result)
+
+    def _finish(self, result: Reading) -> None:
         with self._lock:
             self._process, self._result = None, result
             if not self._is_closed:
@@ -113,7 +121,11 @@ class Reloader:
     def _read(self, limit_s: float) -> Reading:
         told = json.dumps(self._arguments | {"patience_s": limit_s}).encode()
         # Files in memory: neither process can block the other, as with pipes.
-        with _memory("arguments") as arguments, _memory("trouble") as trouble:
+        with (
+            _memory("arguments") as arguments,
+            _memory("trouble") as trouble,
+            alarm(limit_s + _GRACE_S) as expired,
+        ):
             arguments.write(told)
             arguments.seek(0)
             with self._lock:
@@ -125,10 +137,13 @@ class Reloader:
                     stdin=arguments, stdout=subprocess.PIPE, stderr=trouble,
                 )  # fmt: skip
             assert process.stdout
-            with process.stdout:
-                output = _read_until(process.stdout.fileno(), limit_s + _GRACE_S)
-            if output is None:
-                process.kill()
+            output = None
+            try:
+                with process.stdout:
+                    output = _read_until(process.stdout.fileno(), expired)
+            finally:
+                if output is None:
+                    process.kill()
             with suppress(subprocess.TimeoutExpired):  # it hangs: the next Popen reaps it
                 process.wait(_REAP_S)
             if output is None:
@@ -150,29 +165,21 @@ def _memory(name: str) -> BinaryIO:
     return cast("BinaryIO", os.fdopen(os.memfd_create(name), "w+b", buffering=0))
 
 
-def _read_until(fd: int, limit_s: float) -> bytes | None:
-    """Read to the end; None if it does not come in time."""
+def _read_until(fd: int, expired: int) -> bytes | None:
+    """Read to the end; None if it does not come before another descriptor is readable."""
     output = bytearray()
-    expired = os.eventfd(0, os.EFD_CLOEXEC)
-    timer = threading.Timer(limit_s, os.eventfd_write, (expired, 1))
-    timer.start()
     poll = select.poll()
     for one in (fd, expired):
         poll.register(one, select.POLLIN)
-    try:
-        while True:
-            ready = [one for one, _ in poll.poll()]
-            if fd in ready:
-                data = os.read(fd, _READ_BYTES)
-                if not data:
-                    return bytes(output)
-                output += data
-            elif expired in ready:
-                return None
-    finally:
-        timer.cancel()
-        timer.join()
-        os.close(expired)
+    while True:
+        ready = [one for one, _ in poll.poll()]
+        if fd in ready:
+            data = os.read(fd, _READ_BYTES)
+            if not data:
+                return bytes(output)
+            output += data
+        elif expired in ready:
+            return None
 
 
 def encode(reading: Reading) -> bytes:

@@ -98,7 +98,10 @@ class RequestService:
 
     def next_timer(self) -> int | None:
         """Return when a turn is wanted at the latest, on the elapsed clock, or None."""
-        return earliest(self._server.next_timer(), self._handlers.next_timer(), self._files.retry_at_ns)
+        return earliest(
+            self._server.next_timer(), self._handlers.next_timer(), self._files.retry_at_ns,
+            self._exporter.next_timer(),
+        )  # fmt: skip
 
     def turn(self, ready: set[int]) -> None:
         """Take what has come in on descriptors that are ready, and do what has come due."""
@@ -199,7 +202,7 @@ class RequestService:
     def flush(self) -> None:
         """Send the replies of this turn."""
         self._server.flush(self._driver.now.elapsed_ns)
-        self._exporter.look(self._driver.steps)
+        self._exporter.look(self._driver.steps, self._driver.now.elapsed_ns)
 
     def close(self) -> None:
         """Close the socket, and stop reading and watching the files."""
