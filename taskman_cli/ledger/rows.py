@@ -60,6 +60,8 @@ class Rows:
         self._new_runs: dict[int, _Row] = {}
         self._begun_runs: list[tuple[Any, ...]] = []
         self._cancelled_runs: list[tuple[int]] = []
+        #: Runs of which the sinks were told that they have begun, or take long.
+        self._told_runs: list[tuple[int, int | str]] = []
         self._slow_runs: list[tuple[int, int | str]] = []
         self._ended_runs: list[tuple[Any, ...]] = []
         self._new_attempts: dict[_AttemptKey, _Row] = {}
@@ -88,6 +90,7 @@ class Rows:
             (sql.INSERT_RUN, self._new_runs.values()),
             (sql.BEGIN_RUN, self._begun_runs),
             (sql.CANCEL_RUN, self._cancelled_runs),
+            (sql.TELL_RUN, self._told_runs),
             (sql.SLOW_RUN, self._slow_runs),
             (sql.END_RUN, self._ended_runs),
         ):
@@ -319,6 +322,10 @@ class Rows:
             self._slow_runs.append((self._at_ns, run))
         self._event(record.kind, record.job, run, slot_ns=record.slot_ns, detail=record.detail)
 
+    def _run_told(self, mark: effects.RunTold) -> None:
+        rows = self._slow_runs if mark.kind is ReportKind.SLOW else self._told_runs
+        rows.append((self._at_ns, _number(mark.run)))
+
     # --- rows ---
 
     def _job_id(self, name: str) -> int:
@@ -369,6 +376,7 @@ _ADD: dict[type, Callable[[Rows, Any], None]] = {
     effects.AttemptFinished: Rows._attempt_finished,
     effects.RunFinished: Rows._run_finished,
     effects.RunCancelling: Rows._run_cancelling,
+    effects.RunTold: Rows._run_told,
     effects.SlotsSkipped: Rows._slots_skipped,
     effects.SpawnDelayed: Rows._spawn_delayed,
     effects.ClockStepNoted: Rows._clock_stepped,

@@ -333,10 +333,16 @@ ALTER TABLE standing ADD COLUMN identity TEXT;
 UPDATE standing SET identity = lower(hex(randomblob(6)));
 """
 
+#: Since 0.3: a run whose start was withdrawn is not told to begin once more by another scheduler.
+_TOLD_RUNS = """
+-- When it was told that it has begun, if no attempt says so.
+ALTER TABLE runs ADD COLUMN told_ns INTEGER;
+"""
+
 #: Never change one that was released: add the next.
 MIGRATIONS: tuple[str, ...] = (
     _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS, _STOPPED, _ZONE, _MOVED,
-    _SET_ASIDE, _RESOURCES, _FAILURES, _NEEDS, _SUCCESSES, _SINKS,
+    _SET_ASIDE, _RESOURCES, _FAILURES, _NEEDS, _SUCCESSES, _SINKS, _TOLD_RUNS,
 )  # fmt: skip
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".

@@ -72,8 +72,9 @@ class OpenRunRow:
     params: dict[str, str] = field(default_factory=dict)
     #: By how much the clock was set while it waited.
     moved_ns: int = 0
-    #: It was told that it takes long.
+    #: It was told that it takes long; and that it has begun, if no attempt says so.
     is_slow: bool = False
+    is_told: bool = False
 
 
 def read_scheduler(connection: sqlite3.Connection) -> SchedulerStanding:
@@ -158,16 +159,16 @@ def read_open_runs(connection: sqlite3.Connection) -> list[OpenRunRow]:
     """Return the unfinished runs, oldest first."""
     rows = connection.execute(
         "SELECT runs.id, name, slot_ns, trigger, is_cancelled, task, params, moved_ns,"
-        " slow_ns FROM runs"
+        " slow_ns, told_ns FROM runs"
         " JOIN job_state ON job_state.id = job WHERE state IN ('queued', 'running') ORDER BY runs.id"
     ).fetchall()
     return [
         OpenRunRow(
             encode_run_id(run), job, slot_ns, Trigger(trigger), bool(cancelled),
             _attempts(connection, run), task, json.loads(params or "{}"), moved_ns or 0,
-            slow_ns is not None,
+            slow_ns is not None, told_ns is not None,
         )
-        for run, job, slot_ns, trigger, cancelled, task, params, moved_ns, slow_ns in rows
+        for run, job, slot_ns, trigger, cancelled, task, params, moved_ns, slow_ns, told_ns in rows
     ]  # fmt: skip
 
 

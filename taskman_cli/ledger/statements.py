@@ -35,6 +35,7 @@ MOVE_RUNS = (
     " WHERE state IN ('queued', 'running') AND begun_ns IS NULL"
     " AND id NOT IN (SELECT value FROM json_each(?))"
 )
+TELL_RUN = "UPDATE runs SET told_ns = ? WHERE id = ?"
 SLOW_RUN = "UPDATE runs SET slow_ns = ? WHERE id = ?"
 CANCEL_RUN = "UPDATE runs SET is_cancelled = 1 WHERE id = ?"
 END_RUN = (

@@ -138,7 +138,7 @@ def check_run(row: dict[str, Any], *, jobs: frozenset[object], attempts: int) ->
     check(is_int(row["is_cancelled"], 0, 1), "is_cancelled", row["is_cancelled"])
     for column in ("due_ns", "queued_ns"):
         check(is_instant(row[column]), column, row[column])
-    for column in ("begun_ns", "ended_ns", "moved_ns", "slow_ns"):
+    for column in ("begun_ns", "ended_ns", "moved_ns", "slow_ns", "told_ns"):
         check(is_instant_or_none(row[column]), column, row[column])
     check(row["task"] is None or is_name(row["task"]), "task", row["task"])
     check(row["params"] is None or _is_params(row["params"]), "params", row["params"])

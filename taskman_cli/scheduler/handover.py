@@ -85,6 +85,7 @@ def open_runs(
                 run.params,
                 moved_ns=run.moved_ns,
                 is_slow=run.is_slow,
+                is_told=run.is_told,
             )
         )
     known = {run.run for run in rows}

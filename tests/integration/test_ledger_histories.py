@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 #: What says when a batch was written, and not when things happened.
 MOMENTS = (
     "events.at_ns", "job_state.since_ns", "job_state.removed_ns", "job_state.success_ns", "runs.queued_ns",
-    "runs.begun_ns", "runs.slow_ns", "runs.ended_ns", "attempts.begun_ns", "skips.at_ns", "skips.at_to_ns",
-    "standing.offset_ns", "standing.identity",
+    "runs.begun_ns", "runs.slow_ns", "runs.told_ns", "runs.ended_ns", "attempts.begun_ns", "skips.at_ns",
+    "skips.at_to_ns", "standing.offset_ns", "standing.identity",
 )  # fmt: skip
 
 

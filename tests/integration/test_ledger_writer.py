@@ -16,6 +16,7 @@ from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.events import JobStanding
 from taskman_cli.core.engine.runs import decode_run_id, encode_run_id, run_number
 from taskman_cli.core.model import Exit, SkipReason, State, Trigger
+from taskman_cli.core.sinks import ReportKind
 from taskman_cli.ledger.standing import (
     OpenAttemptRow,
     OpenRunRow,
@@ -90,6 +91,18 @@ def test_what_was_to_be_held_by_an_attempt_that_did_not_start_is_forgotten(writt
     written.write(ARMED, QUEUED, replace(BEGUN, holds=(("db", 2),)), withdrawn, BEGUN, at=1)
     ((attempt,),) = [run.attempts for run in read_open_runs(written.connection)]
     assert attempt.holds == ()
+
+
+@pytest.mark.parametrize("is_batch", [True, False])
+def test_what_was_told_of_a_run_that_waits_again_is_read_back(written: Written, *, is_batch: bool) -> None:
+    withdrawn = effects.AttemptWithdrawn(RUN, "job", "main", 1)
+    told = effects.RunTold(RUN, ReportKind.STARTED)
+    write(written, ARMED, QUEUED, BEGUN, withdrawn, told, is_batch=is_batch)
+    [run] = read_open_runs(written.connection)
+    assert (run.attempts, run.is_told, run.is_slow) == ((), True, False)
+    written.write(effects.RunTold(RUN, ReportKind.SLOW))
+    [run] = read_open_runs(written.connection)
+    assert (run.is_told, run.is_slow) == (True, True)
 
 
 def test_when_a_rate_has_recovered_is_read_back_on_both_clocks(written: Written) -> None:

@@ -321,7 +321,7 @@ class Disk:
                     for (task, number), attempt in sorted(run.attempts.items())
                 ),
                 run.queued.task, dict(run.queued.params), run.moved_ns,
-                name in self.told.slow,
+                name in self.told.slow, name in self.told.told,
             )
             for name, run in sorted(self.runs.items())
             if run.state in OPEN

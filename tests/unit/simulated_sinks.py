@@ -48,6 +48,9 @@ class Told:
     def __init__(self) -> None:
         self.series: dict[tuple[str, str, str], effects.SeriesNoted] = {}
         self.slow: set[str] = set()
+        #: Runs that are told to have begun, and those of which a mark says so.
+        self.begun: set[str] = set()
+        self.told: set[str] = set()
         self.ends: Counter[str] = Counter()
         self.overdue: set[str] = set()
         #: The last record that is a line of the journal.
@@ -67,6 +70,9 @@ class Told:
                 if record.kind is K.OVERDUE:
                     assert record.job not in self.overdue, "a job is told to be overdue once"
                     self.overdue.add(record.job)
+            case effects.RunTold():
+                (self.slow if record.kind is K.SLOW else self.told).add(record.run)
+                self.begun |= self.told
             case effects.SeriesNoted():
                 self.series[record.job, record.sink, record.trouble] = record
             case effects.SeriesOver():
@@ -99,5 +105,8 @@ class Told:
         if report.kind in ENDS:
             self.ends[report.run] += 1
             assert self.ends[report.run] == 1, "the end of a run is told once"
+        if report.kind is K.STARTED:
+            assert report.run not in self.begun, "a run is told to begin once"
+            self.begun.add(report.run)
         if report.kind in (K.FAILED, K.SUCCEEDED):
             assert str(report.kind) == report.state

@@ -319,6 +319,48 @@ def test_a_run_that_has_begun_is_not_told_to_begin_by_the_next_scheduler() -> No
     assert scene.told() == [("succeeded", 1)]
 
 
+def test_a_run_of_which_one_task_has_begun_is_not_told_to_begin_with_the_next() -> None:
+    tasks = make_job("job", policy=Policy(sinks=("all",)), tasks=("a", "b"))
+    going = events.OpenAttempt("a", 1, events.Going(100, Now(START.wall_ns, START.elapsed_ns)))
+    opened = events.OpenRun("67cpdrpeqk", "job", START.wall_ns, Trigger.SLOT, (going,))
+    known = {"job": events.JobStanding(definition_of(tasks), START.wall_ns, START.wall_ns)}
+    scene = Scene(tasks, known=known, runs=(opened,))
+    assert [start.task.id for start in scene.starts] == ["b"]
+    assert scene.told() == []
+
+
+@pytest.mark.parametrize("is_gated", [False, True])
+def test_a_run_whose_start_was_withdrawn_is_told_to_begin_once_by_whatever_scheduler(is_gated: bool) -> None:
+    plain = job()
+    gated = replace(plain, gate=Task(GATE, "true", Execution())) if is_gated else plain
+    scene = Scene(gated)
+    scene.at(10)
+    if is_gated:
+        scene.failed(is_transient=True)  # of the gate: nothing was told
+        assert of_type(scene.done, effects.RunTold) == []
+        scene.at(12)
+        scene.began()
+        scene.ended()
+    assert scene.told() == [("started", 1)]
+    scene.failed(is_transient=True)
+    (mark,) = of_type(scene.done, effects.RunTold)
+    assert mark == effects.RunTold(scene.starts[-1].run, K.STARTED)
+    assert mark in scene.engine.restate(scene.now)
+    known = {"job": events.JobStanding(definition_of(gated), START.wall_ns, START.wall_ns)}
+    opened = events.OpenRun(mark.run, "job", START.wall_ns + seconds(10), Trigger.SLOT, is_told=True)
+    another = Scene(plain, known=known, runs=(opened,))
+    assert ([start.run for start in another.starts], another.told()) == ([mark.run], [])
+
+
+def test_a_new_ledger_knows_which_runs_are_told_to_be_slow() -> None:
+    scene = Scene(job(slow_after_ns=seconds(3)))
+    scene.at(10)
+    scene.began()
+    scene.at(13)
+    marks = of_type(scene.engine.restate(scene.now), effects.RunTold)
+    assert [mark.kind for mark in marks] == [K.STARTED, K.SLOW]
+
+
 def test_a_run_that_could_not_go_on_is_told_as_lost_and_one_that_is_not_wanted_as_cancelled() -> None:
     jobs = (job("one"), job("two"), job("quiet", sinks=()))
     known = {one.id: events.JobStanding(definition_of(one), START.wall_ns, START.wall_ns) for one in jobs}

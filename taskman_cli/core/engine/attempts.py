@@ -13,7 +13,8 @@ from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.policy import pause_after_ns
 from taskman_cli.core.engine.pool import Pool
 from taskman_cli.core.engine.runs import Attempt
-from taskman_cli.core.model import State, Trigger
+from taskman_cli.core.model import GATE, State, Trigger
+from taskman_cli.core.sinks import ReportKind
 
 if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
@@ -106,6 +107,8 @@ class Attempts:
             self._outbox.records.append(
                 effects.AttemptWithdrawn(attempt.run.id, attempt.run.job.id, attempt.task.id, attempt.number)
             )
+            if attempt.run.is_told and attempt.task.id != GATE:
+                self._outbox.records.append(effects.RunTold(attempt.run.id, ReportKind.STARTED))
 
     def hold(self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False) -> int | None:
         """Put an attempt back to wait and pause all starts, or its user's; return a pause that is new."""

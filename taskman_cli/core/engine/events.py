@@ -123,8 +123,9 @@ class OpenRun:
     is_on_record: bool = True
     #: By how much the clock was set while it waited, up to the end of that scheduler.
     moved_ns: int = 0
-    #: It was told that it takes long.
+    #: It was told that it takes long; and that it begins, although no attempt of it is on record.
     is_slow: bool = False
+    is_told: bool = False
     #: Why it is closed as lost: a scheduler could not handle it. "": it continues.
     set_aside: str = ""
 

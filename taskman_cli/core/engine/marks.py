@@ -12,6 +12,7 @@ from taskman_cli.core.immutable import immutable
 if TYPE_CHECKING:
     from taskman_cli.core.model import Job
     from taskman_cli.core.pause import Failures, Pause
+    from taskman_cli.core.sinks import ReportKind
 
 
 @immutable
@@ -177,6 +178,14 @@ class SeriesOver:
 
 
 @immutable
+class RunTold:
+    """The sinks were told that a run has begun or takes long, and no line of another table says so."""
+
+    run: str
+    kind: ReportKind
+
+
+@immutable
 class SinksTaken:
     """These sinks are in force: a new one begins here, and others are forgotten."""
 
@@ -235,6 +244,7 @@ Mark = (
     JobExpected
     | SeriesNoted
     | SeriesOver
+    | RunTold
     | SinksTaken
     | SinkDelivered
     | SinkFailed

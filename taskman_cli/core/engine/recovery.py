@@ -125,6 +125,7 @@ class Recovery:
         return Run(
             item.run, job, item.slot_ns, item.trigger, due_ns, only=item.task, params=item.params,
             is_slow=item.is_slow,
+            is_told=item.is_told or any(seen.task != GATE for seen in item.attempts),
         )  # fmt: skip
 
     def _waits_since_ns(self, item: events.OpenRun, now: Now) -> int:

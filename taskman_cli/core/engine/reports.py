@@ -164,8 +164,6 @@ class Reports:
         if run.is_told or attempt.task.id == GATE:
             return
         run.is_told = True
-        if any(task != GATE for task in run.ended):  # an earlier scheduler has told it
-            return
         if policy.sinks:
             self._tell(
                 ReportKind.STARTED, run.job, now, run=run.id, task=attempt.task.id, attempt=attempt.number,

@@ -6,8 +6,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.engine.marks import RunTold
 from taskman_cli.core.engine.records import AttemptBegun, AttemptContinued, RunCancelling, RunQueued
 from taskman_cli.core.model import GATE, Mode, State
+from taskman_cli.core.sinks import ReportKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -256,7 +258,7 @@ class Run:
             self.id, self.job.id, self.slot_ns, self.trigger, self.due_ns, self.only, self.params
         )
 
-    def restate(self) -> Iterator[Record]:
+    def restate(self) -> Iterator[Record | RunTold]:
         """Return the records that the next scheduler needs."""
         yield self.queued()
         for end in self.ended.values():
@@ -277,6 +279,10 @@ class Run:
                 yield attempt.told
         if self.is_cancelled:
             yield RunCancelling(self.id, self.job.id)
+        if self.is_told:
+            yield RunTold(self.id, ReportKind.STARTED)
+        if self.is_slow:
+            yield RunTold(self.id, ReportKind.SLOW)
 
 
 def tasks_of(job: Job, only: str | None) -> list[Task]:
