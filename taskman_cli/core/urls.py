@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+#: Where the URL of a check has the name of the job.
+JOB_PLACE = "{job}"
+
+
+def what_is_wrong_with_places(url: str) -> str:
+    """Say why braces in the URL of a check are no place for the name of a job; "" if they are, or none."""
+    if any(brace in url.replace(JOB_PLACE, "") for brace in "{}"):
+        return "{job}, the name of the job, is the only place in braces: write others as %7B and %7D"
+    return ""
+
 
 def what_is_wrong_with_url(url: str) -> str:
     """Say why a URL cannot be asked, and what to write; "" if it can."""

@@ -148,7 +148,7 @@ def _finish(files: FileLoader, timezone: str | None) -> JobFile:
     """Build the jobs of the files, or raise all problems."""
     members = files.members
     numbers, zone, is_machines = settings.merge(members, timezone)
-    receivers, names = settings.merge_sinks(members, zone)
+    receivers, names = settings.merge_sinks(members, zone, files)
     declared = settings.declared(members, numbers)
     log = merge_logging(members, files)
     jobs = _jobs([(member, member.context(zone, declared, names)) for member in members])

@@ -15,8 +15,9 @@ from taskman_cli.core.escapes import printable
 from taskman_cli.core.model import Resource, Settings
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.core.sinks import SinkDefinition
+from taskman_cli.core.templates import what_is_wrong_with_template
 from taskman_cli.errors import ScheduleError
-from taskman_cli.jobfile.files import Member
+from taskman_cli.jobfile.files import FileLoader, Member
 from taskman_cli.jobfile.keys import PAUSES, POOL_KEYS, SETTINGS_KEYS
 from taskman_cli.jobfile.monitoring import METRICS_KEYS
 from taskman_cli.jobfile.problems import Fault, Rejected
@@ -80,7 +81,7 @@ def declared(members: Sequence[Member], settings: Settings) -> dict[str, Resourc
 
 
 def merge_sinks(
-    members: Sequence[Member], zone: ZoneInfo
+    members: Sequence[Member], zone: ZoneInfo, files: FileLoader
 ) -> tuple[tuple[SinkDefinition, ...], frozenset[str]]:
     """Read the sinks of all files; a file that contradicts an earlier one gets a fault.
 
@@ -97,6 +98,7 @@ def merge_sinks(
             except Rejected as error:
                 member.faults += error.under("sinks", name)
                 continue
+            _check_template(sink, member, files)
             first, owner = found.setdefault(name, (sink, member))
             if sink != first:
                 where = owner.source.place_of(("sinks", name))
@@ -104,6 +106,19 @@ def merge_sinks(
                 member.faults.append(Fault(("sinks", name), message, at_key=True))
     sinks = tuple(sink for _, (sink, _) in sorted(found.items()))
     return sinks, frozenset(names)
+
+
+def _check_template(sink: SinkDefinition, member: Member, files: FileLoader) -> None:
+    """Give the file a fault if a template of the user's own is not there, or is none."""
+    path = sink.settings.get("template")
+    if sink.type != "webhook" or path is None or not member.accounts.is_run_here:
+        return
+    key = ("sinks", sink.name, "template")
+    source = files.read_toml(Path(str(path)), member, key)
+    if source is None:
+        return
+    if wrong := what_is_wrong_with_template(source.tables):
+        member.faults.append(Fault(key, f"{path}: {wrong}"))
 
 
 def _local_zone(members: Sequence[Member]) -> ZoneInfo:

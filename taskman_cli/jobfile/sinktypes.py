@@ -15,6 +15,7 @@ from typing import Any
 from taskman_cli.core.escapes import quoted
 from taskman_cli.core.model import Durability
 from taskman_cli.core.sinks import SINK_TYPES, TEMPLATES, Facility, MailTls, Method
+from taskman_cli.core.urls import what_is_wrong_with_places
 from taskman_cli.jobfile.problems import Fault, reject
 from taskman_cli.jobfile.secrets import or_secret, read_secret
 from taskman_cli.jobfile.shapes import shape_of, shaped, whole
@@ -267,6 +268,11 @@ def _healthcheck_faults(table: Mapping[str, object], values: Values) -> list[Fau
     faults = _http_faults(table, values)
     if not table.keys() & {"url", "urls"}:
         faults.append(missing("url is missing: set it, with {job} for the name of the job, or urls"))
+    urls: dict[tuple[str, ...], Any] = {("url",): values.get("url")}
+    urls |= {("urls", job): url for job, url in values.get("urls", {}).items()}
+    for path, url in urls.items():
+        if isinstance(url, str) and (wrong := what_is_wrong_with_places(url)):
+            faults.append(Fault(path, wrong))
     return faults
 
 

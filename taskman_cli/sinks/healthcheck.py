@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from taskman_cli.core.sinks import ReportKind
-from taskman_cli.core.urls import what_is_wrong_with_url
+from taskman_cli.core.urls import JOB_PLACE, what_is_wrong_with_places, what_is_wrong_with_url
 from taskman_cli.sinks.base import DeliveryFailed, NotReached
 from taskman_cli.sinks.document import as_json, report_document
 from taskman_cli.sinks.hosts import Host
@@ -33,8 +33,6 @@ _BAD = frozenset((ReportKind.FAILED, ReportKind.TIMED_OUT, ReportKind.LOST, Repo
 _MOST_BYTES = 100_000
 #: What runs are named after, for services that want a UUID.
 _RUNS = uuid.UUID("6f4ab1f6-55b1-5c3a-8d2e-52f0a9f7b0d4")
-#: Where a URL has the name of the job.
-PLACE = "{job}"
 
 
 class Healthcheck:
@@ -89,12 +87,12 @@ class Healthcheck:
             return ""
         else:
             url = self._host.url()
-            if PLACE in url and not report.job:
+            if JOB_PLACE in url and not report.job:
                 return ""
-        if wrong := what_is_wrong_with_url(url):
+        if wrong := what_is_wrong_with_url(url) or what_is_wrong_with_places(url):
             raise NotReached(f"url: {wrong}")
         # The slugs of such services have no capital letters.
-        return url.replace(PLACE, quote(report.job.lower(), safe=""))
+        return url.replace(JOB_PLACE, quote(report.job.lower(), safe=""))
 
     def _body(self, report: Report) -> bytes:
         if self._is_json:

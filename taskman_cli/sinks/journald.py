@@ -36,14 +36,16 @@ class Journald:
         settings = definition.settings
         self._identifier = str(settings.get("identifier", IDENTIFIER))
         self._name = definition.name
-        self._socket = JournalSocket(str(settings.get("socket", PATH)))
+        self._path = str(settings.get("socket", PATH))
+        self._socket = JournalSocket(self._path)
 
     def _is_taken(self, data: bytes) -> bool:
         try:
             return self._socket.send(data)
         except OSError as error:
             self._socket.close()
-            raise NotReached(f"journald: {error.strerror or type(error).__name__}") from None
+            why = error.strerror or type(error).__name__
+            raise NotReached(f"journald: {self._path}: {why}") from None
 
     def deliver(self, message: Message, timeout_s: float) -> str:
         """Write an entry for each report."""

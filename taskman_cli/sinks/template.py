@@ -9,7 +9,6 @@ characters are written that the service would take for its own, `[limits]` how m
 from __future__ import annotations
 
 import json
-import re
 import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -18,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.clock import wall_time
 from taskman_cli.core.escapes import as_utf8, printable
+from taskman_cli.core.templates import ESCAPES, PLACE, what_is_wrong_with_template
 from taskman_cli.sinks.base import Message
-from taskman_cli.sinks.words import LEVELS, body_of, facts_of, output_of, title_of, worst_level
+from taskman_cli.sinks.words import body_of, facts_of, output_of, title_of, worst_level
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from taskman_cli.sinks.base import Report
 
-_PLACE = re.compile(r"\{([a-z_]+)\}")
 #: A body that stands for the end of a text that was too long, or for its beginning.
 _ELLIPSIS = "…"
 _MARKDOWN = frozenset("\\`*_{}[]()<>#+-.!|~")
@@ -57,18 +56,11 @@ _ESCAPES: dict[str, Callable[[str], str]] = {
     "discord": _discord,
     "markdown": _markdown,
 }
-#: The values that a template may name.
-VALUES = frozenset(
-    [
-        "title", "body", "facts", "output", "event", "level", "job", "task", "run", "host", "instance", "key",
-        "dedup", "detail", "command", "at", "count", "routing_key",
-    ]
-)  # fmt: skip
+assert (*_ESCAPES,) == ESCAPES
 #: Of these the end is what matters.
 _FROM_THE_END = frozenset(["output"])
 #: The longest value where a template sets no limit.
 _LIMIT = 64 << 10
-_TABLES = frozenset("about body content_type each escape headers levels limits text".split())  # noqa: SIM905
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,30 +82,17 @@ class Template:
 
     def __init__(self, table: Mapping[str, Any]) -> None:
         """Take the tables of its file; raises TemplateError."""
-        if unknown := sorted(table.keys() - _TABLES):
-            raise TemplateError(f'unknown key "{unknown[0]}": a template has {", ".join(sorted(_TABLES))}')
-        if ("body" in table) == ("text" in table):
-            raise TemplateError("a template has either [body] or text")
+        if wrong := what_is_wrong_with_template(table):
+            raise TemplateError(wrong)
         self._body = table["body"] if "body" in table else str(table["text"])
         self._is_json = "body" in table
         usual = "application/json" if self._is_json else "text/plain; charset=utf-8"
         self._type = str(table.get("content_type", usual))
-        self._headers = {str(name): str(value) for name, value in _table(table, "headers").items()}
-        self._limits = {str(name): int(value) for name, value in _table(table, "limits").items()}
-        self._levels = _table(table, "levels")
+        self._headers = {str(name): str(value) for name, value in table.get("headers", {}).items()}
+        self._limits: dict[str, int] = table.get("limits", {})
+        self._levels: dict[str, dict[str, Any]] = table.get("levels", {})
         self._is_for_each = table.get("each") is True
-        escape = table.get("escape", "none")
-        if escape not in _ESCAPES:
-            raise TemplateError(f"escape is one of {', '.join(_ESCAPES)}")
-        self._escape = _ESCAPES[escape]
-        known = VALUES | self._levels.keys()
-        for text in _strings([self._body, self._headers]):
-            for name in _PLACE.findall(text):
-                if name not in known:
-                    raise TemplateError(f"{{{name}}} is not a value: there are {', '.join(sorted(known))}")
-        for name, of_level in self._levels.items():
-            if not isinstance(of_level, dict) or of_level.keys() != set(LEVELS):
-                raise TemplateError(f"[levels.{name}] needs a value for each of {', '.join(LEVELS)}")
+        self._escape = _ESCAPES[table.get("escape", "none")]
 
     def requests(self, message: Message, *, routing_key: str = "") -> Iterator[Request]:
         """Write what is sent for a message: one request, or one for each report."""
@@ -194,31 +173,13 @@ def _dedup(report: Report) -> str:
 
 def _filled(item: Any, values: Mapping[str, Any]) -> Any:
     if isinstance(item, str):
-        whole = _PLACE.fullmatch(item)
+        whole = PLACE.fullmatch(item)
         if whole is not None:
             return values[whole[1]]  # a number stays one
-        return _PLACE.sub(lambda place: str(values[place[1]]), item)
+        return PLACE.sub(lambda place: str(values[place[1]]), item)
     if isinstance(item, dict):
         return {name: _filled(value, values) for name, value in item.items()}
     return [_filled(value, values) for value in item] if isinstance(item, list) else item
-
-
-def _strings(item: Any) -> Iterator[str]:
-    if isinstance(item, str):
-        yield item
-    elif isinstance(item, dict):
-        for value in item.values():
-            yield from _strings(value)
-    elif isinstance(item, list):
-        for value in item:
-            yield from _strings(value)
-
-
-def _table(table: Mapping[str, Any], name: str) -> dict[str, Any]:
-    found = table.get(name, {})
-    if not isinstance(found, dict):
-        raise TemplateError(f"{name} has to be a table")
-    return found
 
 
 def parse(text: str) -> Template:
@@ -227,8 +188,8 @@ def parse(text: str) -> Template:
         return Template(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise TemplateError(str(error)) from None
-    except (TypeError, ValueError) as error:
-        raise TemplateError(str(error)) from None
+    except RecursionError:
+        raise TemplateError("nested too deeply") from None
 
 
 def named(name: str) -> Template:

@@ -7,6 +7,7 @@ import hmac
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.templates import MOST_BYTES
 from taskman_cli.sinks import template
 from taskman_cli.sinks.addresses import resolve
 from taskman_cli.sinks.base import DeliveryFailed
@@ -32,7 +33,6 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 FINAL = frozenset((400, 413, 422))
 #: It says nothing of the message: come back later.
 LATER = frozenset((408, 425, 429, 502, 503, 504))
-_MOST_TEMPLATE_BYTES = 256 << 10
 
 
 def signature(secret: str, body: bytes) -> str:
@@ -62,7 +62,7 @@ class Webhook:
 
     def _by_own_template(self, message: Message) -> Iterator[Request]:
         path = str(self._settings["template"])
-        text = self._secrets.read(path, "template", _MOST_TEMPLATE_BYTES)
+        text = self._secrets.read(path, "template", MOST_BYTES)
         try:
             found = template.parse(text)
         except TemplateError as error:

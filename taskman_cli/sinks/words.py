@@ -9,6 +9,7 @@ from taskman_cli.core.clock import wall_time
 from taskman_cli.core.escapes import printable
 from taskman_cli.core.sinks import ReportKind
 from taskman_cli.core.sizes import format_size
+from taskman_cli.core.templates import LEVELS
 from taskman_cli.core.timespec.durations import format_rough
 
 if TYPE_CHECKING:
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 
     from taskman_cli.sinks.base import Message, Report
 
-#: How bad a report is, the worst first.
-LEVELS = ("problem", "warning", "info", "good")
 _LEVELS = {
     ReportKind.STARTED: "info",
     ReportKind.SUCCEEDED: "good",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import time
 from typing import TYPE_CHECKING, Any
 
 from e2e.receivers import receivers
 from e2e.running import Running
-from e2e.test_sinks import job, rows, sink
+from e2e.test_sinks import courier, job, rows, sink
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -89,6 +91,27 @@ def test_a_test_says_what_the_other_side_answers(tmp_path: Path) -> None:
             assert gone.returncode == 4
             assert 'there is no sink "goood" (did you mean "good"?)' in gone.stderr
             assert rows(running, "SELECT delivered FROM sinks WHERE name = 'good'") == [(0,)]
+
+
+def test_a_test_of_a_sink_whose_process_is_stopped_says_so_in_seconds(tmp_path: Path) -> None:
+    with receivers("ok") as (ok,):
+        jobs = sink("ops", ok.url) + job("j", "true", "sinks = ['ops']", every="1h")
+        with Running(tmp_path, jobs, "--no-live") as running:
+            running.wait_for_log("next, in another terminal")
+            assert call(running, "sinks", "test", "ops").returncode == 0
+            process = courier(running)
+            os.kill(process, signal.SIGSTOP)
+            began_s = time.monotonic()
+            told = call(running, "sinks", "test", "ops")
+            assert time.monotonic() - began_s < 30
+            os.kill(process, signal.SIGCONT)
+            assert (told.returncode, told.stdout) == (1, "")
+            assert "ops: no answer yet: waiting for as long as the timeout of the sink" in told.stderr
+            assert "sink ops: the process of the sinks does not answer" in told.stderr
+            assert call(running, "sinks", "test", "ops").returncode == 0
+    nobody = call(running, "sinks", "test", "ops")
+    assert (nobody.returncode, nobody.stdout) == (3, "")
+    assert "taskman run" in nobody.stderr
 
 
 def test_words_that_do_not_belong_together_are_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from taskman_cli.core.model import Settings
 from taskman_cli.core.sinks import SinkDefinition
 from taskman_cli.scheduler.meters import Meters
 from taskman_cli.scheduler.outlets.deliveries import Deliveries
+from taskman_cli.scheduler.outlets.trials import PATIENCE_NS, Trials
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -57,6 +58,7 @@ class Process:
     """A process of the sinks: it has a list of what it is told, and says what the test wants."""
 
     is_open = True
+    heard_ns = 0
 
     def __init__(self) -> None:
         self.heard: list[tuple[Any, ...]] = []
@@ -104,3 +106,60 @@ def test_the_next_message_goes_when_the_end_of_the_last_is_on_record(loop: Loop,
     loop.settle()
     deliveries.flush()
     assert [found for _, found in process.delivered()] == [lines, [lines[0] + 1]]
+
+
+def trials(process: Process) -> tuple[Trials, list[tuple[bool, str]]]:
+    """Return the messages of tests, of which one is on its way, and what is told of it."""
+    told: list[tuple[bool, str]] = []
+    found = Trials(cast("Any", process), process.say)
+    found.add(7, ("deliver", 7), lambda is_taken, words: told.append((is_taken, words)), 0)
+    return found, told
+
+
+def test_a_test_is_told_what_came_of_it() -> None:
+    found, told = trials(Process())
+    assert not found.heard(8, "x", is_taken=True)
+    assert found.heard(7, "HTTP 200", is_taken=True)
+    assert (told, bool(found), found.next_timer()) == ([(True, "HTTP 200")], False, None)
+
+
+def test_a_test_waits_seconds_for_a_process_that_is_stopped_and_no_minute() -> None:
+    process = Process()
+    found, told = trials(process)
+    for elapsed_ns in (PATIENCE_NS, 2 * PATIENCE_NS):
+        assert (told, found.next_timer()) == ([], elapsed_ns)
+        found.turn(elapsed_ns)
+    assert process.heard == [("deliver", 7), ("ping", 7)]
+    ((is_taken, words),) = told
+    assert (is_taken, words[:45]) == (False, "the process of the sinks does not answer: it ")
+
+
+def test_a_test_waits_for_a_process_that_says_that_it_is_there() -> None:
+    process = Process()
+    found, told = trials(process)
+    for turn in range(1, 20):
+        found.turn(turn * PATIENCE_NS)
+        process.heard_ns = turn * PATIENCE_NS + 1
+    assert (told, process.heard.count(("ping", 7))) == ([], 19)
+
+
+def test_a_test_for_which_there_is_no_process_says_so() -> None:
+    process = Process()
+    process.is_open = False
+    found, told = trials(process)
+    for turn in (1, 2):
+        found.turn(turn * PATIENCE_NS)
+    assert [words[:47] for _, words in told] == ["the process of the sinks could not be started y"]
+
+
+def test_tests_are_sent_once_and_given_up_with_the_process() -> None:
+    process = Process()
+    process.is_open = False
+    found, told = trials(process)
+    process.is_open = True
+    for _ in range(2):
+        found.send()
+    found.give_up()
+    assert (process.heard, told) == (
+        [("deliver", 7)], [(False, "the process of the sinks has died: try again")]
+    )  # fmt: skip

@@ -11,10 +11,11 @@ import pytest
 from integration.documents import PAGES, blocks, codes, first_column, section
 
 from taskman_cli.core.sinks import SECRET_SOURCES, SINK_TYPES, TEMPLATES
+from taskman_cli.core.templates import VALUES
 from taskman_cli.jobfile.sinktypes import keys_of
 from taskman_cli.sinks.command import variables
 from taskman_cli.sinks.document import message_document, report_document
-from taskman_cli.sinks.template import VALUES, parse
+from taskman_cli.sinks.template import parse
 from taskman_cli.sinks.testing import REPORT, message
 from taskman_cli.sinks.webhook import FINAL, LATER, SIGNATURE, signature
 

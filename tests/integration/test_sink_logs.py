@@ -103,7 +103,7 @@ def test_an_entry_can_be_selected_by_job_and_event(tmp_path: Path) -> None:
 def test_a_machine_without_journald_is_told_and_one_that_restarts_it_is_served(tmp_path: Path) -> None:
     path = tmp_path / "socket"
     error = check_failure(journald(path), surroundings=AROUND)
-    assert error.is_down
+    assert (error.is_down, str(error)) == (True, f"journald: {path}: No such file or directory")
     sink = make(journald(path), AROUND)
     for _ in range(2):
         with receiver(socket.AF_UNIX, str(path)) as (_, got):

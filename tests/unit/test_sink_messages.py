@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from taskman_cli.core.sinks import TEMPLATES, ReportKind
+from taskman_cli.core.templates import LEVELS
 from taskman_cli.sinks.base import Message, Report
 from taskman_cli.sinks.document import as_json, line_documents, message_document, report_document
 from taskman_cli.sinks.template import Template, TemplateError, header_value, named, parse
 from taskman_cli.sinks.testing import ODD, REPORT, message
-from taskman_cli.sinks.words import LEVELS, facts_of, level_of, plain_text, title_of, title_of_report
+from taskman_cli.sinks.words import facts_of, level_of, plain_text, title_of, title_of_report
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/message.schema.json").read_text("utf-8"))
 LINE = SCHEMA | {"$ref": "#/$defs/line"}
@@ -221,14 +222,18 @@ def test_pagerduty_resolves_with_the_key_that_it_was_triggered_with() -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("", "a template has either [body] or text"),
-        ("text = 'a'\n[body]\n", "a template has either [body] or text"),
+        ("", "a template has either [body], a table"),
+        ("text = 'a'\n[body]\n", "a template has either [body], a table"),
         ("text = 'a'\nbodi = 1", 'unknown key "bodi": a template has about, body'),
         ("text = '{nonsense}'", "{nonsense} is not a value: there are at, body"),
+        ("body = ['x', { a = '{titel}' }, 5]", '{titel} is not a value (did you mean "title"?): there are'),
         ("text = 'a'\nescape = 'html'", "escape is one of none, slack, discord, markdown"),
-        ("text = 'a'\nlimits = 1", "limits has to be a table"),
-        ("text = 'a'\n[limits]\ntitle = 'many'", "invalid literal for int()"),
-        ("text = 'a'\n[levels.x]\nproblem = 1", "[levels.x] needs a value for each of problem"),
+        ("text = 'a'\nlimits = 1", "limits has to be a table: write [limits]"),
+        ("text = 'a'\nheaders = 1", "headers has to be a table: write [headers]"),
+        ("text = 'a'\n[limits]\ntitle = 'many'", 'limits: "title" has to be a number of bytes'),
+        ("text = 'a'\n[limits]\ntitle = 0", 'limits: "title" has to be a number of bytes'),
+        ("text = 'a'\n[levels.x]\nproblem = 1", 'levels: "x" needs a value for each of problem'),
+        ("text = 'a'\n[levels]\nx = 1", 'levels: "x" needs a value for each of problem'),
         ("text = ", "Invalid value"),
     ],
 )

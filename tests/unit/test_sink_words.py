@@ -34,6 +34,10 @@ def test_what_fails_and_what_was_set_aside_is_told() -> None:
     assert trouble_of(item(failing_ns=NOW_NS, error="x"), NOW_NS) == "fails for 0ms: x"
 
 
+def test_an_error_of_a_page_is_cut_where_other_things_are_shown() -> None:
+    assert len(trouble_of(item(failing_ns=NOW_NS, error="x" * 1_000), NOW_NS)) < 100
+
+
 def test_the_live_view_has_one_line_for_all_sinks_that_do_not_work() -> None:
     assert sink_line([SinkRow("ok", 3, 0)], NOW_NS, width=80) is None
     rows = [SinkRow("ops", 5, 2, NOW_NS - 60 * SECOND_NS, "x"), SinkRow("ok", 1, 0), SinkRow("b", 0, 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,6 +31,8 @@ _ACTIONS = {
     "replay": "tell it again what it was told since --since",
     "skip": "do not tell it of one report",
 }
+#: After so long without an answer, `test` says what it waits for.
+_SLOW_S = 3.0
 #: Reports that are set aside, of each sink, that are shown without --json.
 _MOST = 5
 #: The last event, and the last time, that can be asked for.
@@ -82,7 +85,8 @@ def sinks(
         return
     assert name is not None
     if action == "test":
-        reply = ask(directory, TestSink(sink=name, event=event or ReportKind.FAILED.value))
+        with _telling_if_slow(name):
+            reply = ask(directory, TestSink(sink=name, event=event or ReportKind.FAILED.value))
         words = f"{name}: delivered: {reply['answer']}"
     elif action == "replay":
         assert since is not None
@@ -98,6 +102,22 @@ def sinks(
         show({key: value for key, value in reply.items() if key != "ok"}, (), as_json=True)
     else:
         say(words)
+
+
+@contextmanager
+def _telling_if_slow(name: str) -> Iterator[None]:
+    """Say what is waited for if that takes seconds."""
+    import threading
+
+    words = f"{name}: no answer yet: waiting for as long as the timeout of the sink; Ctrl-C gives up"
+    timer = threading.Timer(_SLOW_S, note, (words,))
+    timer.daemon = True
+    with suppress(RuntimeError):  # no thread can be started: it is waited for in silence
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _check(

@@ -18,6 +18,7 @@ from taskman_cli.ledger.reportqueue import QueueError
 from taskman_cli.scheduler.logs.loggers import sink_log as logger
 from taskman_cli.scheduler.outlets.link import Link
 from taskman_cli.scheduler.outlets.state import Sender, Sent, SinkState, plain
+from taskman_cli.scheduler.outlets.trials import Trials
 from taskman_cli.scheduler.outlets.watch import Watch
 from taskman_cli.supervisor.wire import WireError
 
@@ -54,9 +55,7 @@ class Deliveries:
         #: What is on record has to be read again.
         self._is_stale = True
         self._is_unreadable = self._is_stopping = False
-        #: Who waits for the outcome of a test, by its number; and messages that wait for a process.
-        self._tests: dict[int, Callable[[bool, str], None]] = {}
-        self._unsent: list[tuple[Any, ...]] = []
+        self._trials = Trials(self.link, self._say)
         driver.follow(
             {
                 effects.Reported: self._reported,
@@ -76,7 +75,10 @@ class Deliveries:
 
     def next_timer(self) -> int | None:
         """Return when a turn is wanted at the latest, on the elapsed clock, or None."""
-        return earliest(self.link.next_timer(), *(state.gathers_to_ns for state in self.sinks.values()))
+        return earliest(
+            self.link.next_timer(), self._trials.next_timer(),
+            *(state.gathers_to_ns for state in self.sinks.values()),
+        )  # fmt: skip
 
     def turn(self, ready: set[int]) -> None:
         """Take what the process says."""
@@ -85,6 +87,7 @@ class Deliveries:
                 self._heard(message)
             except (ValueError, TypeError, AttributeError) as error:  # of another version
                 self._driver.set_aside("what the process of the sinks says", error)
+        self._trials.turn(self._driver.now.elapsed_ns)
 
     def flush(self) -> bool:
         """Send each sink what it is told next; tell whether something is to be recorded."""
@@ -275,8 +278,7 @@ class Deliveries:
             return
         kind, name, number, words = message[:4]
         words = printable(str(words))[:1_000]
-        if number in self._tests:
-            self._tests.pop(number)(kind == "delivered", words)
+        if self._trials.heard(number, words, is_taken=kind == "delivered"):
             return
         state = self.sinks.get(name)
         if state is None or state.sent is None or state.sent.number != number:
@@ -328,13 +330,9 @@ class Deliveries:
         """Send a message of its own to a sink; `tell` is called with whether it was taken, and the answer."""
         self._number += 1
         self.link.expect(self._driver.now.elapsed_ns)
-        self._tests[self._number] = tell
         key = self._sender.key(self._identity, f"test-{self._driver.now.wall_ns}")
         message = ("deliver", name, self._number, key, [values], True)
-        if self.link.is_open:
-            self._say(*message)
-        else:
-            self._unsent.append(message)
+        self._trials.add(self._number, message, tell, self._driver.now.elapsed_ns)
 
     def rows(self) -> tuple[SinkRow, ...]:
         """Return what a view shows of the sinks."""
@@ -348,9 +346,7 @@ class Deliveries:
 
     def _give_back(self) -> None:
         """Begin again with what was on its way: another process comes."""
-        tests, self._tests, self._unsent = self._tests, {}, []
-        for tell in tests.values():
-            tell(False, "the process of the sinks has died: try again")
+        self._trials.give_up()
         for state in self.sinks.values():
             state.give_back()
 
@@ -363,10 +359,7 @@ class Deliveries:
             "trust": self._sender.trust,
         }
         self._say("configure", facts, [plain(state.definition) for state in self.sinks.values()])
-        if self.link.is_open:
-            unsent, self._unsent = self._unsent, []
-            for message in unsent:
-                self._say(*message)
+        self._trials.send()
 
     def _say(self, *message: Any) -> None:
         try:
@@ -376,7 +369,7 @@ class Deliveries:
 
     def _is_owed(self) -> bool:
         """Tell whether the process owes an answer."""
-        return bool(self._tests) or any(state.sent is not None for state in self.sinks.values())
+        return bool(self._trials) or any(state.sent is not None for state in self.sinks.values())
 
     # --- the end ---
 

@@ -35,6 +35,8 @@ class Link:
         #: When the process was last heard of, on the elapsed clock; and whether it was asked since.
         self._heard_ns = 0
         self._is_asked = False
+        #: When it last said anything, on the elapsed clock.
+        self.heard_ns = 0
         #: When a process that could not be started is tried again, on the elapsed clock.
         self._again_ns: int | None = None
         self._is_complained = False
@@ -122,7 +124,7 @@ class Link:
         self._began()
 
     def _receive(self, channel: Channel, elapsed_ns: int) -> list[tuple[Any, ...]]:
-        self._heard_ns, self._is_asked = elapsed_ns, False
+        self._heard_ns, self._is_asked, self.heard_ns = elapsed_ns, False, elapsed_ns
         try:
             messages = channel.receive()
         except WireError as error:
