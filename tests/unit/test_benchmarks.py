@@ -30,6 +30,8 @@ QUESTIONS = {
     "next_slot",
     "scaling",
     "sinks",
+    "sink_rate",
+    "scrape",
     "pool_herds",
     "simulate",
 }
