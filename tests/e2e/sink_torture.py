@@ -4,7 +4,9 @@ Real jobs, real web servers: one that takes all, one that takes its time for eac
 that is down half of the time, one that answers 500. Scheduler, program and the process of the sinks are
 killed with SIGKILL at random until there are so many events. Then all servers take what they are sent, and
 each must have got every event at least once, with one key for each, in the order of each job; the memory of
-the process of the sinks must not have grown with the events. Takes some ten minutes for 10,000 events.
+neither the scheduler nor the process of the sinks may have grown with the events: not from the first
+schedulers to the last, which have them all in their ledger, nor while all is delivered in the end. Takes some
+ten minutes for 10,000 events.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ import sys
 import tempfile
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -34,6 +37,8 @@ MANNERS = ("ok", "slow", "hang", "down", "refuse")
 SLOW_S = 5.0
 #: By how much the process of the sinks may grow, in MiB: its sinks, and a digest of a thousand reports.
 GROWTH_MIB = 64
+#: By how much the scheduler may: messages of a thousand reports, and what it reads ahead.
+SCHEDULER_GROWTH_MIB = 32
 
 
 def job_file(servers: list[Receiver], *, every: str) -> str:
@@ -64,10 +69,27 @@ def resident_mib(pid: int) -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
+class Memory:
+    """How much memory schedulers used, one after the other, just before they were killed."""
+
+    def __init__(self) -> None:
+        self._found_mib: list[float] = []
+
+    def look(self, running: Running) -> None:
+        """Look at the scheduler that lives now, if it does."""
+        with suppress(OSError):
+            self._found_mib.append(resident_mib(running.scheduler_pid()))
+
+    def growth_mib(self) -> float:
+        """Return by how much the most of the last quarter is more than the most of the first."""
+        quarter = max(1, len(self._found_mib) // 4)
+        return max(self._found_mib[-quarter:]) - max(self._found_mib[:quarter])
+
+
 def torture(directory: Path, *, events: int, seed: int) -> str:
     """Do it, and return what was found in words; AssertionError: something is lost, twice or out of order."""
     chance = random.Random(seed)
-    kills = 0
+    kills, memory = 0, Memory()
     with receivers(*MANNERS) as servers:
         servers[MANNERS.index("slow")].delay_s = SLOW_S
         stop = threading.Event()
@@ -80,6 +102,7 @@ def torture(directory: Path, *, events: int, seed: int) -> str:
                 running.scheduler_pid()
                 for _ in range(chance.randint(1, 4)):
                     time.sleep(chance.uniform(0.5, 5))
+                    memory.look(running)
                     if chance.random() < 0.3:
                         kill(courier(running), signal.SIGKILL)
                     else:
@@ -100,16 +123,18 @@ def torture(directory: Path, *, events: int, seed: int) -> str:
             server.heal()
         with Running(directory, job_file(servers, every="1h"), "-q", "--no-live") as running:
             pid = courier(running)
-            before_mib = resident_mib(pid)
-            wait_until(
-                lambda: (
-                    len(rows(running, "SELECT 1 FROM sinks WHERE cursor < (SELECT max(seq) FROM reports)"))
-                    == 0
-                ),
-                timeout_s=1_200,
-                what="all sinks at the end",
-            )
+            scheduler = running.scheduler_pid()
+            before_mib, scheduler_mib = resident_mib(pid), resident_mib(scheduler)
+            most_mib = scheduler_mib
+
+            def is_done() -> bool:
+                nonlocal most_mib
+                most_mib = max(most_mib, resident_mib(scheduler))
+                return not rows(running, _BEHIND)
+
+            wait_until(is_done, timeout_s=1_200, what="all sinks at the end")
             growth_mib = resident_mib(pid) - before_mib
+            scheduler_growth_mib = max(most_mib - scheduler_mib, memory.growth_mib())
             jobs_of = dict(rows(running, "SELECT seq, coalesce(job, '') FROM reports"))
         twice = {}
         for server, manner in zip(servers, MANNERS, strict=True):
@@ -126,11 +151,14 @@ def torture(directory: Path, *, events: int, seed: int) -> str:
             twice[manner] = sum(len(arrival.seqs) for arrival in server.arrivals) - len(jobs_of)
         assert twice["ok"] <= kills, f"{twice['ok']} were repeated after {kills} kills"
         assert growth_mib <= GROWTH_MIB, f"the process of the sinks grew by {growth_mib:.0f} MiB"
+        words = f"the scheduler grew by {scheduler_growth_mib:.0f} MiB"
+        assert scheduler_growth_mib <= SCHEDULER_GROWTH_MIB, words
     repeated = ", ".join(f"{name} {number:,}" for name, number in twice.items())
     return (
         f"{len(jobs_of):,} events reached each of {len(MANNERS)} sinks over {kills} kills; "
         f"repeated: {repeated}; "
-        f"the process of the sinks grew by {growth_mib:.1f} MiB"
+        f"the process of the sinks grew by {growth_mib:.1f} MiB, the scheduler by "
+        f"{scheduler_growth_mib:.1f} MiB"
     )
 
 
