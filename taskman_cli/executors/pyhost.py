@@ -1,0 +1,261 @@
+"""A worker of type "python", seen from its executor: started, given calls, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.escapes import printable
+from taskman_cli.executors.base import Result, StartFailed
+from taskman_cli.executors.program import Program
+from taskman_cli.executors.pyline import WorkerLine
+
+if TYPE_CHECKING:
+    from taskman_cli.executors.base import Work
+    from taskman_cli.executors.program import Launch
+
+#: How long an interpreter may take to be ready, and a worker to begin a call.
+_START_LIMIT_S = 30.0
+#: How long a worker may take to end by itself.
+_END_LIMIT_S = 5.0
+#: How long a worker whose connection has ended may take to be seen dead.
+_DEATH_LIMIT_S = 1.0
+#: What is left in a pipe after a call is read up to so much: another process may go on writing.
+_MOST_LEFT_BYTES = 2 << 20
+_CHUNK_BYTES = 1 << 16
+_MOST_WORDS = 300
+
+
+class Worker:
+    """One interpreter that makes calls."""
+
+    def __init__(self, program: Program, line: WorkerLine, lifeline: int) -> None:
+        self.program = program
+        #: What it has for life.
+        self.key: tuple[object, ...] = ()
+        self.version = ""
+        self.calls = 0
+        self.rss_bytes = 0
+        #: It can have another call.
+        self.is_sound = True
+        self._line = line
+        #: While this pipe is open, the worker and what it has started live: the kernel sees to it.
+        self._lifeline = lifeline
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        program.ended.add_done_callback(self._has_ended)
+
+    @classmethod
+    async def start(cls, python: str, text: bytes, launch: Launch) -> Worker:
+        """Start an interpreter and wait until it is ready; raises StartFailed."""
+        line, theirs = WorkerLine.pair()
+        life_read, life_write = os.pipe2(os.O_CLOEXEC)
+        said, say = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            program = await Program.start(launch, ((theirs, 0), (life_read, 1), (say, 2)))
+        except BaseException:
+            line.close()
+            os.close(life_write)
+            os.close(said)
+            raise
+        finally:
+            for fd in (theirs, life_read, say):
+                os.close(fd)
+        worker = cls(program, line, life_write)
+        try:
+            line.send_bytes(text)
+            hello = await worker._next(_START_LIMIT_S)
+            if hello is None or hello.get("type") != "hello":
+                has_ended = program.ended.done() or line.has_ended
+                worker.kill()
+                await asyncio.shield(program.ended)
+                raise StartFailed(f"{printable(python)} {_why_not(said, has_ended=has_ended)}")
+            worker.version = str(hello.get("version"))
+        except BaseException:
+            worker.kill()
+            raise
+        finally:
+            os.close(said)
+        return worker
+
+    async def call(self, work: Work, frame: dict[str, Any]) -> Result | None:
+        """Make one call; None: the worker was stale, or had just died. Raises StartFailed."""
+        self.calls += 1
+        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        given = [write]
+        try:
+            os.set_blocking(write, True)
+            if work.order.user is not None:
+                with suppress(OSError):  # so that it can be opened again by its name
+                    os.fchown(write, work.order.user[0], -1)
+            if work.order.stdin is not None:
+                given.append(_memory_file(work.order.stdin))
+            self._line.send(frame, given)
+        except BaseException:
+            os.close(read)
+            raise
+        finally:
+            for fd in given:
+                os.close(fd)
+        output = _Output(read, work)
+        try:
+            told = await self._answer(work)
+        finally:
+            output.close()
+        if isinstance(told, dict):
+            self.rss_bytes = _number(told, "rss_bytes")
+            if value := told.get("value"):
+                work.write(f"return value: {value}\n".encode("utf-8", "backslashreplace"))
+            return _result(told)
+        return told
+
+    async def _answer(self, work: Work) -> dict[str, Any] | Result | None:
+        """Wait for the end of a call: what the worker says of it, or how the worker itself has ended."""
+        self._line.on_progress = work.progress
+        first = await self._next(_START_LIMIT_S) or {}
+        if first.get("type") == "refused":
+            raise StartFailed(printable(str(first.get("words")))[:_MOST_WORDS])
+        if first.get("type") == "stale":
+            self.retire()
+            return None
+        if first.get("type") != "begun":
+            self.kill()
+            await asyncio.shield(self.program.ended)
+            return None
+        work.started()
+        told = await self._line.next()
+        if told is not None and told.get("type") == "done":
+            return told
+        # It has ended, or the call has closed or misused the connection.
+        await asyncio.wait((self.program.ended,), timeout=_DEATH_LIMIT_S)
+        words = ""
+        if not self.program.ended.done():
+            words = self._line.trouble or "the call has closed the connection of its worker"
+            self.kill()
+        return _broken(await asyncio.shield(self.program.ended), words)
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the worker and to what the call has started."""
+        self.program.signal(number)
+
+    def rest(self, most_s: float) -> None:
+        """Be idle for so long at the most."""
+        self._timer = self._loop.call_later(most_s, self.retire)
+
+    def wake(self) -> bool:
+        """Tell if it can have a call now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        return self.is_sound and not self.program.ended.done() and not self._line.has_ended
+
+    def retire(self) -> None:
+        """Have it end by itself; what its calls have left running goes on."""
+        self.is_sound = False
+        self.program.ends_its_group = False
+        self._line.send({"type": "end"})
+        self._timer = self._loop.call_later(_END_LIMIT_S, self.kill)
+
+    def kill(self) -> None:
+        """End it at once, with all that it has started."""
+        self.is_sound = False
+        self.program.signal(signal.SIGKILL)
+
+    async def _next(self, limit_s: float) -> dict[str, Any] | None:
+        try:
+            # Not wait_for, which forgets a cancellation that comes together with the frame.
+            async with asyncio.timeout(limit_s):
+                return await self._line.next()
+        except TimeoutError:
+            return None
+
+    def _has_ended(self, _: object) -> None:
+        self.is_sound = False
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._line.has_ended:
+            self._line.read()
+            self._line.close()
+        os.close(self._lifeline)
+
+
+class _Output:
+    """The pipe of one call, read as it fills."""
+
+    def __init__(self, fd: int, work: Work) -> None:
+        self._fd = fd
+        self._work = work
+        self._has_ended = False
+        asyncio.get_running_loop().add_reader(fd, self._pass_on)
+
+    def close(self) -> None:
+        """Read what is left, and let go of it: whatever the call has left running writes to nobody."""
+        left = _MOST_LEFT_BYTES
+        while not self._has_ended and left > 0:
+            count = self._pass_on()
+            if count == 0:
+                break
+            left -= count
+        asyncio.get_running_loop().remove_reader(self._fd)
+        os.close(self._fd)
+
+    def _pass_on(self) -> int:
+        try:
+            data = os.read(self._fd, _CHUNK_BYTES)
+        except BlockingIOError:
+            return 0
+        if not data:
+            self._has_ended = True
+            asyncio.get_running_loop().remove_reader(self._fd)
+        self._work.write(data)
+        return len(data)
+
+
+def _result(told: dict[str, Any]) -> Result:
+    number = _number(told, "signal")
+    cpu_s = told.get("cpu_s")
+    return Result(
+        exit_code=None if number else _number(told, "status") & 0xFF,
+        signal=number or None,
+        error=str(told.get("error") or ""),
+        cpu_s=max(0.0, cpu_s) if isinstance(cpu_s, float) else 0.0,
+        peak_rss_bytes=_number(told, "peak_bytes"),
+    )
+
+
+def _broken(status: int, words: str) -> Result:
+    """Return the end of a call that has ended its worker."""
+    if os.WIFSIGNALED(status):
+        return Result(signal=os.WTERMSIG(status), error=words)
+    return Result(exit_code=os.WEXITSTATUS(status), error=words)
+
+
+def _number(told: dict[str, Any], name: str) -> int:
+    value = told.get(name)
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _why_not(said: int, *, has_ended: bool) -> str:
+    """Say why an interpreter did not become a worker, with the last line that it has said."""
+    how = "ended before it was ready" if has_ended else f"was not ready within {_START_LIMIT_S:g} s"
+    with suppress(BlockingIOError):
+        lines = os.read(said, _CHUNK_BYTES).decode("utf-8", "replace").split("\n")
+        words = [printable(line.strip()) for line in lines if line.strip()]
+        if words:
+            return f"{how}: {words[-1][:_MOST_WORDS]}"
+    return how
+
+
+def _memory_file(data: bytes) -> int:
+    fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
+    try:
+        with os.fdopen(fd, "wb", closefd=False) as file:
+            file.write(data)
+        os.lseek(fd, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd

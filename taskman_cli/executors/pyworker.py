@@ -1,0 +1,398 @@
+"""The worker of type "python": runs in the job's own interpreter, one call after the other.
+
+Its text is sent to `PYTHON -c`, so it needs nothing of this package, and Python 3.8 at the least. Frames on
+the socket (a length of 4 bytes, then JSON) never mix with what a call prints: each call brings a pipe.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import importlib
+import importlib.util
+import io
+import json
+import os
+import resource
+import signal
+import socket
+import struct
+import sys
+import time
+import traceback
+from contextlib import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable, NoReturn  # noqa: UP035 - for Python 3.8
+
+#: The lowest number that our own descriptors get, out of the way of calls that close a few.
+_OWN_FDS = 100
+_MOST_VALUE_BYTES = 64 << 10
+_MOST_WORDS = 1000
+#: The shortest time between two reports of progress.
+_PROGRESS_GAP_S = 0.1
+#: These ask a call to end, whatever an earlier call did to them.
+_ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+_DEFAULT = (signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
+
+
+class Line:
+    """The socket to the executor."""
+
+    def __init__(self, fd: int) -> None:
+        self._socket = socket.socket(fileno=fd)
+        self._data = b""
+        self._fds: list[int] = []
+
+    def send(self, frame: dict[str, Any]) -> None:
+        data = json.dumps(frame).encode("ascii")
+        self._socket.sendall(struct.pack("!I", len(data)) + data)
+
+    def receive(self) -> tuple[dict[str, Any], list[int]]:
+        """Return the next frame and the descriptors that came with it; raises EOFError at the end."""
+        (length,) = struct.unpack("!I", self._take(4))
+        frame = json.loads(self._take(length).decode("ascii"))
+        fds, self._fds = self._fds, []
+        return frame, fds
+
+    def _take(self, count: int) -> bytes:
+        while len(self._data) < count:
+            data, told, _flags, _address = self._socket.recvmsg(1 << 16, socket.CMSG_SPACE(4 * 8))
+            for level, kind, content in told:
+                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                    self._fds += struct.unpack("%di" % (len(content) // 4), content)  # noqa: UP031
+            if not data:
+                raise EOFError
+            self._data += data
+        taken, self._data = self._data[:count], self._data[count:]
+        return taken
+
+    def close(self) -> None:
+        self._socket.close()
+
+
+class Worker:
+    """Calls functions for one executor."""
+
+    def __init__(self, line: Line, jobs: Any) -> None:
+        self._line = line
+        self._jobs = jobs
+        self._pid = os.getpid()
+        self._flush_c = _c_flush()
+        self._told_at_s = 0.0
+        self._is_calling = False
+        #: Files of modules that calls have imported, each with its fingerprint.
+        self._seen: dict[str, Any] = {}
+        self._known = set(sys.modules)
+        self._files: dict[str, Any] = {}
+        self._streams: tuple[Any, ...] = ()
+
+    def serve(self) -> None:
+        """Carry out calls until there are no more."""
+        for number in _ASKING:
+            signal.signal(number, self._asked_to_end)
+        while True:
+            try:
+                frame, fds = self._line.receive()
+            except EOFError:
+                return
+            if frame["type"] != "call":
+                return
+            if self._is_stale():
+                return self._line.send({"type": "stale"})
+            self._call(frame, *fds)
+
+    def _is_stale(self) -> bool:
+        """Tell if a file that was imported has changed since."""
+        return any(_fingerprint(path) != seen for path, seen in self._seen.items())
+
+    def _call(self, frame: dict[str, Any], output: int, given: int | None = None) -> None:
+        try:
+            self._prepare(frame, output, given)
+        except OSError as error:
+            self._let_go_of_output()
+            self._line.send({"type": "refused", "words": str(error)})
+            return
+        self._jobs._current = self._jobs.Context(frame["context"], self._progress)
+        before = _used()
+        told = None
+        try:
+            # From here on: who hears that it has begun may ask it to end.
+            self._is_calling = True
+            self._line.send({"type": "begun"})
+            told = self._outcome(frame)
+            self._is_calling = False
+        except BaseException as error:  # asked to end before or after the call itself
+            self._is_calling = False
+            told = told or _failure(error, self._jobs.Cancelled)
+        if os.getpid() != self._pid:
+            # The call has forked, and this is the child: not the one that answers.
+            self._flush()
+            os._exit(told.get("status", 1))
+        self._flush()
+        self._jobs._current = None
+        self._note_imports()
+        self._let_go_of_output()
+        after = _used()
+        told.update(type="done", cpu_s=after[0] - before[0], peak_bytes=after[1], rss_bytes=_resident_bytes())
+        self._line.send(told)
+
+    def _outcome(self, frame: dict[str, Any]) -> dict[str, Any]:
+        """Call the function; return how that ended, for the executor."""
+        try:
+            value = self._resolve(frame["call"])(*frame["args"], **frame["kwargs"])
+            if hasattr(value, "__await__"):
+                import asyncio
+
+                value = asyncio.run(_awaited(value))
+            return {"status": 0, "value": _as_json(value)}
+        except BaseException as error:
+            return _failure(error, self._jobs.Cancelled)
+
+    def _resolve(self, call: str) -> Callable[..., Any]:
+        """Find `package.module:function`, or `/path/file.py:function`."""
+        where, _, name = call.rpartition(":")
+        found = self._file(where) if where.endswith(".py") else importlib.import_module(where)
+        for part in name.split("."):
+            found = getattr(found, part)
+        if not callable(found):
+            raise TypeError(call + " is not a function")
+        return found  # type: ignore[no-any-return]
+
+    def _file(self, path: str) -> Any:
+        """Import a file once; its directory is searched for what it imports."""
+        if path not in self._files:
+            directory, file = os.path.split(path)
+            if directory not in sys.path:
+                sys.path.insert(0, directory)
+            name = file[: -len(".py")]
+            if not name.isidentifier() or name in sys.modules:
+                name = "taskman_file_%d" % len(self._files)  # noqa: UP031
+            spec = importlib.util.spec_from_file_location(name, path)
+            assert spec is not None
+            assert spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.modules[name] = module
+            try:
+                spec.loader.exec_module(module)
+            except BaseException:
+                del sys.modules[name]
+                raise
+            self._files[path] = module
+        return self._files[path]
+
+    def _prepare(self, frame: dict[str, Any], output: int, given: int | None) -> None:
+        """Give a call what a process of its own would have: descriptors, environment, directory, signals."""
+        if given is None:
+            given = os.open(os.devnull, os.O_RDONLY)
+        for fd, number in ((given, 0), (output, 1), (output, 2)):
+            os.dup2(fd, number)
+        for fd in (given, output):
+            if fd > 2:
+                os.close(fd)
+        self._renew_streams()
+        wanted = {os.fsencode(name): os.fsencode(value) for name, value in frame["env"].items()}
+        for name in [name for name in os.environb if name not in wanted]:
+            del os.environb[name]
+        for name, value in wanted.items():
+            if os.environb.get(name) != value:
+                os.environb[name] = value
+        os.chdir(frame["cwd"] or "/")
+        os.umask(frame["umask"])
+        for number in _ASKING:
+            signal.signal(number, self._asked_to_end)
+        for number in _DEFAULT:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python has it
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        sys.argv[:] = [frame["call"]]
+        with suppress(OSError), open("/proc/self/clear_refs", "w") as file:  # noqa: PTH123 - pathlib takes time
+            file.write("5")  # the peak of memory counts from here
+
+    def _renew_streams(self) -> None:
+        """Make sys.stdin anew; stdout and stderr too if a call closed or replaced them."""
+        out, err = self._streams[1:] if self._streams else (None, None)
+        if out is None or out is not sys.stdout or out.closed:
+            out = _text(1, "surrogateescape")
+        if err is None or err is not sys.stderr or err.closed:
+            err = _text(2, "backslashreplace")
+        given = io.BufferedReader(io.FileIO(0, "r", closefd=False))
+        stdin = io.TextIOWrapper(given, "utf-8", "surrogateescape")
+        self._streams = (stdin, out, err)
+        sys.stdin = sys.__stdin__ = stdin  # type: ignore[misc]
+        sys.stdout = sys.__stdout__ = out  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = err  # type: ignore[misc]
+
+    def _flush(self) -> None:
+        for stream in (sys.stdout, sys.stderr, self._streams[1], self._streams[2]):
+            with suppress(BaseException):  # closed by the call, or an object of its own
+                stream.flush()
+        self._flush_c()
+
+    def _let_go_of_output(self) -> None:
+        """Leave the pipe of this call to what it has left running."""
+        null = os.open(os.devnull, os.O_RDWR)
+        for number in (0, 1, 2):
+            os.dup2(null, number)
+        if null > 2:
+            os.close(null)
+
+    def _note_imports(self) -> None:
+        """Fingerprint the files of new modules, except those of the interpreter and of packages."""
+        if len(sys.modules) == len(self._known):
+            return
+        for name in set(sys.modules) - self._known:
+            path = getattr(sys.modules.get(name), "__file__", None)
+            if isinstance(path, str) and not path.startswith(_INSTALLED) and "-packages/" not in path:
+                self._seen[path] = _fingerprint(path)
+        self._known = set(sys.modules)
+
+    def _progress(self, part: float | None, words: str) -> None:
+        now_s = time.monotonic()  # noqa: TID251 - a worker of its own
+        if now_s - self._told_at_s < _PROGRESS_GAP_S and part != 1:
+            return
+        self._told_at_s = now_s
+        if os.getpid() == self._pid:
+            self._line.send({"type": "progress", "part": part, "words": words[:_MOST_WORDS]})
+
+    def _asked_to_end(self, number: int, _frame: Any) -> None:
+        """Tell the call, or break it off if it never asks."""
+        context = self._jobs._current
+        if not self._is_calling or context is None or os.getpid() != self._pid:
+            return
+        context._is_cancelled = True
+        if not context._has_asked:
+            raise self._jobs.Cancelled("asked to end by " + signal.Signals(number).name)
+
+
+#: Where the modules of the interpreter are.
+_INSTALLED = os.__file__.rpartition("/")[0] + "/"
+
+
+def _text(fd: int, errors: str) -> io.TextIOWrapper:
+    raw = io.BufferedWriter(io.FileIO(fd, "w", closefd=False))
+    return io.TextIOWrapper(raw, "utf-8", errors, line_buffering=True)
+
+
+def _fingerprint(path: str) -> Any:
+    with suppress(OSError):
+        status = os.stat(path)  # noqa: PTH116
+        return status.st_mtime_ns, status.st_size, status.st_ino
+    return None
+
+
+def _used() -> tuple[float, int]:
+    """Return the processor time so far, ended children included, in seconds, and the peak of memory."""
+    own = resource.getrusage(resource.RUSAGE_SELF)
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    spent_s = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
+    return spent_s, own.ru_maxrss << 10
+
+
+def _resident_bytes() -> int:
+    with suppress(OSError), open("/proc/self/statm", "rb") as file:  # noqa: PTH123
+        return int(file.read().split()[1]) * resource.getpagesize()
+    return 0
+
+
+def _c_flush() -> Callable[[], Any]:
+    """Return what flushes the streams of C code."""
+    try:
+        import ctypes
+
+        flush = ctypes.CDLL(None).fflush
+    except (ImportError, OSError, AttributeError):
+        return lambda: None
+    return lambda: flush(None)
+
+
+async def _awaited(value: Any) -> Any:
+    return await value
+
+
+def _as_json(value: Any) -> str:
+    """Return a value as JSON, or as Python shows it if JSON cannot hold it; "" for None."""
+    if value is None:
+        return ""
+    try:
+        text = json.dumps(value, ensure_ascii=True, allow_nan=False)
+    except BaseException:
+        text = _shown(value)
+    if len(text) > _MOST_VALUE_BYTES:
+        text = "%s... (%d characters)" % (text[:_MOST_WORDS], len(text))  # noqa: UP031
+    return text
+
+
+def _shown(value: Any) -> str:
+    with suppress(BaseException):
+        return repr(value)
+    return "<" + type(value).__name__ + ">"
+
+
+def _failure(error: BaseException, cancelled: type) -> dict[str, Any]:
+    """Print a traceback as Python would; return how the call failed."""
+    if isinstance(error, SystemExit):
+        code = error.code
+        if code is None or isinstance(code, int):
+            return {"status": (code or 0) & 0xFF}
+        _complain(_shown(code) if not isinstance(code, str) else code)
+        return {"status": 1, "error": _words(error)}
+    try:
+        told = traceback.TracebackException(type(error), error, error.__traceback__)
+        told.stack[:] = [frame for frame in told.stack if frame.filename != __file__]
+        _complain("".join(told.format()).rstrip("\n"))
+    except BaseException:  # what it is made of raises by itself
+        _complain(type(error).__name__)
+    if isinstance(error, cancelled):
+        return {"signal": int(signal.SIGTERM), "error": _words(error)}
+    return {"status": 1, "error": _words(error)}
+
+
+def _words(error: BaseException) -> str:
+    words = name = type(error).__name__
+    with suppress(BaseException):
+        words = name + ": " + str(error) if str(error) else name
+    return words[:_MOST_WORDS]
+
+
+def _complain(words: str) -> None:
+    """Write to descriptor 2, whatever has become of sys.stderr."""
+    with suppress(BaseException):  # closed by the call
+        sys.stdout.flush()
+        sys.stderr.flush()
+    data = (words + "\n").encode("utf-8", "backslashreplace")
+    with suppress(OSError):
+        while data:
+            data = data[os.write(2, data) :]
+
+
+def _moved(fd: int) -> int:
+    """Move a descriptor out of the way of calls, and close it in programs that they start."""
+    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OWN_FDS)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, fd)
+    os.close(null)
+    return moved
+
+
+def _die_with(lifeline: int) -> None:
+    """Have the kernel kill our process group when the other end of a pipe is closed: the executor is gone."""
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(lifeline, 10, signal.SIGKILL)  # F_SETSIG
+    flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
+
+
+def start(jobs: Any, path: list[str]) -> NoReturn:
+    """Serve on descriptor 0; descriptor 1 is the lifeline."""
+    line, lifeline = Line(_moved(0)), _moved(1)
+    _die_with(lifeline)
+    os.register_at_fork(after_in_child=line.close)
+    if "" in sys.path:
+        sys.path.remove("")
+    sys.path[:0] = path
+    line.send({"type": "hello", "version": "%d.%d.%d" % sys.version_info[:3]})  # noqa: UP031
+    Worker(line, jobs).serve()
+    # Let go before the executor does: what calls have left running goes on.
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_NONBLOCK)
+    sys.exit(0)
