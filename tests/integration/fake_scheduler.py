@@ -8,6 +8,7 @@ import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.control.place import address_of
 from taskman_cli.core.protocol import ListJobs, Request, Status, decode
 from taskman_cli.instance.lock import take_lock
 
@@ -92,7 +93,8 @@ class FakeScheduler:
         self.leaves_after: set[str] = set()
         self._lock_fd = take_lock(directory)
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.bind(str(directory / "taskman.sock"))
+        with address_of(directory / "taskman.sock") as address:
+            self._socket.bind(address)
         self._socket.listen()
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
         self._threads[0].start()
