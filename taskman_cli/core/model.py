@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.immutable import immutable
+from taskman_cli.core.limits import UNLIMITED, Limits
 from taskman_cli.core.tuning import DEFAULTS, Admission, AdmissionTuning
 
 if TYPE_CHECKING:
@@ -225,6 +226,7 @@ class Execution:
     group: Group | None = None
     umask: int | None = None
     nice: int = 0
+    limits: Limits = UNLIMITED
     output: Output = Output.CAPTURE
     max_output_bytes: int = 1 << 20
     timeout_ns: int | None = None
@@ -368,3 +370,5 @@ class Exit:
     has_core: bool = False
     #: Whose counter of kills for want of memory rose with its end: "cgroup", "machine"; "": none.
     memory: str = ""
+    #: The memory limit of its own that it went over; 0: none.
+    over_memory_bytes: int = 0

@@ -109,6 +109,8 @@ def written(owner: object, key: Key) -> Any:
         return wall_time(value, UTC).isoformat()
     if name.endswith("_ns"):
         return format_duration(value)
+    if name == "limits":
+        return value.as_plain()
     if name == "resources":
         return dict(value)
     if isinstance(value, AdmissionTuning):

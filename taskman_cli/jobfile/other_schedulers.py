@@ -24,6 +24,7 @@ WORDS = {
     "env_file": "environmentfile dotenv",
     "cwd": "workingdirectory workingdir workdir directory dir chdir pwd folder",
     "user": "username runas runasuser owner",
+    "limits": "memorymax memorylimit cpuquota tasksmax limitnofile limitcore ulimit ulimits rlimits",
     "retry": "retries maxretries retrypolicy restart attempts maxattempts backofflimit",
     "overlap": "concurrency concurrencypolicy allowoverlap overlappolicy",
     "max_running": "maxinstances maxconcurrent concurrencylimit parallelism maxparallel",

@@ -10,6 +10,7 @@ from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.lookalikes import find_look_alike
 from taskman_cli.core.model import GATE, Execution, Output, Retry
 from taskman_cli.core.timespec import is_duration
+from taskman_cli.jobfile.limits import read_limits
 from taskman_cli.jobfile.other_schedulers import keys_meant
 from taskman_cli.jobfile.problems import Fault, Rejected, reject
 from taskman_cli.jobfile.resources import read_needs
@@ -103,6 +104,11 @@ EXECUTION_KEYS = keys(
     Key("group", read_group, about="The group to run commands with; by default the user's own."),
     Key("umask", read_umask, about="The umask in octal digits; by default taskman's own."),
     Key("nice", integer(-20, 19), about="Niceness."),
+    Key(
+        "limits",
+        read_limits,
+        about="What a command may use at most: memory, cpu, processes, open_files, core_size.",
+    ),
     Key("output", choice(Output), about="Where output goes: a file, taskman's own output, or nowhere."),
     Key(
         "max_output",

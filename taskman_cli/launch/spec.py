@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.shellless import direct_argv, direct_environment
+from taskman_cli.errors import TaskmanError
 from taskman_cli.launch.accounts import Runners, to_become
 from taskman_cli.launch.environment import MANY
 from taskman_cli.launch.tokens import TOKEN_VARIABLE, token_of
@@ -44,6 +45,8 @@ class Plans:
         self._cwd = cwd
         self._shell_name = shell_name
         self._runners = Runners()
+        #: The supervisor knows limits.
+        self.can_limit = True
         #: By id(), together with the task itself, so that the id is not reused.
         self._plans: dict[int, tuple[Task, dict[str, Any]]] = {}
         #: The same by execution: the environment that the shell would pass on.
@@ -127,6 +130,8 @@ class Plans:
             "output": str(execution.output),
             "max_output": execution.max_output_bytes,
         }
+        if limits := self._limits(execution):
+            plan["limits"] = limits
         if files:
             plan["env_files"] = list(files)
         # Files may change, and so may the place where bash finds a program.
@@ -138,6 +143,16 @@ class Plans:
     def _to_become(self, execution: Execution) -> tuple[int, int, list[int]] | None:
         user = execution.user
         return to_become(None if user is None else self._runners.current(user), execution.group)
+
+    def _limits(self, execution: Execution) -> dict[str, Any]:
+        """Return what a command may use at most, and if what it leaves may go on. Raises TaskmanError."""
+        limits = execution.limits.as_plain()
+        if limits and not self.can_limit:
+            raise TaskmanError(
+                "cannot be limited: the supervisor is of an earlier version of taskman: stop it, and "
+                "run it again"
+            )
+        return limits | {"keeps_orphans": True} if limits and not execution.kill_orphans else limits
 
     def _argv(self, command: str | tuple[str, ...], shell: str | None) -> tuple[list[str], list[str] | None]:
         """Return the argv, and the shell's argv to fall back to if the shell is left out."""

@@ -23,6 +23,7 @@ TOKEN_VARIABLE = "TASKMAN_TOKEN"  # noqa: S105 - a name
 
 _SECRET_BYTES = 32
 _TOKEN_BYTES = 16
+_GROUP_LETTERS = 12
 
 
 def read_secret(directory: Path) -> bytes:
@@ -48,6 +49,11 @@ def read_secret(directory: Path) -> bytes:
         finally:
             os.close(fd)
     return b""
+
+
+def group_prefix(secret: bytes) -> str:
+    """Return what the names of an instance's control groups begin with; no other instance has the same."""
+    return f"taskman-{token_of(secret, 'groups')[:_GROUP_LETTERS] or os.geteuid()}-"
 
 
 def token_of(secret: bytes, key: str) -> str:

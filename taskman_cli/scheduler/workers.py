@@ -17,7 +17,7 @@ from taskman_cli.core.engine import effects, events
 from taskman_cli.core.model import Exit, Output, State, Trigger
 from taskman_cli.errors import TaskmanError
 from taskman_cli.launch.spec import Plans
-from taskman_cli.launch.tokens import token_of
+from taskman_cli.launch.tokens import group_prefix, token_of
 from taskman_cli.scheduler.orphans import Proof, find_orphans
 from taskman_cli.supervisor.waitstatus import exit_of
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError, name_of
@@ -133,6 +133,7 @@ class Workers:
         kind, facts = self._inbox.pop(0)
         if kind != "hello":
             raise TaskmanError(f"the supervisor's first message was {kind!r}")
+        self._plans.can_limit = facts.get("has_limits", False)
         return Hello(facts)
 
     def receive(self) -> list[Message]:
@@ -150,7 +151,8 @@ class Workers:
     def configure(self, settings: Settings) -> None:
         """Send the settings that concern the supervisor."""
         names = ("output_grace_ns", "restart_delay_ns", "restart_delay_max_ns", "hang_after_ns")
-        values = {name: getattr(settings, name) for name in names}
+        values: dict[str, Any] = {"group_prefix": group_prefix(self._secret)}
+        values |= {name: getattr(settings, name) for name in names}
         self._messages.append(("configure", values | self.log_settings()))
 
     def start(self, start: effects.Start) -> None:
@@ -384,6 +386,7 @@ def _ended(key: str, payload: dict[str, Any]) -> events.AttemptEnded:
         is_group_left=payload["group_left"],
         has_core=payload["status"] is not None and os.WCOREDUMP(payload["status"]),
         memory=payload.get("memory", ""),  # an older supervisor does not tell
+        over_memory_bytes=payload.get("over_memory", 0),
     )
     return events.AttemptEnded(key, end, Now(payload["wall_ns"], payload["elapsed_ns"]))
 

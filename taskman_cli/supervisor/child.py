@@ -12,6 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from taskman_cli.supervisor.groups import Group
     from taskman_cli.supervisor.output import Capture
     from taskman_cli.supervisor.survey import Wish
     from taskman_cli.supervisor.wire import Message
@@ -28,9 +29,12 @@ class Child:
         "elapsed_ns",
         "end",
         "ending",
+        "group",
         "is_deaf",
         "is_told",
+        "keeps_orphans",
         "key",
+        "memory_limit_bytes",
         "meta",
         "pid",
         "pidfd",
@@ -63,6 +67,12 @@ class Child:
         self.wish: Wish | None = None
         #: It has changed its user, so that we cannot signal it; that was reported.
         self.is_deaf = False
+        #: Its control group, which ends with it; None: it has none.
+        self.group: Group | None = None
+        #: What is left in its group may go on.
+        self.keeps_orphans = False
+        #: The most memory that it may use; 0: any.
+        self.memory_limit_bytes = 0
 
     def as_tuple(self) -> Message:
         """Return it as "hello" sends it."""

@@ -14,6 +14,7 @@ from taskman_cli.supervisor.adoption import is_over, open_output, open_process
 from taskman_cli.supervisor.asuser import NotBecome, hear_from_child
 from taskman_cli.supervisor.captures import Captures
 from taskman_cli.supervisor.child import Child
+from taskman_cli.supervisor.closing import Closings
 from taskman_cli.supervisor.outofmemory import OutOfMemory
 from taskman_cli.supervisor.output import BoundedFile, Capture
 from taskman_cli.supervisor.procstat import own_children
@@ -24,7 +25,7 @@ from taskman_cli.supervisor.timers import elapsed_ns
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from resource import struct_rusage
     from typing import Any
 
@@ -65,6 +66,12 @@ class Children:
         self._news: list[Message] = []
         self.captures = Captures(epoll, after)
         self.survivors = Survivors(epoll, after, lambda news: self._news.append(news), self._tell_end)
+        self._closings = Closings(epoll, after, lambda news: self._news.append(news), self._tell_end)
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Take what the scheduler says of output, and of the names of control groups."""
+        self.captures.grace_ns = int(settings["output_grace_ns"])
+        self._closings.take_prefix(settings.get("group_prefix"))
 
     @property
     def running_count(self) -> int:
@@ -96,7 +103,10 @@ class Children:
                 raise StartError(0, f"cannot be started: there is an attempt {key} already")
             if "error" in spec:  # the scheduler could not put it together
                 raise StartError(0, spec["error"])
-            child.pid, child.capture, child.told = self._spawner.start(spec, now_ns=child.elapsed_ns)
+            limit = self._closings.limit(child, spec) if spec.get("limits") else None
+            child.pid, child.capture, child.told = self._spawner.start(
+                spec, now_ns=child.elapsed_ns, limit=limit
+            )
         except StartError as error:
             return self._fail(child, error)
         except Exception as error:  # a malformed spec fails its attempt, never this process
@@ -156,6 +166,8 @@ class Children:
         capture, child.capture = child.capture, None
         if capture is not None:
             self.captures.close(capture)
+        if child.group is not None:
+            self._closings.close_left(child.group)
 
     def _fail(self, child: Child, error: StartError) -> Message:
         if not error.is_transient and child.key not in self._all:
@@ -176,7 +188,7 @@ class Children:
         elif fd == self.survivors.fd:
             self.survivors.hear()
         else:
-            return False
+            return self._closings.hear_from(fd)
         return True
 
     def take_news(self) -> list[Message]:
@@ -195,9 +207,10 @@ class Children:
             return "adopted", key, known.pid
         pidfd = None if pid in self._running else open_process(pid, started_ns=elapsed_ns)
         if pidfd is None:
+            self._closings.close_gone(key)
             return "gone", key
         child = Child(key, meta, wall_ns=wall_ns, elapsed_ns=elapsed_ns)
-        child.pid, child.pidfd = pid, pidfd
+        child.pid, child.pidfd, child.group = pid, pidfd, self._closings.group_of(key, pid)
         try:
             self._epoll.register(pidfd, select.EPOLLIN)
             if path is not None:
@@ -232,7 +245,7 @@ class Children:
             is_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
             memory = self._out_of_memory.claim() if is_killed and not child.ending else ""
             self._conclude(child, _end(status, usage) | ({"memory": memory} if memory else {}))
-        else:
+        elif not self._closings.note_reaped(pid):
             self.survivors.note_reaped()
 
     def is_adopted(self, pidfd: int) -> bool:
@@ -269,6 +282,9 @@ class Children:
         messages: list[Message] = []
         has_strangers: bool | None = None
         for child in self._just_ended:
+            if child.group is not None:
+                self._closings.close(child)
+                continue
             if child.wish is not None and child.ending:
                 if has_strangers is None:
                     has_strangers = self._has_strangers()
@@ -286,7 +302,7 @@ class Children:
         Where children end meanwhile, one may be missing from the list; hence two.
         """
         scheduler = self._scheduler()
-        known = self._running.keys() | ({scheduler.pid} if scheduler else set())
+        known = self._running.keys() | self._closings.pids | ({scheduler.pid} if scheduler else set())
         return any(pids is None or not pids <= known for pids in (own_children(), own_children()))
 
     def _tell_end(self, child: Child) -> None:

@@ -32,7 +32,7 @@ from taskman_cli.supervisor.timers import Timers, elapsed_ns
 from taskman_cli.supervisor.voice import NOTICE, VOICE, say
 from taskman_cli.supervisor.waitstatus import commands, in_words
 from taskman_cli.supervisor.watchdog import Watchdog
-from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError, name_of
+from taskman_cli.supervisor.wire import GREETING, WireError, name_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -182,8 +182,8 @@ class Supervisor:
         if message is not None:
             self._outbox.append(message)
 
-    def _configure(self, settings: Mapping[str, int]) -> None:
-        self._children.captures.grace_ns = int(settings["output_grace_ns"])
+    def _configure(self, settings: Mapping[str, Any]) -> None:
+        self._children.configure(settings)
         self._pause.configure(int(settings["restart_delay_ns"]), int(settings["restart_delay_max_ns"]))
         self._watchdog.configure(settings.get("hang_after_ns"))
         VOICE.configure(settings.get("log_format"), settings.get("log_level"))
@@ -215,8 +215,7 @@ class Supervisor:
             self._restart_later(f"cannot be started ({error.strerror}: {self._argv[0]})", lived_ns=0)
             return
         self._watchdog.begin(self._scheduler.pid)
-        facts = {
-            "version": PROTOCOL_VERSION,
+        facts = GREETING | {
             "generation": self._generation,
             "started_ns": self._started_ns,
             "scheduler_ended_ns": self._scheduler_ended_ns,

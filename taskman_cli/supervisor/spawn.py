@@ -94,8 +94,10 @@ class Spawner:
             home = "/"
         self._trusted = TrustedPaths(home)
 
-    def start(self, spec: Mapping[str, Any], *, now_ns: int) -> tuple[int, Capture | None, int | None]:
-        """Start what `spec` describes (its keys: wire.py).
+    def start(
+        self, spec: Mapping[str, Any], *, now_ns: int, limit: Callable[[], None] | None = None
+    ) -> tuple[int, Capture | None, int | None]:
+        """Start what `spec` describes (its keys: wire.py); `limit` is called in its process (limiting.py).
 
         Return its pid, its captured output, if any, and for a process that has yet to become the command the
         descriptor that `hear_from_child` reads. Raises StartError, and whatever a malformed `spec` makes
@@ -118,12 +120,12 @@ class Spawner:
                 sink = self._null
             if file is not None or spec["output"] == "discard":
                 actions += [(os.POSIX_SPAWN_DUP2, sink, 1), (os.POSIX_SPAWN_DUP2, sink, 2)]
-            is_here = spec["user"] is None and not spec.get("env_files")
+            is_here = spec["user"] is None and limit is None and not spec.get("env_files")
             if is_here and self._trusted.is_start_prompt(spec, now_ns=now_ns):
                 return self._in_place(spec, actions), capture, None
             if capture is not None and spec["user"] is not None:
                 _hand_over(sink, spec["user"][0])
-            pid, told = self._apart(spec, actions)
+            pid, told = self._apart(spec, actions, limit)
             return pid, capture, told
         except BaseException as error:
             if capture is not None:
@@ -156,12 +158,14 @@ class Spawner:
             if not self._is_home:
                 self._come_back()
 
-    def _apart(self, spec: Mapping[str, Any], actions: _Actions) -> tuple[int, int]:
+    def _apart(
+        self, spec: Mapping[str, Any], actions: _Actions, limit: Callable[[], None] | None
+    ) -> tuple[int, int]:
         """Start it in a fork, which enters the directory and finds the program by itself."""
         if not self._is_home:
             self._go_home()
         files = [(ours, number) for _, ours, number in actions]
-        return start_apart(lambda: _become(spec, actions), files)
+        return start_apart(lambda: _become(spec, actions, limit), files)
 
     def _come_back(self) -> None:
         """Return to the start directory; if that fails, leave this one, and the next start may fail."""
@@ -210,8 +214,10 @@ def _spawn(path: str, argv: list[str], env: Mapping[str, str], actions: _Actions
     )
 
 
-def _become(spec: Mapping[str, Any], actions: _Actions) -> NoReturn:
+def _become(spec: Mapping[str, Any], actions: _Actions, limit: Callable[[], None] | None) -> NoReturn:
     """Turn this process, a fork, into the command; raises StartError."""
+    if limit is not None:
+        limit()
     if spec["umask"] is not None:
         os.umask(spec["umask"])
     if spec["nice"]:

@@ -7,7 +7,8 @@ A supervisor outlives many schedulers, so the meaning of a message changes only 
 To the supervisor:
 
     ("configure", {"output_grace_ns", "restart_delay_ns", "restart_delay_max_ns", "hang_after_ns",
-                   "log_format", "log_level"})
+                   "log_format", "log_level", "group_prefix"})
+                                   `group_prefix`: what the names of this instance's control groups begin with
     ("due", in_ns | None, number, behind_ns)
                                    in how long the scheduler will do something next; the question that it
                                    answers with that, or 0; how far behind it was when it heard that
@@ -34,6 +35,8 @@ To the supervisor:
             "output": "capture" | "inherit" | "discard", "path": output file, "max_output": bytes}
          perhaps with "env_files": [path, …] for the process to read itself, as its user, and "env_over":
             {name: value}, which win over what is in them
+         perhaps with "limits": {"memory": bytes, "cpu": CPUs, "processes": number, "open_files": number,
+            "core_size": bytes, "keeps_orphans": bool}, all of them optional: limiting.py
          or {"error": words} for a start that could not be put together: it is kept as failed
 
 `argv` is run directly; a `shell` that is not None is run instead where `argv` cannot be. `env` is complete.
@@ -41,10 +44,11 @@ To the supervisor:
 To the scheduler:
 
     ("hello", {"version", "generation", "started_ns", "scheduler_ended_ns", "is_complete", "kept",
-               "attempts", "has_manager"})
+               "attempts", "has_manager", "has_limits"})
                          comes first; `started_ns` tells this supervisor's life from any other;
                          `is_complete` False: all was too much to tell, here is only what runs;
                          `has_manager`: somebody listens to "report";
+                         `has_limits`: it knows the "limits" of a spec;
                          attempts = [(key, meta, pid, wall_ns, elapsed_ns, end | None, ending), …]
     ("started", key, pid, wall_ns, elapsed_ns)
                          its process became the command, or has not after a moment: its time runs
@@ -69,6 +73,7 @@ To the scheduler:
            "output_error": words | None, "group_left": bool, "wall_ns", "elapsed_ns"}
                          of a command that was killed perhaps "memory": whose counter of kills for want of
                          memory has risen, "cgroup" or "machine"
+                         of one that went over its limit of memory "over_memory": that limit in bytes
                          after a failed start also "errno" and "message"; of an adopted command the status
                          is None, and use of CPU and memory 0, unless it turned out to be our own child
 """
@@ -95,6 +100,9 @@ LOCK_VARIABLE = "TASKMAN_LOCK_FD"
 PROTOCOL_VERSION = 3
 #: A longer frame means a broken peer.
 MAX_FRAME_BYTES = 64 << 20
+
+#: What "hello" begins with: the version, and what an earlier supervisor of that version could not do.
+GREETING = {"version": PROTOCOL_VERSION, "has_limits": True}
 
 _MARSHAL_VERSION = 4
 _PREFIX_BYTES = 4

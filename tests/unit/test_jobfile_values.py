@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.limits import Limits
 from taskman_cli.core.model import (
     Durability,
     Execution,
@@ -75,6 +76,7 @@ EXECUTION = {
     "umask = '022'": {"umask": 0o22},
     "umask = '77'": {"umask": 0o77},
     "nice = -20": {"nice": -20},
+    "limits = { cpu = 2 }": {"limits": Limits(cpu=2.0)},
     "output = 'discard'": {"output": Output.DISCARD},
     "max_output = 10": {"max_output_bytes": 10},
     "max_output = '64KiB'": {"max_output_bytes": 65536},

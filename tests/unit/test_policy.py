@@ -199,8 +199,24 @@ def test_only_the_listed_exit_codes_are_retried(exit_code: int | None, is_retrie
         (Exit(signal=9), False, "killed by SIGKILL"),
         (Exit(signal=200), False, "killed by signal 200"),
         (Exit(), True, "exit code unknown: its supervisor had died"),
+        (
+            Exit(signal=9, memory="cgroup", over_memory_bytes=200 << 20),
+            True,
+            "killed by SIGKILL (over its memory limit of 200 MiB)",
+        ),
+        (Exit(exit_code=137, over_memory_bytes=1), True, "exit 137 (over its memory limit of 1 B)"),
     ],
-    ids=["code", "not-found", "not-executable", "no-shell", "signal", "unknown-signal", "unknown"],
+    ids=[
+        "code",
+        "not-found",
+        "not-executable",
+        "no-shell",
+        "signal",
+        "unknown-signal",
+        "unknown",
+        "over",
+        "child-over",
+    ],
 )
 def test_an_end_is_told_in_words(end: Exit, is_shell: bool, expected: str) -> None:
     assert describe(end, is_shell=is_shell) == expected

@@ -43,6 +43,7 @@ def words(found: RunFacts) -> str:
         (failed(detail="permission denied: ./x"), "chmod +x"),
         (failed(detail="killed by SIGSEGV", signal=signal.SIGSEGV), "has crashed"),
         (failed(detail="killed by SIGTERM", signal=signal.SIGTERM), "did not send that signal"),
+        (failed(detail="exit 137 (over its memory limit of 1 GiB)", exit_code=137), "raise `limits.memory`"),
         (failed("timed_out", detail="killed by SIGTERM", signal=signal.SIGTERM), "longer than its `timeout`"),
         (failed("timed_out", task="only_if"), "raise `only_if_timeout`"),
         (failed("lost", detail=""), "on_crash"),

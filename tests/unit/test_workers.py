@@ -12,6 +12,7 @@ from unit.engine_driver import seconds
 
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects, events
+from taskman_cli.core.limits import Limits
 from taskman_cli.core.model import Account, Execution, Exit, Group, Output, Settings, State, Task, Trigger
 from taskman_cli.errors import TaskmanError
 from taskman_cli.launch.environment import Environments
@@ -208,6 +209,25 @@ def test_a_start_that_cannot_be_composed_is_sent_with_the_reason() -> None:
     assert spec == {"error": "cannot read env_file /no/such/file: No such file or directory"}
 
 
+def test_limits_are_told_to_the_supervisor_only_where_there_are_some() -> None:
+    limits = Limits(memory_bytes=1 << 20, core_size_bytes=0)
+    assert "limits" not in spec_of("x", Execution())
+    assert spec_of("x", Execution(limits=limits))["limits"] == {"memory": 1 << 20, "core_size": 0}
+    kept = spec_of("x", Execution(limits=limits, kill_orphans=False))["limits"]
+    assert kept == {"memory": 1 << 20, "core_size": 0, "keeps_orphans": True}
+
+
+def test_a_supervisor_of_an_earlier_version_starts_nothing_without_its_limits() -> None:
+    hello = {"version": PROTOCOL_VERSION, "started_ns": 1, "scheduler_ended_ns": None}
+    hello |= {"kept": {}, "attempts": ()}
+    workers = make_workers(FakeChannel())
+    workers._inbox = [("hello", hello)]
+    workers.greet()
+    with pytest.raises(TaskmanError, match=r"^cannot be limited: the supervisor is of an earlier version"):
+        workers._plans.prepare(Task("main", "x", Execution(limits=Limits(cpu=1.0))))
+    workers._plans.prepare(Task("main", "x", Execution()))
+
+
 def test_all_other_actions_are_one_message_each_in_one_batch() -> None:
     channel = FakeChannel()
     workers = make_workers(channel)
@@ -220,7 +240,7 @@ def test_all_other_actions_are_one_message_each_in_one_batch() -> None:
     assert channel.sent == []
     workers.drain()
     assert channel.sent[0][0] == "configure"
-    names = {"output_grace_ns", "restart_delay_ns", "restart_delay_max_ns", "hang_after_ns"}
+    names = {"output_grace_ns", "restart_delay_ns", "restart_delay_max_ns", "hang_after_ns", "group_prefix"}
     assert set(channel.sent[0][1]) == names
     assert channel.sent[1:] == [
         ("signal", "k", 15, "timed_out"),

@@ -96,7 +96,7 @@ def checks_of(directory: Path) -> dict[str, Check]:
     """Return the checks of the machine and of the instance with this state directory, in their order."""
     from pathlib import Path
 
-    from taskman_cli.cli.doctor import clock, duplicates, machine, scheduler, sinks, storage, systemd
+    from taskman_cli.cli.doctor import clock, duplicates, groups, machine, scheduler, sinks, storage, systemd
     from taskman_cli.instance.directory import state_directory
 
     user, home, uid = *_account(), os.geteuid()
@@ -111,6 +111,7 @@ def checks_of(directory: Path) -> dict[str, Check]:
         "clock": lambda: clock.judge_clock(clock.look_at_clock()),
         "zone": lambda: clock.judge_zones(clock.look_at_zones()),
         "limits": lambda: machine.judge_limits(machine.look_at_limits(_pid(directory))),
+        "groups": lambda: groups.judge_groups(groups.look_at_groups(_pid(directory))),
         "mailer": lambda: machine.judge_mailer(machine.look_at_mailer()),
         "systemd": lambda: systemd.judge_services(
             systemd.look_at_services(user, home=Path(home), is_root=uid == 0), user=user

@@ -9,11 +9,21 @@ from typing import TYPE_CHECKING
 from taskman_cli.cli.render import note
 from taskman_cli.cli.support.findings import place
 from taskman_cli.cli.support.preflight import look_for_missing
+from taskman_cli.core.limits import UNLIMITED
 from taskman_cli.errors import TaskmanError
-from taskman_cli.insight.lint import lint_array, lint_durations, lint_jobs, lint_search_path, lint_shell
+from taskman_cli.insight.lint import (
+    lint_array,
+    lint_durations,
+    lint_jobs,
+    lint_limits,
+    lint_search_path,
+    lint_shell,
+)
+from taskman_cli.instance.lock import holder
 from taskman_cli.jobfile.load import no_collection
 from taskman_cli.jobfile.programs import look_at_search_paths
 from taskman_cli.launch.spec import SHELL
+from taskman_cli.supervisor.groups import find_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -40,6 +50,7 @@ def lint(
             note(f"not everything could be checked: {missing.hangs} does not answer")
         findings += missing.findings
         findings += _shells(jobs)
+        findings += _limits(jobs, directory)
         findings += [
             lint_search_path(job, task, words) for job, task, words in look_at_search_paths(jobs, trust)
         ]
@@ -64,6 +75,17 @@ def _shells(jobs: Sequence[Job]) -> Iterator[Finding]:
                 names[path] = Path(path).resolve().name
             if job.enabled:
                 yield from lint_shell(job, task, names[path])
+
+
+def _limits(jobs: Sequence[Job], directory: Path | None) -> Iterator[Finding]:
+    """Yield findings about limits, of the running scheduler's commands if there is one."""
+    if all(task.execution.limits == UNLIMITED for job in jobs for task in job.commands):
+        return
+    try:
+        pid = None if directory is None else holder(directory)
+    except TaskmanError:
+        pid = None
+    yield from lint_limits(jobs, find_place(str(pid) if pid else "self").works)
 
 
 def _typical_durations(directory: Path) -> dict[str, int]:

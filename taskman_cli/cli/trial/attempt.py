@@ -18,6 +18,8 @@ from taskman_cli.cli.trial.foreground import passing_on
 from taskman_cli.core.engine.policy import judge
 from taskman_cli.core.model import Exit, State
 from taskman_cli.supervisor.asuser import NotBecome, hear_from_child
+from taskman_cli.supervisor.closing import close_here
+from taskman_cli.supervisor.limiting import PREFIX, Limiter
 from taskman_cli.supervisor.spawn import Spawner, StartError
 from taskman_cli.supervisor.waitstatus import exit_of
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 #: How long after the end the output of remaining child processes is shown.
 _GRACE_S = 0.25
 _READ_BYTES = 1 << 16
+#: The name of the only attempt.
+_KEY = "main"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +68,9 @@ def attempt(spec: Mapping[str, Any], execution: Execution, *, cwd: str, umask: i
     is_anothers = user is not None and user[0] != os.geteuid()
     with passing_on() as target, _output(is_anothers=is_anothers) as relay:
         began_ns = time.monotonic_ns()
-        pid, _, told = Spawner().start({**spec, "output": "inherit"}, now_ns=began_ns)
+        limiter, limits = Limiter(f"{PREFIX}test-{os.getpid()}-"), spec.get("limits")
+        limit = limiter.limit(_KEY, limits, is_others=is_anothers) if limits else None
+        pid, _, told = Spawner().start({**spec, "output": "inherit"}, now_ns=began_ns, limit=limit)
         relay.begin()
         target.aim(pid)
         if told is not None:
@@ -74,10 +80,13 @@ def attempt(spec: Mapping[str, Any], execution: Execution, *, cwd: str, umask: i
         target.aim(None)
         _, status, usage = os.wait4(pid, 0)
         elapsed_ns = time.monotonic_ns() - began_ns
+        has_group = limits is not None and limiter.has_group(limits)
+        left = close_here(limiter.group(_KEY)) if has_group else None
     end = Exit(
         *exit_of(status),
         cpu_s=usage.ru_utime + usage.ru_stime,
         peak_rss_bytes=usage.ru_maxrss * 1024,
+        over_memory_bytes=left.limit_bytes if left is not None and left.kills else 0,
     )
     state = State.TIMED_OUT if is_timed_out else judge(end, execution)
     return Trial(end, state, elapsed_ns, is_peak_ours=usage.ru_maxrss <= own_peak_kib)

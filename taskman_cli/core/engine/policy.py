@@ -6,6 +6,7 @@ import signal
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.limits import over_memory
 from taskman_cli.core.model import OnCrash, OnMissed, State
 
 if TYPE_CHECKING:
@@ -133,15 +134,18 @@ def describe(end: Exit, *, is_shell: bool) -> str:
     """Say in words how a process ended."""
     if end.exit_code is None and end.signal is None:
         return "exit code unknown: its supervisor had died"
+    for_memory = _FOR_MEMORY.get(end.memory, "")
+    if end.over_memory_bytes:
+        for_memory = f" ({over_memory(end.over_memory_bytes)})"
     if end.signal is not None:
         try:
             words = f"killed by {signal.Signals(end.signal).name}"
         except ValueError:
             words = f"killed by signal {end.signal}"
-        return words + (" (core dumped)" if end.has_core else _FOR_MEMORY.get(end.memory, ""))
+        return words + (" (core dumped)" if end.has_core else for_memory)
     if is_shell and end.exit_code in _SHELL_CODES:
         return _SHELL_CODES[end.exit_code]
-    return f"exit {end.exit_code}"
+    return f"exit {end.exit_code}{for_memory}"
 
 
 def low_load(cpus: int) -> float:

@@ -10,6 +10,7 @@ from taskman_cli.insight.lint.environment import (
 )
 from taskman_cli.insight.lint.finding import LINTS, UNSHOWN, Finding, Severity
 from taskman_cli.insight.lint.jobs import lint_jobs
+from taskman_cli.insight.lint.limits import lint_limits
 from taskman_cli.insight.lint.shells import lint_shell
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "lint_array",
     "lint_durations",
     "lint_jobs",
+    "lint_limits",
     "lint_missing",
     "lint_program",
     "lint_search_path",

@@ -29,6 +29,7 @@ LINTS: dict[str, Severity] = {
     "expected-too-soon": Severity.WARNING,
     "herd": Severity.INFO,
     "idle-tz": Severity.WARNING,
+    "limit-without-effect": Severity.WARNING,
     "look-alike": Severity.WARNING,
     "no-such-cwd": Severity.WARNING,
     "no-such-env-file": Severity.WARNING,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING, NamedTuple
 
+from taskman_cli.core.limits import OVER_MEMORY
 from taskman_cli.core.model import GATE, SkipReason, State
 from taskman_cli.insight.why.slotresult import NoRecordReason, Ran, Skipped, ToCome, Unrecorded
 
@@ -103,6 +104,8 @@ def _cause(attempt: AttemptFacts, name: str) -> Iterator[Advice]:
         yield Advice(
             "", "see that the file may be executed (chmod +x) and that its first line names a program"
         )
+    elif attempt.state == State.FAILED and OVER_MEMORY in attempt.detail:
+        yield Advice("", "raise `limits.memory`, or see what it needs so much memory for")
     elif attempt.state == State.FAILED and attempt.signal is not None:
         yield from _of_signal(attempt.signal)
 
