@@ -66,7 +66,8 @@ def start_text(path: list[str]) -> bytes:
         " sys.modules['taskman_cli'].__path__=[]\n"
         "sys.modules['taskman_cli'].jobs=sys.modules['taskman_cli.jobs']=jobs\n"
         f"worker=module('taskman_worker',{module_text('taskman_cli.executors.pyworker')!r})\n"
-        f"worker.start(jobs,{path!r})\n"
+        f"ends=module('taskman_ends',{module_text('taskman_cli.executors.pyends')!r})\n"
+        f"worker.start(jobs,ends,{path!r})\n"
     )
     data = text.encode("utf-8", "surrogateescape")
     return b"%08d" % len(data) + data

@@ -6,6 +6,8 @@ the socket (a length of 4 bytes, then JSON) never mix with what a call prints: e
 
 from __future__ import annotations
 
+# The module `signal` makes enums of all numbers, at each call.
+import _signal  # type: ignore[import-not-found]
 import fcntl
 import importlib
 import importlib.util
@@ -18,7 +20,6 @@ import socket
 import struct
 import sys
 import time
-import traceback
 from contextlib import suppress
 
 TYPE_CHECKING = False
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 #: The lowest number that our own descriptors get, out of the way of calls that close a few.
 _OWN_FDS = 100
-_MOST_VALUE_BYTES = 64 << 10
 _MOST_WORDS = 1000
 #: The shortest time between two reports of progress.
 _PROGRESS_GAP_S = 0.1
@@ -74,8 +74,9 @@ class Line:
 class Worker:
     """Calls functions for one executor."""
 
-    def __init__(self, line: Line, jobs: Any) -> None:
+    def __init__(self, line: Line, jobs: Any, ends: Any) -> None:
         self._line = line
+        self._ends = ends
         self._jobs = jobs
         self._pid = os.getpid()
         self._flush_c = _c_flush()
@@ -86,11 +87,18 @@ class Worker:
         self._known = set(sys.modules)
         self._files: dict[str, Any] = {}
         self._streams: tuple[Any, ...] = ()
+        #: What every call finds signals set to; SIGPIPE as Python has it.
+        self._actions: list[tuple[int, Any]] = [(number, self._asked_to_end) for number in _ASKING]
+        self._actions += [(number, signal.SIG_DFL) for number in _DEFAULT]
+        self._actions.append((signal.SIGPIPE, signal.SIG_IGN))
+        for number, action in self._actions:
+            signal.signal(number, action)
+        self._null = _own(os.devnull, os.O_RDWR)
+        self._peaks = _own("/proc/self/clear_refs", os.O_WRONLY)
+        self._sizes = _own("/proc/self/statm", os.O_RDONLY)
 
     def serve(self) -> None:
         """Carry out calls until there are no more."""
-        for number in _ASKING:
-            signal.signal(number, self._asked_to_end)
         while True:
             try:
                 frame, fds = self._line.receive()
@@ -124,7 +132,7 @@ class Worker:
             self._is_calling = False
         except BaseException as error:  # asked to end before or after the call itself
             self._is_calling = False
-            told = told or _failure(error, self._jobs.Cancelled)
+            told = told or self._ends.failure(error, self._jobs.Cancelled)
         if os.getpid() != self._pid:
             # The call has forked, and this is the child: not the one that answers.
             self._flush()
@@ -134,7 +142,9 @@ class Worker:
         self._note_imports()
         self._let_go_of_output()
         after = _used()
-        told.update(type="done", cpu_s=after[0] - before[0], peak_bytes=after[1], rss_bytes=_resident_bytes())
+        told.update(
+            type="done", cpu_s=after[0] - before[0], peak_bytes=after[1], rss_bytes=self._resident_bytes()
+        )
         self._line.send(told)
 
     def _outcome(self, frame: dict[str, Any]) -> dict[str, Any]:
@@ -145,9 +155,14 @@ class Worker:
                 import asyncio
 
                 value = asyncio.run(_awaited(value))
-            return {"status": 0, "value": _as_json(value)}
+            return {"status": 0, "value": self._ends.as_json(value)}
         except BaseException as error:
-            return _failure(error, self._jobs.Cancelled)
+            return self._ends.failure(error, self._jobs.Cancelled)  # type: ignore[no-any-return]
+
+    def _resident_bytes(self) -> int:
+        with suppress(OSError, TypeError):
+            return int(os.pread(self._sizes, 100, 0).split()[1]) * resource.getpagesize()
+        return 0
 
     def _resolve(self, call: str) -> Callable[..., Any]:
         """Find `package.module:function`, or `/path/file.py:function`."""
@@ -183,31 +198,30 @@ class Worker:
 
     def _prepare(self, frame: dict[str, Any], output: int, given: int | None) -> None:
         """Give a call what a process of its own would have: descriptors, environment, directory, signals."""
-        if given is None:
-            given = os.open(os.devnull, os.O_RDONLY)
-        for fd, number in ((given, 0), (output, 1), (output, 2)):
+        for fd, number in ((self._null if given is None else given, 0), (output, 1), (output, 2)):
             os.dup2(fd, number)
         for fd in (given, output):
-            if fd > 2:
+            if fd is not None:
                 os.close(fd)
         self._renew_streams()
         wanted = {os.fsencode(name): os.fsencode(value) for name, value in frame["env"].items()}
-        for name in [name for name in os.environb if name not in wanted]:
-            del os.environb[name]
-        for name, value in wanted.items():
-            if os.environb.get(name) != value:
-                os.environb[name] = value
+        found = dict(os.environb)
+        if found != wanted:
+            for name in found.keys() - wanted.keys():
+                del os.environb[name]
+            for name in wanted:
+                if found.get(name) != wanted[name]:
+                    os.environb[name] = wanted[name]
         os.chdir(frame["cwd"] or "/")
         os.umask(frame["umask"])
-        for number in _ASKING:
-            signal.signal(number, self._asked_to_end)
-        for number in _DEFAULT:
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python has it
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        for number, action in self._actions:
+            if _signal.getsignal(number) != action:
+                _signal.signal(number, action)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
         sys.argv[:] = [frame["call"]]
-        with suppress(OSError), open("/proc/self/clear_refs", "w") as file:  # noqa: PTH123 - pathlib takes time
-            file.write("5")  # the peak of memory counts from here
+        if self._peaks is not None:
+            with suppress(OSError):
+                os.write(self._peaks, b"5")  # the peak of memory counts from here
 
     def _renew_streams(self) -> None:
         """Make sys.stdin anew; stdout and stderr too if a call closed or replaced them."""
@@ -231,11 +245,8 @@ class Worker:
 
     def _let_go_of_output(self) -> None:
         """Leave the pipe of this call to what it has left running."""
-        null = os.open(os.devnull, os.O_RDWR)
         for number in (0, 1, 2):
-            os.dup2(null, number)
-        if null > 2:
-            os.close(null)
+            os.dup2(self._null, number)
 
     def _note_imports(self) -> None:
         """Fingerprint the files of new modules, except those of the interpreter and of packages."""
@@ -289,10 +300,11 @@ def _used() -> tuple[float, int]:
     return spent_s, own.ru_maxrss << 10
 
 
-def _resident_bytes() -> int:
-    with suppress(OSError), open("/proc/self/statm", "rb") as file:  # noqa: PTH123
-        return int(file.read().split()[1]) * resource.getpagesize()
-    return 0
+def _own(path: str, flags: int) -> Any:
+    """Open a file under a number out of the way of calls; None: it is not there."""
+    with suppress(OSError):
+        return _moved(os.open(path, flags))
+    return None
 
 
 def _c_flush() -> Callable[[], Any]:
@@ -310,68 +322,10 @@ async def _awaited(value: Any) -> Any:
     return await value
 
 
-def _as_json(value: Any) -> str:
-    """Return a value as JSON, or as Python shows it if JSON cannot hold it; "" for None."""
-    if value is None:
-        return ""
-    try:
-        text = json.dumps(value, ensure_ascii=True, allow_nan=False)
-    except BaseException:
-        text = _shown(value)
-    if len(text) > _MOST_VALUE_BYTES:
-        text = "%s... (%d characters)" % (text[:_MOST_WORDS], len(text))  # noqa: UP031
-    return text
-
-
-def _shown(value: Any) -> str:
-    with suppress(BaseException):
-        return repr(value)
-    return "<" + type(value).__name__ + ">"
-
-
-def _failure(error: BaseException, cancelled: type) -> dict[str, Any]:
-    """Print a traceback as Python would; return how the call failed."""
-    if isinstance(error, SystemExit):
-        code = error.code
-        if code is None or isinstance(code, int):
-            return {"status": (code or 0) & 0xFF}
-        _complain(_shown(code) if not isinstance(code, str) else code)
-        return {"status": 1, "error": _words(error)}
-    try:
-        told = traceback.TracebackException(type(error), error, error.__traceback__)
-        told.stack[:] = [frame for frame in told.stack if frame.filename != __file__]
-        _complain("".join(told.format()).rstrip("\n"))
-    except BaseException:  # what it is made of raises by itself
-        _complain(type(error).__name__)
-    if isinstance(error, cancelled):
-        return {"signal": int(signal.SIGTERM), "error": _words(error)}
-    return {"status": 1, "error": _words(error)}
-
-
-def _words(error: BaseException) -> str:
-    words = name = type(error).__name__
-    with suppress(BaseException):
-        words = name + ": " + str(error) if str(error) else name
-    return words[:_MOST_WORDS]
-
-
-def _complain(words: str) -> None:
-    """Write to descriptor 2, whatever has become of sys.stderr."""
-    with suppress(BaseException):  # closed by the call
-        sys.stdout.flush()
-        sys.stderr.flush()
-    data = (words + "\n").encode("utf-8", "backslashreplace")
-    with suppress(OSError):
-        while data:
-            data = data[os.write(2, data) :]
-
-
 def _moved(fd: int) -> int:
-    """Move a descriptor out of the way of calls, and close it in programs that they start."""
+    """Move a descriptor out of the way of calls; programs that they start do not have it."""
     moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OWN_FDS)
-    null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, fd)
-    os.close(null)
+    os.close(fd)
     return moved
 
 
@@ -383,16 +337,19 @@ def _die_with(lifeline: int) -> None:
     fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
-def start(jobs: Any, path: list[str]) -> NoReturn:
-    """Serve on descriptor 0; descriptor 1 is the lifeline."""
-    line, lifeline = Line(_moved(0)), _moved(1)
+def start(jobs: Any, ends: Any, path: list[str]) -> NoReturn:
+    """Serve on descriptor 0, with the lifeline as 1; `jobs` and `ends` are these two modules of ours."""
+    line, lifeline, null = Line(_moved(0)), _moved(1), os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        if number != null:
+            os.dup2(null, number)
     _die_with(lifeline)
     os.register_at_fork(after_in_child=line.close)
     if "" in sys.path:
         sys.path.remove("")
     sys.path[:0] = path
     line.send({"type": "hello", "version": "%d.%d.%d" % sys.version_info[:3]})  # noqa: UP031
-    Worker(line, jobs).serve()
+    Worker(line, jobs, ends).serve()
     # Let go before the executor does: what calls have left running goes on.
     fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_NONBLOCK)
     sys.exit(0)

@@ -32,6 +32,7 @@ from taskman_cli.jobfile.foreign.kinds import foreign_in
 from taskman_cli.jobfile.keys import POOL_KEYS, TASKMAN_KEYS, TOP, misplaced
 from taskman_cli.jobfile.monitoring import METRICS_KEYS
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath, prefixed
+from taskman_cli.jobfile.pysource import SUFFIX, read_python
 from taskman_cli.jobfile.source import NotTrusted, Source, decoded, parse_source, read_bytes
 from taskman_cli.jobfile.tables import Keys, Values, read_table
 from taskman_cli.jobfile.values import Context, mistyped
@@ -161,15 +162,7 @@ class FileLoader:
             trust = self._trust_for(want)
             self._look_at_owners(want.path, identity)
             try:
-                source = read_any(
-                    want.path,
-                    want.form,
-                    taken=self._names,
-                    accounts=self._accounts,
-                    skip_bad=self._skip_bad,
-                    trust=trust,
-                    dialect=self._dialect,
-                )
+                source = self._source(want, trust)
                 member = Member(source, self._accounts, self._now, want.includer, trust)
             except IsADirectoryError:
                 stack += reversed(self._in_directory(want))
@@ -182,6 +175,23 @@ class FileLoader:
             else:
                 stack += reversed(self._join(member))
         self.looked_at = None
+
+    def _source(self, want: _PendingFile, trust: Trust) -> Source:
+        """Read one file of any kind."""
+        if want.path.suffix == SUFFIX and want.form is None:
+            source = read_python(want.path, read_bytes(want.path, trust), trust)
+            for path in source.imported:
+                self._look(file_at(path))
+            return source
+        return read_any(
+            want.path,
+            want.form,
+            taken=self._names,
+            accounts=self._accounts,
+            skip_bad=self._skip_bad,
+            trust=trust,
+            dialect=self._dialect,
+        )
 
     def read_toml(self, path: Path, owner: Member, key: TreePath) -> Source | None:
         """Read another file that a job file names with `key`; None: its problems are noted."""
