@@ -13,6 +13,7 @@ from integration.test_ledger_unreadable import open_ledger
 from taskman_cli.core.engine import effects
 from taskman_cli.core.model import Settings
 from taskman_cli.core.sinks import SinkDefinition
+from taskman_cli.ledger.reportqueue import QueueError
 from taskman_cli.scheduler.meters import Meters
 from taskman_cli.scheduler.outlets.deliveries import Deliveries
 from taskman_cli.scheduler.outlets.trials import PATIENCE_NS, Trials
@@ -29,7 +30,7 @@ NOW = second(100)
 class Loop:
     """The scheduler's loop as deliveries know it: what they note is durable when `settle` is called."""
 
-    trouble = None
+    trouble: str | None = None
     now = NOW
 
     def __init__(self, ledger: Ledger) -> None:
@@ -65,6 +66,7 @@ class Process:
         self.says: list[tuple[Any, ...]] = []
 
     def start(self, elapsed_ns: int) -> None: ...
+    def next_timer(self) -> None: ...
     def flush(self) -> None: ...
     def expect(self, elapsed_ns: int) -> None: ...
 
@@ -106,6 +108,77 @@ def test_the_next_message_goes_when_the_end_of_the_last_is_on_record(loop: Loop,
     loop.settle()
     deliveries.flush()
     assert [found for _, found in process.delivered()] == [lines, [lines[0] + 1]]
+
+
+def deliveries_to(process: Process, loop: Loop) -> Deliveries:
+    found = Deliveries(cast("Any", loop), make_link=lambda **_: cast("Any", process))
+    found.flush()
+    return found
+
+
+def test_what_gathers_wakes_nobody_while_it_cannot_be_sent(loop: Loop) -> None:
+    loop.engine.reports.sinks = (SinkDefinition("ops", "file", digest_ns=5),)
+    process = Process()
+    deliveries = deliveries_to(process, loop)
+    assert deliveries.next_timer() == NOW.elapsed_ns + 5
+    process.is_open = False  # it has died
+    assert deliveries.next_timer() is None
+    process.is_open = True
+    loop.trouble = "the disk is full"
+    deliveries.flush()
+    assert deliveries.next_timer() is None
+
+
+def test_a_new_ledger_is_read_from_its_beginning(loop: Loop, tmp_path: Path) -> None:
+    process = Process()
+    deliveries = deliveries_to(process, loop)
+    loop.ledger.replace("broken", NOW)
+    loop.ledger.write([effects.SinksTaken(("ops",)), *told(ops=1)], NOW)
+    deliveries.flush()
+    (_, old), (_, new) = process.delivered()
+    assert (old, process.heard[-1][3] != process.heard[1][3]) == ([1], True)
+    assert new == [loop.ledger.reports.last_seq()]
+
+
+class Unreadable:
+    """A queue that cannot be read for a while, as far as a test says."""
+
+    def __init__(self, queue: Any, *names: str) -> None:
+        self._queue, self.names = queue, {*names}
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self.names:
+            raise QueueError("disk I/O error")
+        return getattr(self._queue, name)
+
+
+@pytest.mark.parametrize("name", ["sinks", "identity", "count", "next_of", "read"])
+def test_a_ledger_that_cannot_be_read_for_a_moment_is_read_again(
+    loop: Loop, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    process = Process()
+    queue = Unreadable(loop.ledger.reports, name)
+    loop.ledger.reports = cast("Any", queue)
+    deliveries = deliveries_to(process, loop)
+    deliveries.flush()
+    assert (process.delivered(), deliveries.next_timer()) == ([], NOW.elapsed_ns + 1_000_000_000)
+    assert caplog.text.count("the ledger cannot be read (disk I/O error)") == 1
+    queue.names.clear()
+    loop.now = second(102)
+    deliveries.flush()
+    assert [lines for _, lines in process.delivered()] == [[1]]
+    assert deliveries.next_timer() is None
+
+
+def test_a_row_that_can_never_be_read_is_set_aside(loop: Loop) -> None:
+    process = Process()
+    loop.ledger.reports = cast("Any", Unreadable(loop.ledger.reports, "read"))
+    deliveries = deliveries_to(process, loop)
+    for at in range(102, 110, 2):
+        loop.now = second(at)
+        deliveries.flush()
+    (mark,) = [mark for mark in loop.noted if isinstance(mark, effects.ReportSetAside)]
+    assert (mark.seqs, mark.why) == ((1,), "its row in the ledger could not be read")
 
 
 def trials(process: Process) -> tuple[Trials, list[tuple[bool, str]]]:

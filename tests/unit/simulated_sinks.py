@@ -11,12 +11,13 @@ from taskman_cli.core.sinks import ReportKind, SinkDefinition
 
 if TYPE_CHECKING:
     import random
+    from collections.abc import Callable
 
 K = ReportKind
 #: One that is told all, one that is told of trouble now and then, and one that is told only once.
 SINKS = (
     SinkDefinition("all", "file", on=frozenset(K), repeat_ns=0),
-    SinkDefinition("first", "file", repeat_ns=None),
+    SinkDefinition("first", "file", repeat_ns=None, keep=3),
     SinkDefinition("ops", "file", repeat_ns=30 * SECOND_NS),
 )
 ENDS = {K.SUCCEEDED, K.FAILED, K.TIMED_OUT, K.LOST, K.CANCELLED}
@@ -53,8 +54,16 @@ class Told:
         self.told: set[str] = set()
         self.ends: Counter[str] = Counter()
         self.overdue: set[str] = set()
-        #: The last record that is a line of the journal.
+        #: The last record that is a line of the journal, and its number.
         self._line: object = None
+        self.seq = 0
+        #: What sinks are told, by line: to each how many like it; and how far each has got, from where.
+        self.reports: dict[int, tuple[effects.Reported, dict[str, int]]] = {}
+        self.cursors: dict[str, int] = {}
+        self.begins: dict[str, int] = {}
+        self.refused: dict[str, set[int]] = {}
+        #: Called when a sink is moved, with where it was and where it is.
+        self.moved: Callable[[str, int, int], None] = lambda *_: None
 
     def note(self, record: object) -> bool:
         """Take a record; tell whether it was one about sinks."""
@@ -62,7 +71,7 @@ class Told:
             case effects.Reported():
                 self._reported(record)
             case effects.Noticed():
-                self._line = record
+                self._add_line(record)
                 if record.kind is K.SLOW:
                     assert record.run is not None
                     assert record.run not in self.slow, "a run is told to be slow once"
@@ -79,13 +88,41 @@ class Told:
                 del self.series[record.job, record.sink, record.trouble]
             case effects.SinksTaken():
                 assert record.names in ((), tuple(sink.name for sink in SINKS))  # a scene has none
+                self.cursors = {name: self.cursors.get(name, self.seq) for name in record.names}
+                self.begins = {name: self.begins.get(name, self.seq) for name in record.names}
+                self.refused = {name: self.refused.get(name, set()) for name in record.names}
             case effects.JobExpected():
                 if record.told_ns is None:
                     self.overdue.discard(record.job)
                 return False
             case _:
                 if type(record) in SUBJECTS.values():
-                    self._line = record
+                    self._add_line(record)
+                return self._note_delivery(record)
+        return True
+
+    def _add_line(self, record: object) -> None:
+        self._line = record
+        self.seq += 1
+
+    def _note_delivery(self, record: object) -> bool:
+        match record:
+            case effects.SinkDelivered():
+                assert record.seq > self.cursors[record.sink], "what is delivered was not so before"
+                self.cursors[record.sink] = record.seq
+            case effects.ReportSetAside():
+                self.refused[record.sink] |= {*record.seqs}
+                self.cursors[record.sink] = max(self.cursors[record.sink], *record.seqs)
+            case effects.SinkMoved():
+                self.moved(record.sink, self.cursors[record.sink], record.seq)
+                self.cursors[record.sink] = record.seq
+                self.refused[record.sink] = {seq for seq in self.refused[record.sink] if seq <= record.seq}
+            case effects.ReportSkipped():
+                self.refused[record.sink].discard(record.seq)
+                self.reports[record.seq][1].pop(record.sink, None)
+            case effects.SinkFailed():
+                pass
+            case _:
                 return False
         return True
 
@@ -98,6 +135,8 @@ class Told:
         assert type(self._line) is SUBJECTS[report.kind], "a report follows what it tells of"
         assert getattr(self._line, "job", None) == report.job
         assert report.to, "somebody is told"
+        assert self.seq not in self.reports, "a line has one report"
+        self.reports[self.seq] = report, dict(report.to)
         for name, count in report.to:
             sink = next(sink for sink in SINKS if sink.name == name)
             assert count >= 1

@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from taskman_cli.core.engine.view import SinkRow
-    from taskman_cli.ledger.reportqueue import ReportQueue, ReportRow
+    from taskman_cli.ledger.reportqueue import ReportQueue
     from taskman_cli.scheduler.driver import EngineDriver
 
 #: Numbers of reports that are read ahead.
 _AHEAD = 256
 #: The most reports of one message, and the most bytes of them, roughly.
 _MOST_REPORTS, _MOST_BYTES = 1_000, 4 << 20
+#: How often a row that cannot be read is tried, and the pause before what is on record is read again.
+_MOST_MISREADS, _AGAIN_NS = 3, SECOND_NS
 #: How long a stop waits for what is on its way to sinks.
 _SEE_OFF_NS = 3 * SECOND_NS
 
@@ -41,19 +43,23 @@ _SEE_OFF_NS = 3 * SECOND_NS
 class Deliveries:
     """Gives each sink its next message."""
 
-    def __init__(self, driver: EngineDriver, sender: Sender | None = None) -> None:
+    def __init__(
+        self, driver: EngineDriver, sender: Sender | None = None, *, make_link: Callable[..., Link] = Link
+    ) -> None:
         self._driver = driver
         self._engine = driver.engine
         self._sender = sender or Sender("", "")
         #: The sinks, by name.
         self.sinks: dict[str, SinkState] = {}
-        self.link = Link(is_owed=self._is_owed, began=self._configure, ended=self._give_back)
+        self.link = make_link(is_owed=self._is_owed, began=self._configure, ended=self._give_back)
         self._number = 0
         self._identity = ""
         self._was_troubled = False
         self._watch: Watch | None = None
-        #: What is on record has to be read again.
+        #: What is on record has to be read again; when, on the elapsed clock, if it cannot be read now.
         self._is_stale = True
+        self._again_ns: int | None = None
+        self._read_from: ReportQueue | None = None
         self._is_unreadable = self._is_stopping = False
         self._trials = Trials(self.link, self._say)
         driver.follow(
@@ -75,10 +81,9 @@ class Deliveries:
 
     def next_timer(self) -> int | None:
         """Return when a turn is wanted at the latest, on the elapsed clock, or None."""
-        return earliest(
-            self.link.next_timer(), self._trials.next_timer(),
-            *(state.gathers_to_ns for state in self.sinks.values()),
-        )  # fmt: skip
+        can_send = self.link.is_open and self._driver.trouble is None
+        gathering = [state.gathers_to_ns for state in self.sinks.values() if can_send]
+        return earliest(self.link.next_timer(), self._trials.next_timer(), self._again_ns, *gathering)
 
     def turn(self, ready: set[int]) -> None:
         """Take what the process says."""
@@ -92,18 +97,19 @@ class Deliveries:
     def flush(self) -> bool:
         """Send each sink what it is told next; tell whether something is to be recorded."""
         if self._driver.trouble is not None:
-            self._was_troubled = True
+            self._was_troubled, self._again_ns = True, None
             return False
-        if self._was_troubled:
-            self._was_troubled, self._is_stale = False, True
-        if self._is_stale:
-            self._is_stale = False
+        now_ns = self._driver.now.elapsed_ns
+        is_again = self._again_ns is not None and self._again_ns <= now_ns
+        # A ledger that was broken has another one in its place, where the numbers begin anew.
+        if self._is_stale or self._was_troubled or is_again or self._queue is not self._read_from:
+            self._is_stale = self._was_troubled = False
             self._load()
         noted = False
         if self.sinks:
-            self.link.start(self._driver.now.elapsed_ns)
+            self.link.start(now_ns)
         for state in self.sinks.values():
-            if not state.is_held:
+            if not state.is_held and self._again_ns is None:
                 noted |= self._next(state)
         self.link.flush()
         if self._watch:
@@ -114,7 +120,8 @@ class Deliveries:
 
     def _load(self) -> None:
         """Read how far each sink has got."""
-        queue = self._queue
+        queue = self._read_from = self._queue
+        self._again_ns = None
         definitions = {sink.name: sink for sink in self._engine.reports.sinks}
         for name in [name for name in self.sinks if name not in definitions]:
             self._drop(self.sinks.pop(name))
@@ -122,9 +129,7 @@ class Deliveries:
         try:
             rows, identity = queue.sinks(), queue.identity()
         except QueueError as error:
-            if not self._is_unreadable:
-                logger.error("sinks: the ledger cannot be read (%s): nothing is delivered now", error)
-            self._is_stale = self._is_unreadable = True
+            self._cannot_read(error)
             return
         self._is_unreadable = False
         is_other = identity != self._identity
@@ -139,9 +144,7 @@ class Deliveries:
             known.definition = definition
             if (row := rows.get(name)) is not None:
                 self._read_state(known, row.cursor)
-                known.delivered, known.delivered_ns = row.delivered, row.delivered_ns
-                known.answer, known.error = row.answer or "", row.error or ""
-                known.failing_ns = row.failing_ns
+                known.take(row)
         self._configure()
 
     def _read_state(self, state: SinkState, cursor: int) -> None:
@@ -157,8 +160,15 @@ class Deliveries:
         try:
             state.waiting = self._queue.count(name, cursor)
             state.refused = self._queue.refused_count(name)
-        except QueueError:
-            state.waiting = len(state.sent.seqs) if state.sent else 0
+        except QueueError as error:
+            self._cannot_read(error)
+
+    def _cannot_read(self, error: QueueError) -> None:
+        """Deliver nothing until what is on record could be read again."""
+        if not self._is_unreadable:
+            logger.error("sinks: the ledger cannot be read (%s): nothing is delivered now", error)
+        self._is_unreadable = True
+        self._again_ns = self._driver.now.elapsed_ns + _AGAIN_NS
 
     @property
     def _queue(self) -> ReportQueue:
@@ -203,8 +213,7 @@ class Deliveries:
             try:
                 found, upto = self._queue.next_of(state.name, state.known_to, _AHEAD)
             except QueueError as error:
-                logger.error("sinks: the ledger cannot be read (%s)", error)
-                state.is_more = False
+                self._cannot_read(error)
                 return False
             state.ahead.extend(found)
             state.is_more = upto > state.known_to
@@ -217,13 +226,21 @@ class Deliveries:
         seqs: list[int] = []
         size = 0
         while len(reports) < most and size < _MOST_BYTES and self._has_next(state):
-            row = self._row(state.ahead[0])
+            try:
+                row = self._queue.read(state.ahead[0])
+            except QueueError as error:
+                self._cannot_read(error)
+                state.misreads += 1
+                row = None
             if row is None:
                 if reports:
                     break  # first what comes before it
-                words = "its row in the ledger could not be read"
-                self._set_aside(state, [state.ahead.popleft()], words)
+                if 0 < state.misreads < _MOST_MISREADS:
+                    return False
+                state.misreads = 0
+                self._set_aside(state, [state.ahead.popleft()], "its row in the ledger could not be read")
                 return True
+            state.misreads = 0
             reports.append(self._sender.report(row, state.name))
             seqs.append(state.ahead.popleft())
             size += 1_000 + sum(map(len, reports[-1].get("output", ())))
@@ -235,12 +252,6 @@ class Deliveries:
         self._say("deliver", state.name, self._number, key, reports, False)
         return False
 
-    def _row(self, seq: int) -> ReportRow | None:
-        try:
-            return self._queue.read(seq)
-        except QueueError:
-            return None
-
     def _keep_within(self, state: SinkState) -> bool:
         """Drop the oldest reports if too many wait; tell whether that is to be recorded."""
         keep = state.definition.keep
@@ -250,7 +261,8 @@ class Deliveries:
         surplus = state.waiting - keep
         try:
             seq = self._queue.line_at(name, state.cursor, surplus)
-        except QueueError:
+        except QueueError as error:
+            self._cannot_read(error)
             return False
         if seq is None:
             return False
@@ -283,13 +295,11 @@ class Deliveries:
         state = self.sinks.get(name)
         if state is None or state.sent is None or state.sent.number != number:
             return
-        match kind:
-            case "delivered":
-                self._delivered(state, state.sent, words)
-            case "failed":
-                self._failed(state, words)
-            case "refused":
-                self._failed(state, words)
+        if kind == "delivered":
+            self._delivered(state, state.sent, words)
+        elif kind in ("failed", "refused"):
+            self._failed(state, words)
+            if kind == "refused":
                 self._set_aside(state, state.sent.seqs, words)
 
     def _delivered(self, state: SinkState, sent: Sent, answer: str) -> None:

@@ -11,6 +11,7 @@ from taskman_cli.core.engine.view import SinkRow
 if TYPE_CHECKING:
     from taskman_cli.core.sinks import SinkDefinition
     from taskman_cli.ledger.reportqueue import ReportRow
+    from taskman_cli.ledger.reportqueue import SinkRow as SinkOnRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +89,8 @@ class SinkState:
     is_hurried: bool = False
     #: A message has ended, and that is not on record yet.
     is_held: bool = False
+    #: How often the row of its next report could not be read.
+    misreads: int = 0
     #: That reports are set aside was logged since the last one was taken.
     is_complained: bool = False
     #: That the oldest reports go was logged since then.
@@ -97,6 +100,12 @@ class SinkState:
     def name(self) -> str:
         """Return its name."""
         return self.definition.name
+
+    def take(self, row: SinkOnRecord) -> None:
+        """Take over how deliveries went so far."""
+        self.delivered, self.delivered_ns = row.delivered, row.delivered_ns
+        self.answer, self.error = row.answer or "", row.error or ""
+        self.failing_ns = row.failing_ns
 
     def pass_over(self, seqs: list[int]) -> None:
         """Count reports that do not wait any more, until that is on record."""

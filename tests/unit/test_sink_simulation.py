@@ -1,0 +1,36 @@
+"""Hundreds of random histories of deliveries, with the real cursors on a simulated machine.
+
+With `TASKMAN_SEED=N` it plays that history again, with `TASKMAN_SEEDS=N` so many.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from unit.simulated_deliveries import play
+
+SEEDS = int(os.environ.get("TASKMAN_SEEDS", "400"))
+FIRST = int(os.environ.get("TASKMAN_SEED", "0"))
+LAST = FIRST + 1 if "TASKMAN_SEED" in os.environ else SEEDS
+PARTS = 4
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_every_sink_is_told_all_in_order_whatever_dies(part: int) -> None:
+    for seed in range(FIRST + part, LAST, PARTS):
+        try:
+            play(seed)
+        except BaseException as error:
+            pytest.fail(f"TASKMAN_SEED={seed} plays it again: {type(error).__name__}: {error}")
+
+
+def test_the_histories_have_all_that_may_happen_to_a_delivery() -> None:
+    machines = [play(seed) for seed in range(FIRST, FIRST + 40)]
+    arrived = [item for machine in machines for items in machine.arrived.values() for item in items]
+    assert sum(item is not None for item in arrived) > 100
+    assert None in arrived
+    assert any(machine.crashes for machine in machines)
+    assert any(machine.ledgers for machine in machines)
+    assert any(any(machine.dropped.values()) for machine in machines)
+    assert any(any(machine.disk.told.refused.values()) for machine in machines)
