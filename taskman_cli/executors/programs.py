@@ -1,0 +1,106 @@
+"""Runs the programs that executors are made of: in their own sessions, with little kept of what they say."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.escapes import printable
+from taskman_cli.executors.base import StartFailed
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Mapping, Sequence
+
+#: How much of what a program says is kept, from its end.
+_MOST_BYTES = 64 << 10
+#: How many characters of it a message has.
+_MOST_WORDS = 400
+PIPE = asyncio.subprocess.PIPE
+_CHUNK_BYTES = 256 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a program that has ended left."""
+
+    #: Negative: the number of the signal that killed it.
+    code: int
+    out: bytes
+    err: bytes
+
+    def words(self) -> str:
+        """Return what it said of its trouble, on one line."""
+        return in_words(self.err) or in_words(self.out) or f"exit {self.code}"
+
+
+def in_words(data: bytes) -> str:
+    """Return the end of what a program said as one printable line."""
+    text = " ".join(data.decode("utf-8", "surrogateescape").split())
+    return printable(text[-_MOST_WORDS:])
+
+
+async def start(argv: Sequence[str], environment: Mapping[str, str], *, is_talking: bool = True) -> Process:
+    """Start a program with pipes; `is_talking`: also for its standard input. Raises StartFailed."""
+    try:
+        return await asyncio.create_subprocess_exec(
+            *map(os.fsencode, argv),
+            stdin=PIPE if is_talking else asyncio.subprocess.DEVNULL,
+            stdout=PIPE,
+            stderr=PIPE,
+            limit=_CHUNK_BYTES,
+            env={os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
+            start_new_session=True,
+        )
+    except BlockingIOError as error:
+        raise StartFailed(f"cannot run {printable(argv[0])}: {error.strerror}", is_transient=True) from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise StartFailed(f"cannot run {printable(argv[0])}: {reason}") from None
+
+
+async def ask(
+    argv: Sequence[str], environment: Mapping[str, str], *, within_s: float, data: bytes = b""
+) -> Answer:
+    """Run a program to its end, with this on its standard input; raises StartFailed, TimeoutError."""
+    process = await start(argv, environment, is_talking=bool(data))
+    try:
+        async with asyncio.timeout(within_s):
+            assert process.stdout is not None
+            assert process.stderr is not None
+            if process.stdin is not None:
+                process.stdin.write(data)
+                process.stdin.close()
+            out, err = await asyncio.gather(tail(process.stdout), tail(process.stderr))
+            code = await process.wait()
+    finally:
+        await end(process)
+    return Answer(code, out, err)
+
+
+async def tail(stream: asyncio.StreamReader) -> bytes:
+    """Read a stream to its end; return the last part."""
+    kept = b""
+    while piece := await stream.read(_CHUNK_BYTES):
+        kept = (kept + piece)[-_MOST_BYTES:]
+    return kept
+
+
+def kill(process: Process) -> None:
+    """Kill a program and what it has started, unless it has ended."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+async def end(process: Process) -> None:
+    """Kill a program and what it has started, unless it has ended; reap it, and close its pipes."""
+    kill(process)
+    # What it has left behind may hold its pipes open, and asyncio would wait for that. The way to let go of
+    # them is asyncio's own.
+    process._transport.close()  # type: ignore[attr-defined]
+    await asyncio.shield(process.wait())

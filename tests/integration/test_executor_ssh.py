@@ -1,0 +1,409 @@
+"""Type "ssh" with a stand-in for the ssh program, which runs the remote command on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from integration.executor_driver import Attempt, driven, until
+from wait import wait_until
+
+from taskman_cli.core.executors import ExecutorDefinition
+from taskman_cli.executors.base import Absent, ConnectionLost, Order, Result, StartFailed, Unknown
+from taskman_cli.executors.ssh import make
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from taskman_cli.executors.base import Executor
+
+# As with the real one, what runs there is in another session, and hangs on the connection by its pipes only.
+_SSH = """#!/bin/sh
+echo "$*" >>{log}
+{before}
+while [ "$1" != -- ]; do shift; done
+shift 2
+cat | setsid env -i HOME={home} PATH="$PATH" LANG=C.UTF-8 {run} {shell} -c "$*" | cat
+"""
+# Another program is /bin/sh for what runs there.
+_OTHER_SH = """unshare --mount sh -c 'mount --bind {sh} "$(readlink -f /bin/sh)"; exec "$@"' sh"""
+_handles = (f"h-{number}" for number in itertools.count())
+
+
+class Far:
+    """The other side, which is a directory here."""
+
+    def __init__(self, directory: Path, *, sh: str | None = None) -> None:
+        self._run = _OTHER_SH.format(sh=sh) if sh else ""
+        self.home = directory / "home"
+        self.home.mkdir()
+        self.program = directory / "ssh"
+        self.log = directory / "calls"
+        self.set_up()
+        self.settings: dict[str, Any] = {"host": "far", "program": str(self.program)}
+        self.own = directory / "own"
+        self.own.mkdir(mode=0o700)
+
+    def set_up(self, *, before: str = "", shell: str = "/bin/sh") -> None:
+        text = _SSH.format(log=self.log, before=before, home=self.home, shell=shell, run=self._run)
+        new = self.program.with_suffix(".new")
+        new.write_text(text)
+        new.chmod(0o755)
+        new.rename(self.program)
+
+    @property
+    def kept(self) -> Path:
+        return self.home / ".local/state/taskman-attempts"
+
+    def executor(self) -> Executor:
+        environ = {"PATH": os.environ["PATH"]}
+        around = SimpleNamespace(directory=self.own, inherited=lambda: environ)
+        return make(ExecutorDefinition("far", "ssh", settings=self.settings), around)
+
+    def play(self, play: Callable[[Executor], Awaitable[None]]) -> None:
+        driven(self.executor, play)
+
+    def outcome(self, order: Order) -> tuple[Result, bytes]:
+        """Run one attempt to its end, and remove what is kept of it."""
+        found: list[tuple[Result, bytes]] = []
+
+        async def play(executor: Executor) -> None:
+            attempt = Attempt(executor, order)
+            attempt.begin()
+            found.append((await attempt.result(), bytes(attempt.output)))
+            await executor.forget(order)
+
+        self.play(play)
+        return found[0]
+
+
+@pytest.fixture(
+    params=[
+        None,
+        pytest.param("bash", marks=pytest.mark.real),
+        pytest.param("busybox", marks=pytest.mark.real),
+    ],
+    ids=["sh", "bash", "busybox"],
+)
+def far(request: pytest.FixtureRequest, tmp_path: Path) -> Far:
+    """Return another side whose /bin/sh is that of this machine, bash or busybox."""
+    if request.param is None:
+        return Far(tmp_path)
+    sh = shutil.which(request.param)
+    if sh is None:
+        pytest.skip(f"{request.param} is not installed")
+    tried = ["unshare", "--mount", "mount", "--bind", sh, os.path.realpath("/bin/sh")]
+    if subprocess.run(tried, capture_output=True).returncode:
+        pytest.skip("another /bin/sh needs a mount namespace")
+    return Far(tmp_path, sh=sh)
+
+
+def order(command: str | tuple[str, ...], **more: Any) -> Order:
+    return Order(handle=next(_handles), job="j", task="main", run="r", attempt=1, command=command, **more)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("true", Result(exit_code=0)),
+        ("exit 7", Result(exit_code=7)),
+        ("exit 137", Result(exit_code=137)),
+        ("exit 255", Result(exit_code=255)),
+        ("kill -KILL $$", Result(signal=signal.SIGKILL)),
+        ("kill -TERM $$", Result(signal=signal.SIGTERM)),
+        ("kill -XCPU $$", Result(signal=signal.SIGXCPU)),
+    ],
+)
+def test_exit_codes_and_signals_are_told_apart(far: Far, command: str, expected: Result) -> None:
+    assert far.outcome(order(command)) == (expected, b"")
+
+
+def test_output_and_errors_come_together_and_as_they_are(far: Far) -> None:
+    assert far.outcome(order("printf 'a\\000\\377'; printf b >&2")) == (Result(exit_code=0), b"a\0\xffb")
+
+
+def test_ten_megabytes_of_random_bytes_come_complete(far: Far) -> None:
+    data = os.urandom(10 << 20)
+    (far.home / "data").write_bytes(data)
+    result, output = far.outcome(order(("cat", "data"), cwd=str(far.home)))
+    assert result == Result(exit_code=0)
+    assert output == data
+
+
+def test_words_variables_input_and_directory_arrive_unchanged(far: Far) -> None:
+    odd = 'it\'s "\\n" $HOME `x`\n.\n:\n* \udcff é\t '
+    place = far.home / "a 'b'\n."
+    place.mkdir()
+    data = bytes(range(256)) * 20 + b"%s\\ -n"
+    command = ("sh", "-c", 'pwd; printf "%s|" "$1" "$ODD"; umask; cat', "sh", odd)
+    result, output = far.outcome(order(command, env={"ODD": odd}, stdin=data, cwd=str(place), umask=0o27))
+    text = os.fsencode(odd)
+    assert result == Result(exit_code=0)
+    assert output == os.fsencode(place) + b"\n" + text + b"|" + text + b"|0027\n" + data
+
+
+def test_nothing_of_a_job_is_in_an_argument_of_ssh(far: Far) -> None:
+    far.outcome(order("echo SECRET", env={"A": "SECRET"}, cwd=str(far.home), stdin=b"SECRET"))
+    calls = far.log.read_text()
+    assert "-o BatchMode=yes" in calls
+    assert "SECRET" not in calls
+
+
+def test_standard_input_is_empty_without_one(far: Far) -> None:
+    assert far.outcome(order("cat; echo over")) == (Result(exit_code=0), b"over\n")
+
+
+def test_the_umask_is_that_of_the_other_side(far: Far) -> None:
+    assert far.outcome(order("umask"))[1] == b"%04o\n" % _umask()
+
+
+def _umask() -> int:
+    mask = os.umask(0o22)
+    os.umask(mask)
+    return mask
+
+
+def test_interrupts_are_not_ignored(far: Far) -> None:
+    result, output = far.outcome(order("grep SigIgn /proc/self/status"))
+    assert result == Result(exit_code=0)
+    assert int(output.split()[1], 16) & 1 << (signal.SIGINT - 1) == 0
+
+
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])
+def test_what_a_start_file_prints_is_not_output(far: Far, shell: str) -> None:
+    far.set_up(before="echo Welcome to far; echo motd >&2", shell=shell)
+    assert far.outcome(order("echo mine")) == (Result(exit_code=0), b"mine\n")
+
+
+def test_signals_reach_the_whole_group_and_the_result_says_so(far: Far) -> None:
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(executor, order("sleep 1000 & echo $!; wait"))
+        attempt.begin()
+        await attempt.printed(b"\n")
+        await attempt.signal(signal.SIGTERM)
+        assert await attempt.result() == Result(signal=signal.SIGTERM)
+        await until(lambda: not _lives(int(attempt.output)))
+
+    far.play(play)
+
+
+def test_a_command_may_end_by_itself_when_it_is_told_to(far: Far) -> None:
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(
+            executor, order("trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.05; done")
+        )
+        attempt.begin()
+        await attempt.printed(b"up")
+        await attempt.signal(signal.SIGTERM)
+        assert await attempt.result() == Result(exit_code=3)
+        assert attempt.output.endswith(b"bye\n")
+
+    far.play(play)
+
+
+def test_kill_ends_a_stopped_command_that_ignores_all_else(far: Far) -> None:
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(executor, order("trap '' TERM INT HUP; echo up; kill -STOP $$"))
+        attempt.begin()
+        await attempt.printed(b"up")
+        await attempt.signal(signal.SIGINT)
+        await attempt.signal(signal.SIGKILL)
+        assert await attempt.result() == Result(signal=signal.SIGKILL)
+
+    far.play(play)
+
+
+def test_what_a_command_leaves_behind_does_not_hold_its_end(far: Far) -> None:
+    result, output = far.outcome(order("sleep 1000 & echo $!"))
+    assert result == Result(exit_code=0)
+    assert _lives(int(output))
+    os.kill(int(output), signal.SIGKILL)
+
+
+def test_a_cut_line_ends_the_command_and_is_no_failure(far: Far) -> None:
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(executor, order("sleep 1000 & echo $!; wait"))
+        attempt.begin()
+        await attempt.printed(b"\n")
+        executor._lines[attempt.order.handle].cut()  # type: ignore[attr-defined]
+        with pytest.raises(ConnectionLost):
+            await attempt.result()
+        assert await attempt.settled() == Absent("the connection broke, and its guard there ended it")
+        await until(lambda: not _lives(int(attempt.output)))
+
+    far.play(play)
+
+
+def test_an_end_that_was_not_heard_is_asked_for(far: Far) -> None:
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(executor, order("exit 5"))
+        attempt.begin()
+        await attempt.result()
+        assert await attempt.settled() == Result(exit_code=5)
+        await executor.forget(attempt.order)
+        assert await attempt.settled() == Absent("there is no trace of its end on the other side")
+
+    far.play(play)
+
+
+def test_an_attempt_is_followed_by_a_second_connection(far: Far) -> None:
+    async def play(executor: Executor) -> None:
+        one = order("echo up; until [ -e go ]; do sleep 0.02; done; exit 4", cwd=str(far.home))
+        attempt = Attempt(executor, one)
+        first = attempt.begin()
+        await attempt.printed(b"up")
+        again = Attempt(executor, one)
+        again.begin(is_attached=True)
+        await again.started()
+        first.cancel()  # the guard of the first hears it, and leaves the command to the second
+        await asyncio.gather(first, return_exceptions=True)
+        (far.home / "go").touch()
+        assert await again.result() == Result(exit_code=4)
+
+    far.play(play)
+
+
+def test_a_guard_that_was_killed_takes_its_command_with_it(far: Far) -> None:
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(executor, order("echo $$; exec sleep 1000"))
+        attempt.begin()
+        await attempt.printed(b"\n")
+        guard = int((far.kept / attempt.order.handle / "guard").read_text().split()[0])
+        os.kill(guard, signal.SIGKILL)
+        assert isinstance(await attempt.settled(), Absent)
+        await until(lambda: not _lives(int(attempt.output)))
+
+    far.play(play)
+
+
+def test_nothing_is_left_behind(far: Far) -> None:
+    far.outcome(order("true"))
+    assert list(far.kept.iterdir()) == []
+    assert far.kept.stat().st_mode & 0o777 == 0o700
+
+
+def test_what_is_kept_is_nobody_elses(far: Far) -> None:
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(executor, order("echo up; exec sleep 1000", env={"A": "SECRET"}, stdin=b"SECRET"))
+        attempt.begin()
+        await attempt.printed(b"up")
+        place = far.kept / attempt.order.handle
+        assert place.stat().st_mode & 0o777 == 0o700
+        assert [path.name for path in place.iterdir() if "SECRET" in path.read_text()] == []
+
+    far.play(play)
+
+
+def _refused(far: Far, one: Order) -> StartFailed:
+    with pytest.raises(StartFailed) as caught:
+        far.outcome(one)
+    return caught.value
+
+
+def test_a_refused_login_says_what_ssh_says(far: Far) -> None:
+    far.set_up(before="echo 'me@far: Permission denied (publickey).' >&2; exit 255")
+    error = _refused(far, order("true"))
+    assert str(error) == "far: me@far: Permission denied (publickey)."
+    assert not error.is_transient
+
+
+def test_a_directory_that_is_not_there_is_told(far: Far) -> None:
+    error = _refused(far, order("true", cwd="/nope"))
+    assert str(error) == "far: its directory /nope cannot be entered"
+    wait_until(lambda: not list(far.kept.iterdir()))
+
+
+def test_a_missing_program_is_told(far: Far) -> None:
+    far.settings["program"] = "/nope/ssh"
+    assert "cannot run /nope/ssh" in str(_refused(far, order("true")))
+
+
+def test_a_directory_that_cannot_be_made_is_told(far: Far) -> None:
+    (far.home / ".local").touch()
+    assert "Not a directory" in str(_refused(far, order("true")))
+
+
+def test_a_link_in_place_of_the_directory_is_refused(far: Far) -> None:
+    far.kept.parent.mkdir(parents=True)
+    far.kept.symlink_to("/tmp")
+    assert "is not a directory of the user's own" in str(_refused(far, order("true")))
+
+
+def test_a_full_disk_there_is_told(far: Far) -> None:
+    far.settings["directory"] = "full"
+    far.set_up(before="ulimit -f 0; trap '' XFSZ")
+    assert "is the disk full?" in str(_refused(far, order("true")))
+
+
+def test_a_variable_that_a_shell_cannot_set_is_told(far: Far) -> None:
+    assert "a shell cannot set the variable" in str(_refused(far, order("true", env={"a-b": "1"})))
+
+
+def test_an_unreachable_side_leaves_an_attempt_unknown(far: Far) -> None:
+    async def play(executor: Executor) -> None:
+        far.set_up(before="echo 'Connection refused' >&2; exit 255")
+        assert await executor.probe(order("true")) == Unknown("far: Connection refused")
+
+    far.play(play)
+
+
+def test_many_attempts_share_connections(far: Far) -> None:
+    async def play(executor: Executor) -> None:
+        attempts = [Attempt(executor, order(f"echo {number}; exit {number}")) for number in range(20)]
+        for attempt in attempts:
+            attempt.begin()
+        results = [await attempt.result() for attempt in attempts]
+        assert results == [Result(exit_code=number) for number in range(20)]
+        assert [bytes(attempt.output) for attempt in attempts] == [b"%d\n" % number for number in range(20)]
+
+    far.play(play)
+    calls = far.log.read_text()
+    assert 1 <= calls.count("ControlMaster=yes") <= 3
+
+
+def test_a_close_leaves_no_process(far: Far) -> None:
+    attempts: list[Attempt] = []
+
+    async def play(executor: Executor) -> None:
+        attempts.append(Attempt(executor, order("echo $$; exec sleep 1000")))
+        task = attempts[0].begin()
+        await attempts[0].printed(b"\n")
+        await executor.close()
+        with pytest.raises(ConnectionLost):
+            await task
+
+    far.play(play)
+    pid = int(attempts[0].output)
+    wait_until(lambda: not _lives(pid))
+
+
+def test_a_check_tells_the_system_or_the_trouble(far: Far) -> None:
+    async def play(executor: Executor) -> None:
+        (finding,) = await executor.check()
+        assert finding.is_good
+        assert finding.words.startswith(f"far: {os.uname().sysname}")
+        far.set_up(before="echo 'Host key verification failed.' >&2; exit 255")
+
+    far.play(play)
+
+    async def play_again(executor: Executor) -> None:
+        (finding,) = await executor.check()
+        assert not finding.is_good
+        assert finding.words == "far: Host key verification failed."
+
+    far.play(play_again)
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
+    except FileNotFoundError:
+        return False
