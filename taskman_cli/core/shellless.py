@@ -10,32 +10,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.simplecommand import is_tidy, read_simple_command
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_SHELL_WORDS = """
-! . : [ [[ ]] alias autoload bg bind break builtin caller case cd chdir command compgen complete compopt
-compound continue coproc declare dirs disown do done echo elif else enable enum esac eval exec exit
-export false fc fg fi float for function functions getopts global hash help hist history if in integer
-jobs kill let local login logout mapfile nameref namespace newgrp popd print printf pushd pwd r read
-readarray readonly redirect rehash return select set shift shopt source stop suspend test then time
-times trap true type typeset ulimit umask unalias unset until wait whence while { }
-"""
-#: Builtins and reserved words of dash, bash, ksh and busybox ash, without programs that are builtins of the
-#: latter two only (cat, sleep, …): for these shells `direct_environment` returns None.
-SHELL_WORDS = frozenset(_SHELL_WORDS.split())
-
-#: Characters that are literal in every shell, anywhere in a word.
-_PLAIN = r"[A-Za-z0-9_@%+:,./=-]"
-# Only ASCII in quotes: shells differ on other bytes. `!` in double quotes is history expansion for some.
-_SINGLE = r"'[\t\x20-\x26\x28-\x7e]*'"
-_DOUBLE = r'"[\t\x20\x23\x25-\x5b\x5d-\x5f\x61-\x7e]*"'
-_WORD = re.compile(f"(?:{_PLAIN}+|{_SINGLE}|{_DOUBLE})+")
-_PIECE = re.compile(f"{_PLAIN}+|{_SINGLE}|{_DOUBLE}")
-_BLANKS = re.compile(r"[ \t]*")
-# A command's name must not be quoted, since quotes bypass reserved words and aliases. Nor may it start with
-# + or -, which `sh -c` reads as its own options, or %, which is a job.
-_NAME = re.compile(r"[A-Za-z0-9_@,./][A-Za-z0-9_@%+:,./-]*")
+    from taskman_cli.core.simplecommand import SimpleCommand
 
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -49,6 +29,10 @@ REPLY SECONDS SHELLOPTS SRANDOM TIMEFORMAT TMOUT UID
 # Environment variables that the shell itself sets, resets or reads, depending on more than the environment.
 _TOUCHED_BY_DASH = frozenset({"IFS", "LINENO", "OPTIND", "PPID"})
 _TOUCHED_BY_BASH = _TOUCHED_BY_DASH | frozenset(_BASH_NAMES.split())
+#: Variables whose assignment before a command may do more than pass them on.
+_NOT_ASSIGNED = _TOUCHED_BY_BASH | {"PATH", "PWD", "SHLVL", "_"}
+#: Bash reads messages in another language from then on, or warns that it cannot.
+_LOCALE = re.compile(r"LANG|LANGUAGE|LC_.*|TEXTDOMAIN.*")
 # Far below 1000, where bash starts to warn.
 _USUAL_DEPTH = re.compile(r"[1-9][0-9]?")
 
@@ -61,23 +45,8 @@ def direct_argv(command: str) -> tuple[str, ...] | None:
     >>> direct_argv("make && make install") is None
     True
     """
-    words = []
-    end = len(command)
-    position = _skip_blanks(command, 0)
-    name = _NAME.match(command, position)
-    if name is None or name[0] in SHELL_WORDS:
-        return None
-    if name.end() < end and command[name.end()] not in " \t":
-        return None
-    while position < end:
-        word = _WORD.match(command, position)
-        if word is None:
-            return None
-        words.append("".join(_unquote(piece) for piece in _PIECE.findall(word[0])))
-        position = _skip_blanks(command, word.end())
-        if position == word.end() < end:
-            return None
-    return tuple(words)
+    simple = read_simple_command(command)
+    return simple.words if simple is not None and simple.is_plain else None
 
 
 def direct_environment(
@@ -102,6 +71,34 @@ def direct_environment(
     return None
 
 
+def direct_changes(
+    command: SimpleCommand, env: Mapping[str, str], *, shell: str, cwd: str
+) -> dict[str, str] | None:
+    """Return the variables that a command itself changes for its program; None if the shell is needed.
+
+    `env`, `shell` and `cwd` are as in `direct_environment`, whose result they change.
+    """
+    changes: dict[str, str] = {}
+    if command.redirections and shell == "bash":
+        # It replaces itself by the command, and counts itself out, only where there are none.
+        depth = _depth(env)
+        if depth is None:
+            return None
+        changes["SHLVL"] = str(depth + 1)
+    if command.directory is not None:
+        # A directory that CDPATH finds is printed. An untidy path is tidied by `cd`.
+        if "CDPATH" in env or not _is_clean(cwd):
+            return None
+        changes.update(PWD=f"{cwd.rstrip('/')}/{command.directory}", OLDPWD=cwd)
+        if command.directory.startswith("/"):
+            changes["PWD"] = command.directory
+    for name, value in command.assignments:
+        if name in _NOT_ASSIGNED or name.startswith("BASH") or (shell != "dash" and _LOCALE.fullmatch(name)):
+            return None
+        changes[name] = value
+    return changes
+
+
 def _through_dash(env: Mapping[str, str], cwd: str) -> dict[str, str] | None:
     if not _TOUCHED_BY_DASH.isdisjoint(env):
         return None
@@ -116,24 +113,21 @@ def _through_bash(env: Mapping[str, str], cwd: str, program: str) -> dict[str, s
     # BASH_ENV, exported functions (BASH_FUNC_ls%%), BASHOPTS: too complex to emulate.
     if any(name.startswith("BASH") or not _IDENTIFIER.fullmatch(name) for name in env):
         return None
-    depth = env.get("SHLVL", "0")
-    if "SHLVL" in env and not _USUAL_DEPTH.fullmatch(depth):
+    depth = _depth(env)
+    if depth is None:
         return None
     if not _is_clean(cwd) or not _is_clean(program) or not all(map(_is_clean, env["PATH"].split(":"))):
         return None
-    return {**env, "PWD": cwd, "SHLVL": depth, "_": program}
+    return {**env, "PWD": cwd, "SHLVL": str(depth), "_": program}
+
+
+def _depth(env: Mapping[str, str]) -> int | None:
+    """Return how many shells bash counts outside of itself; None if it is unusual."""
+    if "SHLVL" not in env:
+        return 0
+    return int(env["SHLVL"]) if _USUAL_DEPTH.fullmatch(env["SHLVL"]) else None
 
 
 def _is_clean(path: str) -> bool:
     """Tell whether a path is absolute and normalised."""
-    return path.startswith("/") and (path == "/" or not {"", ".", ".."} & set(path[1:].split("/")))
-
-
-def _skip_blanks(command: str, position: int) -> int:
-    blanks = _BLANKS.match(command, position)
-    assert blanks is not None
-    return blanks.end()
-
-
-def _unquote(piece: str) -> str:
-    return piece[1:-1] if piece[0] in "'\"" else piece
+    return path.startswith("/") and (path == "/" or is_tidy(path[1:]))

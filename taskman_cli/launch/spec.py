@@ -12,7 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.clock import SECOND_NS
-from taskman_cli.core.shellless import direct_argv, direct_environment
+from taskman_cli.core.shellless import direct_changes, direct_environment
+from taskman_cli.core.simplecommand import read_simple_command
 from taskman_cli.errors import TaskmanError
 from taskman_cli.launch.accounts import Runners, to_become
 from taskman_cli.launch.environment import MANY
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.engine import effects
     from taskman_cli.core.model import Execution, Task
+    from taskman_cli.core.simplecommand import SimpleCommand
     from taskman_cli.launch.environment import Environments
 
 _NO_PARAMS: Mapping[str, str] = MappingProxyType({})
@@ -108,16 +110,18 @@ class Plans:
         files = self._environments.files_for_the_command(execution)
         environment = self._environments.compose(execution, has_files=not files)
         environment.update(params)
-        argv, fallback = self._argv(task.command, execution.shell)
-        if fallback:
-            # The files that are not read yet may set variables that the shell uses.
-            known = None
-            if not files:
-                known = self._without_shell(environment, argv[0], execution, is_usual=not params)
-            if known:
+        argv, simple = self._argv(task.command, execution.shell)
+        fallback = direct = None
+        # The files that are not read yet may set variables that the shell uses.
+        if simple is not None and not files:
+            known = self._without_shell(environment, simple.words[0], execution, is_usual=not params)
+            changes = known and self._changes(simple, environment, execution)
+            if known is not None and changes is not None:
                 environment = known
-            else:
-                argv, fallback = fallback, None
+                if simple.is_plain:
+                    argv, fallback = list(simple.words), argv
+                else:
+                    direct = _direct_form(simple, changes)
         plan = {
             "argv": argv,
             "shell": fallback,
@@ -134,8 +138,10 @@ class Plans:
             plan["limits"] = limits
         if files:
             plan["env_files"] = list(files)
+        if direct is not None:
+            plan["direct"] = direct
         # Files may change, and so may the place where bash finds a program.
-        is_same = not params and not execution.env_file and (fallback is None or self._shell_name != "bash")
+        is_same = not params and not execution.env_file and (simple is None or self._shell_name != "bash")
         if is_same and len(environment) <= MANY:
             self._plans[id(task)] = (task, plan)
         return plan
@@ -154,13 +160,19 @@ class Plans:
             )
         return limits | {"keeps_orphans": True} if limits and not execution.kill_orphans else limits
 
-    def _argv(self, command: str | tuple[str, ...], shell: str | None) -> tuple[list[str], list[str] | None]:
-        """Return the argv, and the shell's argv to fall back to if the shell is left out."""
+    def _argv(
+        self, command: str | tuple[str, ...], shell: str | None
+    ) -> tuple[list[str], SimpleCommand | None]:
+        """Return the argv, and what it does if it is a shell that may be left out."""
         if not isinstance(command, str):
             return list(command), None
-        through_shell = [shell or SHELL, "-c", command]
-        words = None if shell else direct_argv(command)
-        return (list(words), through_shell) if words else (through_shell, None)
+        return [shell or SHELL, "-c", command], None if shell else read_simple_command(command)
+
+    def _changes(
+        self, simple: SimpleCommand, environment: dict[str, str], execution: Execution
+    ) -> dict[str, str] | None:
+        cwd = execution.cwd or self._cwd
+        return direct_changes(simple, environment, shell=self._shell_name, cwd=cwd)
 
     def _without_shell(
         self, environment: dict[str, str], program: str, execution: Execution, *, is_usual: bool
@@ -178,6 +190,16 @@ class Plans:
             known = direct_environment(environment, shell=shell, cwd=cwd)
             self._handed_on[id(execution)] = (execution, known)
         return self._handed_on[id(execution)][1]
+
+
+def _direct_form(simple: SimpleCommand, changes: dict[str, str]) -> dict[str, Any]:
+    """Return what is run in place of a shell, as the supervisor takes it (wire.py)."""
+    return {
+        "argv": list(simple.words),
+        "env": changes,
+        "cd": None if simple.directory is None else changes["PWD"],
+        "files": [(each.number, each.operator, each.target) for each in simple.redirections],
+    }
 
 
 @lru_cache(maxsize=16)

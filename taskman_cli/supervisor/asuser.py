@@ -106,3 +106,16 @@ def give_up_rights(uid: int, gid: int, groups: list[int]) -> None:
     os.setgroups(groups)
     os.setresgid(gid, gid, gid)
     os.setresuid(uid, uid, uid)
+
+
+def has_too_many_processes() -> bool:
+    """Tell if this process may execute nothing, since its user has more processes than allowed.
+
+    execve(2) checks that first, and once: the next one of this process is not refused for it.
+    """
+    try:
+        os.execve("/", ["/"], {})  # noqa: S606 - no shell is wanted
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False

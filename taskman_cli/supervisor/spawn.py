@@ -13,9 +13,16 @@ import errno
 import os
 import signal
 
-from taskman_cli.supervisor.asuser import give_up_rights, reset_signals, start_apart
+from taskman_cli.supervisor.asuser import (
+    give_up_rights,
+    has_too_many_processes,
+    reset_signals,
+    start_apart,
+)
+from taskman_cli.supervisor.direct import Prepared, are_files_prompt, environment_of, file_actions
 from taskman_cli.supervisor.envfile import EnvFile, EnvFileError
-from taskman_cli.supervisor.output import BoundedFile, Capture, Relay
+from taskman_cli.supervisor.output import Capture
+from taskman_cli.supervisor.streams import hand_over, memory_file, output_file, pipe
 from taskman_cli.supervisor.trusted import TrustedPaths
 
 TYPE_CHECKING = False
@@ -23,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any, NoReturn, TypeAlias
 
-    _Actions: TypeAlias = list[tuple[int, int, int]]
+    _Actions: TypeAlias = list[tuple[Any, ...]]
     _Launch: TypeAlias = Callable[[str, list[str], Mapping[str, str], _Actions], int]
 
 #: Processes, files or memory ran out: not the command's fault, and likely to pass.
@@ -108,23 +115,22 @@ class Spawner:
         try:
             stdin = self._null
             if spec["stdin"] is not None:
-                stdin = _memory_file(spec["stdin"])
+                stdin = memory_file(spec["stdin"])
                 held.append(stdin)
             actions = [(os.POSIX_SPAWN_DUP2, stdin, 0)]
-            file = _output_file(spec)
+            file = output_file(spec)
             if file is not None:
-                fd, sink = _pipe()
+                fd, sink = pipe()
                 held.append(sink)
                 capture = Capture(fd, file)
             else:
                 sink = self._null
             if file is not None or spec["output"] == "discard":
                 actions += [(os.POSIX_SPAWN_DUP2, sink, 1), (os.POSIX_SPAWN_DUP2, sink, 2)]
-            is_here = spec["user"] is None and limit is None and not spec.get("env_files")
-            if is_here and self._trusted.is_start_prompt(spec, now_ns=now_ns):
+            if limit is None and self._is_start_prompt(spec, now_ns=now_ns):
                 return self._in_place(spec, actions), capture, None
             if capture is not None and spec["user"] is not None:
-                _hand_over(sink, spec["user"][0])
+                hand_over(sink, spec["user"][0])
             pid, told = self._apart(spec, actions, limit)
             return pid, capture, told
         except BaseException as error:
@@ -137,26 +143,61 @@ class Spawner:
             for fd in held:
                 os.close(fd)
 
+    def _is_start_prompt(self, spec: Mapping[str, Any], *, now_ns: int) -> bool:
+        """Tell if a spawn, for which this process waits, cannot be delayed by another user."""
+        if spec["user"] is not None or spec.get("env_files"):
+            return False
+        return self._trusted.is_start_prompt(spec, now_ns=now_ns) and are_files_prompt(spec, self._trusted)
+
     def _in_place(self, spec: Mapping[str, Any], actions: _Actions) -> int:
         """Spawn in the task's directory and with its umask, and come back."""
         cwd, umask = spec["cwd"], spec["umask"]
         old_umask = None
-        if not self._is_home and (cwd is None or not cwd.startswith("/")):
-            self._go_home()
         try:
-            if cwd is not None:
-                _change_directory(cwd)
-                self._is_home = False
+            self._enter(cwd)
             if umask is not None:
                 old_umask = os.umask(umask)
             if spec["nice"]:
-                return _as_nice(spec["nice"], lambda: _first_possible(spec, actions, _spawn))
-            return _first_possible(spec, actions, _spawn)
+                return _as_nice(spec["nice"], lambda: self._spawn_here(spec, actions))
+            return self._spawn_here(spec, actions)
         finally:
             if old_umask is not None:
                 os.umask(old_umask)
             if not self._is_home:
                 self._come_back()
+
+    def _spawn_here(self, spec: Mapping[str, Any], actions: _Actions) -> int:
+        direct = spec.get("direct")
+        pid = None if direct is None else self._spawn_direct(spec, direct, actions)
+        return _first_possible(spec, actions, _spawn) if pid is None else pid
+
+    def _spawn_direct(
+        self, spec: Mapping[str, Any], direct: Mapping[str, Any], actions: _Actions
+    ) -> int | None:
+        """Spawn the program without its shell; None if the shell has to say what is wrong."""
+        held: list[int] = []
+        try:
+            if direct["cd"] is not None:
+                self._is_home = False
+                os.chdir(direct["cd"])
+            files = file_actions(direct["files"], held)
+            return _run(direct["argv"], environment_of(spec), [*actions, *files], _spawn)
+        except (OSError, StartError) as error:
+            if error.errno in TRANSIENT:
+                raise
+        finally:
+            for fd in held:
+                os.close(fd)
+        self._enter(spec["cwd"])
+        return None
+
+    def _enter(self, cwd: str | None) -> None:
+        """Go to a task's directory, from wherever this process is."""
+        if not self._is_home and (cwd is None or not cwd.startswith("/")):
+            self._go_home()
+        if cwd is not None:
+            _change_directory(cwd)
+            self._is_home = False
 
     def _apart(
         self, spec: Mapping[str, Any], actions: _Actions, limit: Callable[[], None] | None
@@ -229,8 +270,28 @@ def _become(spec: Mapping[str, Any], actions: _Actions, limit: Callable[[], None
     if spec["cwd"] is not None:
         _change_directory(spec["cwd"])
     reset_signals(DEFAULT_SIGNALS)
+    if spec.get("direct"):
+        _become_direct(spec)
     _first_possible(spec, actions, _exec)
     raise AssertionError("a command that began came back")
+
+
+def _become_direct(spec: Mapping[str, Any]) -> None:
+    """Turn this process into the program without its shell; return if the shell has to say what is wrong."""
+    if has_too_many_processes():  # found out before a file is emptied
+        raise StartError(errno.EAGAIN, f"cannot be started: {os.strerror(errno.EAGAIN)}")
+    prepared = Prepared()
+    try:
+        prepared.enter(spec["direct"])
+    except OSError:
+        prepared.undo()
+        return
+    try:
+        _run(spec["direct"]["argv"], environment_of(spec), [], _exec)
+    except StartError as error:
+        if error.is_transient:
+            raise
+        prepared.undo()
 
 
 def _with_files(spec: Mapping[str, Any]) -> dict[str, str]:
@@ -336,58 +397,3 @@ def _set_nice(nice: int) -> None:
         os.setpriority(os.PRIO_PROCESS, 0, nice)
     except OSError as error:
         raise StartError(error.errno or 0, f"permission denied: nice {nice}") from error
-
-
-def _output_file(spec: Mapping[str, Any]) -> BoundedFile | Relay | None:
-    """Return what a command's output is read into; None: it does not come through a pipe."""
-    if spec["output"] == "capture":
-        return BoundedFile(spec["path"], spec["max_output"])
-    if spec["output"] not in ("inherit", "discard"):
-        raise ValueError(f"output {spec['output']!r}")
-    terminal = _foreign_terminal(spec["user"]) if spec["output"] == "inherit" else None
-    return None if terminal is None else Relay(terminal)
-
-
-def _foreign_terminal(user: tuple[int, int, list[int]] | None) -> int | None:
-    """Return the descriptor of our terminal if a command of another user would inherit it, or None."""
-    if user is None or user[0] == os.geteuid():
-        return None
-    return next((fd for fd in (1, 2) if os.isatty(fd)), None)
-
-
-def _pipe() -> tuple[int, int]:
-    """Return our end of a new pipe, which never blocks, and the child's."""
-    read_end, write_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        # The child has a reading end itself, so that it gets no SIGPIPE if this process dies before it.
-        child_end = os.open(f"/proc/self/fd/{write_end}", os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:  # no /proc
-        os.set_blocking(write_end, True)
-        return read_end, write_end
-    except OSError:
-        os.close(read_end)
-        os.close(write_end)
-        raise
-    os.close(write_end)
-    return read_end, child_end
-
-
-def _hand_over(pipe: int, uid: int) -> None:
-    """Let another user reopen their end of a pipe, as `echo >/dev/stderr` does."""
-    try:
-        os.fchown(pipe, uid, -1)
-    except OSError:  # we may not give it away: the command does without
-        return
-
-
-def _memory_file(text: str | bytes) -> int:
-    data = memoryview(text.encode("utf-8", "surrogateescape") if isinstance(text, str) else text)
-    fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
-    try:
-        while data:
-            data = data[os.write(fd, data) :]
-        os.lseek(fd, 0, os.SEEK_SET)
-    except OSError:
-        os.close(fd)
-        raise
-    return fd

@@ -24,6 +24,8 @@ _LOCAL_FILE_SYSTEMS = frozenset(
         b" xfs zfs"
     ).split()
 )
+#: Those of them whose files are no data: what opening one means depends on the process.
+_WITHOUT_DATA = frozenset(b"cgroup cgroup2 devpts devtmpfs mqueue proc sysfs".split())
 #: The system's limit of symbolic links in one path.
 _MOST_LINKS = 40
 #: How much of a script's first line the kernel reads.
@@ -69,6 +71,7 @@ class TrustedPaths:
         else:
             self._changes.register(self._mountinfo, select.POLLPRI)
         self._foreign: frozenset[str] = frozenset()
+        self._without_data: frozenset[str] = frozenset()
         self._is_home_local = False
         self._read_mounts()
         self._known: dict[object, bool] = {}
@@ -83,7 +86,9 @@ class TrustedPaths:
             self._known.clear()
             self._known_since_ns = now_ns
         argv, shell, cwd = spec["argv"], spec["shell"], spec["cwd"]
-        key = (argv[0] if argv else "", shell[0] if shell else "", cwd, spec["env"].get("PATH"))
+        program = argv[0] if argv else "", shell[0] if shell else ""
+        direct = spec.get("direct")
+        key = (*program, cwd, spec["env"].get("PATH"), direct and (direct["argv"][0], direct["cd"]))
         known = self._known.get(key)
         if known is None:
             known = self._known[key] = all(self._paths_are_trusted(spec))
@@ -91,21 +96,31 @@ class TrustedPaths:
 
     def _paths_are_trusted(self, spec: Mapping[str, Any]) -> Iterator[bool]:
         """Judge each path that a start uses, in the order in which it is used."""
-        cwd = spec["cwd"]
+        cwd, search_path = spec["cwd"], spec["env"].get("PATH", os.defpath)
         yield self._is_home_local
         if cwd is not None:
             yield self.is_trusted(cwd)
         for argv in (spec["argv"], spec["shell"]):
-            if not argv or not argv[0]:
-                continue
-            if "/" in argv[0]:
-                yield self._is_program_trusted(_join(cwd, argv[0]))
-                continue
-            for directory in spec["env"].get("PATH", os.defpath).split(":"):
-                path = _join(cwd, f"{directory}/{argv[0]}" if directory else argv[0])
-                yield self._is_program_trusted(path)
-                if os.access(_join(self._home, path), os.X_OK):  # all so far is trusted, so this is quick
-                    break
+            if argv and argv[0]:
+                yield from self._programs_are_trusted(argv[0], cwd, search_path)
+        direct = spec.get("direct")
+        if direct is not None:
+            directory = cwd
+            if direct["cd"] is not None:
+                directory = _join(cwd, direct["cd"])
+                yield self.is_trusted(directory)
+            yield from self._programs_are_trusted(direct["argv"][0], directory, search_path)
+
+    def _programs_are_trusted(self, name: str, directory: str | None, search_path: str) -> Iterator[bool]:
+        """Judge each program that may be meant by a name, as seen from a directory."""
+        if "/" in name:
+            yield self._is_program_trusted(_join(directory, name))
+            return
+        for place in search_path.split(":"):
+            path = _join(directory, f"{place}/{name}" if place else name)
+            yield self._is_program_trusted(path)
+            if os.access(_join(self._home, path), os.X_OK):  # all so far is trusted, so this is quick
+                return
 
     def _is_program_trusted(self, path: str, *, depth: int = 0) -> bool:
         """Judge a program and its chain of interpreters."""
@@ -131,6 +146,30 @@ class TrustedPaths:
             return False
         return True
 
+    def is_file_prompt(self, directory: str | None, target: str, *, most_bytes: int | None) -> bool:
+        """Tell if opening a file for reading or writing waits for nobody, and opens what it opens for all.
+
+        It is a regular file that no other user can replace, of at most `most_bytes`, or missing where no
+        other user can make it. `directory` is trusted; None: the start directory.
+        """
+        path = _join(self._home, _join(directory, target))
+        try:
+            path = self._walk("", path, excluded=self._without_data)
+            above = self._look(path.rpartition("/")[0] or "/")
+            status = self._look(path)
+        except _NotTrusted:
+            return False
+        if above is None:
+            return True  # opening it fails at once
+        is_shared = bool(above.st_mode & stat.S_ISVTX) or not self._is_ours_to_write(above)
+        if status is None:
+            return not is_shared
+        # In a shared directory, the kernel lets nobody open the file of another user for writing.
+        is_ours = not is_shared or status.st_uid == os.geteuid()
+        return (
+            is_ours and stat.S_ISREG(status.st_mode) and (most_bytes is None or status.st_size <= most_bytes)
+        )
+
     def judge(self, path: str) -> str:
         """Judge a full path by each component of it and of its links; a missing path is trusted."""
         self._look_at_mounts()
@@ -140,8 +179,11 @@ class TrustedPaths:
             return error.verdict
         return Verdict.TRUSTED
 
-    def _walk(self, here: str, path: str, *, links: int = 0) -> None:
-        """Follow a path from a directory on; raises _NotTrusted."""
+    def _walk(self, here: str, path: str, *, links: int = 0, excluded: frozenset[str] = frozenset()) -> str:
+        """Follow a path from a directory on; return it without links, up to what is missing.
+
+        Raises _NotTrusted, also at the mount points that are `excluded`.
+        """
         names = path.split("/")
         for place, name in enumerate(names):
             if name in ("", "."):
@@ -150,15 +192,19 @@ class TrustedPaths:
                 here = here.rpartition("/")[0]
                 continue
             there = f"{here}/{name}"
+            if there in excluded:
+                raise _NotTrusted(Verdict.FOREIGN)
             status = self._look(there)
             if status is None or links > _MOST_LINKS:  # using it fails at once
-                return
+                return there
             if stat.S_ISLNK(status.st_mode):
                 target = os.readlink(there)  # noqa: PTH115 - pathlib is 3 MB
                 rest = "/".join((target, *names[place + 1 :]))
-                self._walk("" if target.startswith("/") else here, rest, links=links + 1)
-                return
+                return self._walk(
+                    "" if target.startswith("/") else here, rest, links=links + 1, excluded=excluded
+                )
             here = there
+        return here or "/"
 
     def _look(self, path: str) -> os.stat_result | None:
         """Look at one component, all before it being trusted; None: it is missing. Raises _NotTrusted."""
@@ -199,7 +245,8 @@ class TrustedPaths:
         # If the whole system is on a server, nothing works without it anyway.
         root_kind = kinds.get(b"/", b"rootfs")
         local = _LOCAL_FILE_SYSTEMS | {root_kind}
-        self._foreign = frozenset(os.fsdecode(point) for point, kind in kinds.items() if kind not in local)
+        self._foreign = _points_of(kinds, frozenset(kinds.values()) - local)
+        self._without_data = _points_of(kinds, _WITHOUT_DATA)
         self._is_home_local = not any(
             self._home == point or self._home.startswith(f"{point}/") for point in self._foreign
         )
@@ -207,6 +254,11 @@ class TrustedPaths:
 
 def _join(directory: str | None, path: str) -> str:
     return path if directory is None or path.startswith("/") else f"{directory}/{path}"
+
+
+def _points_of(kinds: Mapping[bytes, bytes], wanted: frozenset[bytes]) -> frozenset[str]:
+    """Return the mount points of file systems of these kinds."""
+    return frozenset(os.fsdecode(point) for point, kind in kinds.items() if kind in wanted)
 
 
 def _interpreter(path: str) -> str | None:

@@ -37,6 +37,9 @@ To the supervisor:
             {name: value}, which win over what is in them
          perhaps with "limits": {"memory": bytes, "cpu": CPUs, "processes": number, "open_files": number,
             "core_size": bytes, "keeps_orphans": bool}, all of them optional: limiting.py
+         perhaps with "direct": what is run in place of the shell in `argv`, unless a step of it fails:
+            {"argv": [word, …], "env": {name: value} to change for it, "cd": path to enter first | None,
+             "files": [(number, "<" | ">" | ">>", path) or (number, "&", number to copy), …] in their order}
          or {"error": words} for a start that could not be put together: it is kept as failed
 
 `argv` is run directly; a `shell` that is not None is run instead where `argv` cannot be. `env` is complete.

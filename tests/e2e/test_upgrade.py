@@ -37,6 +37,10 @@ overlap = "queue"
 on_missed = "all"
 start_deadline = "1h"
 command = "echo $TASKMAN_SLOT >> slots"
+[jobs.redirected]
+every = "500ms"
+overlap = "queue"
+command = "A=1 printenv A TASKMAN_SLOT >>redirected"
 [jobs.long]
 every = "1h"
 run_on_start = true
@@ -189,6 +193,9 @@ def check_all_is_there(running: Upgraded) -> None:
     assert "later" in once
     before = len(running.lines("slots"))
     running.wait_for("slots", lines=before + 3)
+    # The supervisor of an earlier version has the shell run it.
+    redirected = running.wait_for("redirected", lines=len(running.lines("redirected")) + 4)
+    assert set(redirected[0::2]) == {"1"}
     running.path("go").touch()
     ends = (
         "SELECT a.state, a.exit_code FROM attempts a JOIN runs r ON r.id = a.run"

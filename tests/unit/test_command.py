@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from taskman_cli.core.shellless import SHELL_WORDS, direct_argv, direct_environment
+from taskman_cli.core.shellless import direct_argv, direct_environment
+from taskman_cli.core.simplecommand import SHELL_WORDS
 
 DIRECT = {
     "restic backup /home": ("restic", "backup", "/home"),

@@ -175,15 +175,44 @@ def test_a_plain_string_leaves_the_shell_out_and_falls_back_to_it() -> None:
     assert spec["shell"] == ["/bin/sh", "-c", "restic backup '/home/my files'"]
 
 
+def test_a_simple_command_has_the_shell_and_what_is_run_in_place_of_it() -> None:
+    """A supervisor of an earlier version ignores `direct`, and runs the shell."""
+    command = "cd app && TZ=UTC report --all >>'the log' 2>&1 </dev/null"
+    spec = spec_of(command)
+    assert (spec["argv"], spec["shell"]) == (["/bin/sh", "-c", command], None)
+    assert spec["env"]["PWD"] == "/srv"
+    assert spec["direct"] == {
+        "argv": ["report", "--all"],
+        "env": {"PWD": "/srv/app", "OLDPWD": "/srv", "TZ": "UTC"},
+        "cd": "/srv/app",
+        "files": [(1, ">>", "the log"), (2, "&", "1"), (0, "<", "/dev/null")],
+    }
+
+
 @pytest.mark.parametrize(
     ("command", "execution", "environ"),
     [
+        ("cd a && b", Execution(), {"CDPATH": "/x"}),
+        ("IFS=x b", Execution(), {}),
+        ("a >b", Execution(shell="/bin/sh"), {}),
+        ("a >b", Execution(), {"shell_name": "bash"}),
+        ("a >b", Execution(env={"PWD": "/elsewhere"}), {}),
         ("a && b", Execution(), {}),
         ("a", Execution(shell="/bin/sh"), {}),
         ("a", Execution(), {"IFS": "x"}),
         ("a", Execution(env={"PATH": "%x"}), {}),
     ],
-    ids=["shell-characters", "shell-asked-for", "touched-environment", "odd-path"],
+    ids=[
+        "search-path-of-cd",
+        "assigned",
+        "shell-asked-for-by-key",
+        "bash-without-program",
+        "other-directory",
+        "shell-characters",
+        "shell-asked-for",
+        "touched-environment",
+        "odd-path",
+    ],
 )
 def test_doubtful_commands_go_through_the_shell(
     command: str, execution: Execution, environ: dict[str, str]
@@ -191,6 +220,7 @@ def test_doubtful_commands_go_through_the_shell(
     spec = spec_of(command, execution, **environ)
     assert spec["argv"] == ["/bin/sh", "-c", command]
     assert spec["shell"] is None
+    assert "direct" not in spec
 
 
 def test_bash_passes_a_program_its_path() -> None:

@@ -233,6 +233,8 @@ def _introduce(
 def _words(spec: dict[str, Any]) -> str:
     import shlex
 
+    if "direct" in spec:
+        return str(spec["argv"][-1])  # the line as the shell would have it, which is left out
     argv = spec["argv"] if len(spec["argv"]) < 100 else [*spec["argv"][:100], "…"]
     return shlex.join(argv)
 

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.schedule import CronSchedule, Interval
-from taskman_cli.core.shellless import SHELL_WORDS
+from taskman_cli.core.simplecommand import SHELL_WORDS
 from taskman_cli.core.timespec import format_duration
 from taskman_cli.insight.lint.finding import Finding
 

@@ -1,0 +1,193 @@
+"""Shell commands that do no more than start one program: its words, redirections, variables and directory.
+
+Only what every shell reads in the same way is recognised. Whether the shell can be left out depends on the
+environment too: shellless.py.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_SHELL_WORDS = """
+! . : [ [[ ]] alias autoload bg bind break builtin caller case cd chdir command compgen complete compopt
+compound continue coproc declare dirs disown do done echo elif else enable enum esac eval exec exit
+export false fc fg fi float for function functions getopts global hash help hist history if in integer
+jobs kill let local login logout mapfile nameref namespace newgrp popd print printf pushd pwd r read
+readarray readonly redirect rehash return select set shift shopt source stop suspend test then time
+times trap true type typeset ulimit umask unalias unset until wait whence while { }
+"""
+#: Builtins and reserved words of dash, bash, ksh and busybox ash, without programs that are builtins of the
+#: latter two only (cat, sleep, …): for these shells `direct_environment` returns None.
+SHELL_WORDS = frozenset(_SHELL_WORDS.split())
+
+#: Characters that are literal in every shell, anywhere in a word.
+_PLAIN = r"[A-Za-z0-9_@%+:,./=-]"
+# Only ASCII in quotes: shells differ on other bytes. `!` in double quotes is history expansion for some.
+_SINGLE = r"'[\t\x20-\x26\x28-\x7e]*'"
+_DOUBLE = r'"[\t\x20\x23\x25-\x5b\x5d-\x5f\x61-\x7e]*"'
+_PIECE = re.compile(f"{_PLAIN}+|{_SINGLE}|{_DOUBLE}")
+_WORD = re.compile(f"(?:{_PLAIN}+|{_SINGLE}|{_DOUBLE})+")
+_BLANKS = re.compile(r"[ \t]*")
+# A command's name must not be quoted, since quotes bypass reserved words and aliases. Nor may it start with
+# + or -, which `sh -c` reads as its own options, or %, which is a job.
+_NAME = re.compile(r"[A-Za-z0-9_@,./][A-Za-z0-9_@%+:,./-]*")
+_ASSIGNMENT = re.compile(rf"([A-Za-z_][A-Za-z0-9_]*)=((?:{_PLAIN}+|{_SINGLE}|{_DOUBLE})*)")
+#: A redirection up to its target. Shells differ on descriptors from 3 on, and on numbers of several digits.
+_REDIRECTION = re.compile(r"([0-2]?)(>>|>&|<&|>|<)[ \t]*")
+_CD = re.compile(rf"[ \t]*cd[ \t]+((?:{_PLAIN}+|{_SINGLE}|{_DOUBLE})+)[ \t]*&&")
+#: What may follow a word: a blank, a redirection, or nothing.
+_AFTER_A_WORD = frozenset(" \t<>")
+#: Where an open file depends on who opens it, or bash has files that do not exist (/dev/tcp).
+_SPECIAL_DIRECTORIES = frozenset({"dev", "proc"})
+
+
+@dataclass(frozen=True, slots=True)
+class Redirection:
+    """One redirection, as in `2>>errors`."""
+
+    #: The descriptor of the command: 0, 1 or 2.
+    number: int
+    #: "<", ">", ">>", or "&" for a copy of another descriptor.
+    operator: str
+    #: A path, or for "&" the number of that descriptor.
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class SimpleCommand:
+    """One program with literal arguments, and what the shell does before it starts it."""
+
+    words: tuple[str, ...]
+    #: In the order in which they are made.
+    redirections: tuple[Redirection, ...] = ()
+    #: Variables that only the program gets, as (name, value).
+    assignments: tuple[tuple[str, str], ...] = ()
+    #: The directory of a `cd DIRECTORY &&` before it: no `.` or `..` in it, and no slash at its end.
+    directory: str | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Tell if there is nothing but words."""
+        return not self.redirections and not self.assignments and self.directory is None
+
+
+def read_simple_command(command: str) -> SimpleCommand | None:
+    """Return what a shell command consists of; None if it is more than a simple command, or not literal.
+
+    >>> read_simple_command("cd /srv && TZ=UTC report 2>&1").words
+    ('report',)
+    >>> read_simple_command("make && make install") is None
+    True
+    """
+    directory = None
+    position = 0
+    entering = _CD.match(command)
+    if entering is not None:
+        directory = _directory(_unquoted(entering[1]))
+        if directory is None:
+            return None
+        position = entering.end()
+    reader = _Reader(command, position)
+    if not reader.read():
+        return None
+    return SimpleCommand(
+        tuple(reader.words), tuple(reader.redirections), tuple(reader.assignments), directory
+    )
+
+
+class _Reader:
+    """Reads the words, redirections and assignments of one command."""
+
+    def __init__(self, command: str, position: int) -> None:
+        self._command = command
+        self._position = position
+        self.words: list[str] = []
+        self.redirections: list[Redirection] = []
+        self.assignments: list[tuple[str, str]] = []
+
+    def read(self) -> bool:
+        """Read to the end; return False if a part is unknown or there is no program."""
+        self._skip_blanks()
+        while self._position < len(self._command):
+            begin = _REDIRECTION.match(self._command, self._position)
+            if begin is not None:
+                is_known = self._read_redirection(begin[1], begin[2], begin.end())
+            else:
+                is_known = self._read_assignment() or self._read_word()
+            if not is_known:
+                return False
+            self._skip_blanks()
+        return bool(self.words)
+
+    def _read_redirection(self, number: str, operator: str, position: int) -> bool:
+        raw = self._take(_WORD, position)
+        if raw is None:
+            return False
+        is_input = operator.startswith("<")
+        if operator.endswith("&"):
+            operator, is_known = "&", raw in ("0", "1", "2")
+        else:
+            is_known = _is_usual(_unquoted(raw))
+        self.redirections.append(Redirection(int(number or not is_input), operator, _unquoted(raw)))
+        return is_known
+
+    def _read_assignment(self) -> bool:
+        if self.words:
+            return False
+        raw = self._take(_ASSIGNMENT, self._position)
+        if raw is None:
+            return False
+        name, _, value = raw.partition("=")
+        self.assignments.append((name, _unquoted(value)))
+        return True
+
+    def _read_word(self) -> bool:
+        raw = self._take(_WORD, self._position)
+        if raw is None or (not self.words and (not _NAME.fullmatch(raw) or raw in SHELL_WORDS)):
+            return False
+        self.words.append(_unquoted(raw))
+        return True
+
+    def _take(self, pattern: re.Pattern[str], position: int) -> str | None:
+        """Return what matches there, with its quotes, and go on behind it; None if it does not end there."""
+        found = pattern.match(self._command, position)
+        if found is None:
+            return None
+        after = self._command[found.end() : found.end() + 1]
+        if after and (after not in _AFTER_A_WORD or (after in "<>" and found[0].isdecimal())):
+            return None  # digits right before a redirection are the number of a descriptor
+        self._position = found.end()
+        return found[0]
+
+    def _skip_blanks(self) -> None:
+        blanks = _BLANKS.match(self._command, self._position)
+        assert blanks is not None
+        self._position = blanks.end()
+
+
+def _directory(path: str) -> str | None:
+    """Return the directory that `cd` enters without a look at it, or None."""
+    if path == "/":
+        return path
+    path = path.removesuffix("/")
+    return path if is_tidy(path.removeprefix("/")) and not path.startswith("-") else None
+
+
+def is_tidy(path: str) -> bool:
+    """Tell whether a relative path is normalised."""
+    return not {"", ".", ".."} & set(path.split("/"))
+
+
+def _is_usual(path: str) -> bool:
+    """Tell if a redirection to a path opens the file of that name, and nothing else."""
+    if path == "/dev/null":
+        return True
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    if not path.startswith("/"):
+        return bool(path)
+    return ".." not in parts and not _SPECIAL_DIRECTORIES.intersection(parts[:1])
+
+
+def _unquoted(raw: str) -> str:
+    return "".join(piece[1:-1] if piece[0] in "'\"" else piece for piece in _PIECE.findall(raw))

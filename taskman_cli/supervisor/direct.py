@@ -1,0 +1,118 @@
+"""What a shell does before it starts a simple command, done without one: directory, variables, redirections.
+
+The scheduler sends it as `direct` beside the shell's own argv (wire.py). Where a step fails, the shell runs
+the whole command, so that it fails as it does in a shell. Until then nothing has happened that the shell
+would not do again: opening a file twice is the same as once.
+
+A spawn opens the files in the child, while this process waits for it. So it opens only regular files that no
+other user can replace (`are_files_prompt`); all else is opened in a fork (asuser.py), which may wait.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any, TypeAlias
+
+    from taskman_cli.supervisor.trusted import TrustedPaths
+
+    _File: TypeAlias = tuple[int, str, str]
+    _Action: TypeAlias = tuple[Any, ...]
+
+NULL = "/dev/null"
+#: How a shell opens a file, by the operator.
+_FLAGS = {
+    "<": os.O_RDONLY,
+    ">": os.O_WRONLY | os.O_CREAT | os.O_TRUNC,
+    ">>": os.O_WRONLY | os.O_CREAT | os.O_APPEND,
+}
+_MODE = 0o666
+#: Emptying a larger file takes a while.
+_MOST_EMPTIED_BYTES = 16 << 20
+#: The first descriptor that is no standard one.
+_FIRST_FREE = 3
+
+
+def are_files_prompt(spec: Mapping[str, Any], trusted: TrustedPaths) -> bool:
+    """Tell if no other user can delay the redirections of `spec`; its other paths are trusted."""
+    direct = spec.get("direct")
+    if direct is None:
+        return True
+    directory = direct["cd"] or spec["cwd"]
+    for _, operator, target in direct["files"]:
+        if operator == "&" or target == NULL:
+            continue
+        most_bytes = _MOST_EMPTIED_BYTES if operator == ">" else None
+        if not trusted.is_file_prompt(directory, target, most_bytes=most_bytes):
+            return False
+    return True
+
+
+def environment_of(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Return the environment of the program."""
+    return {**spec["env"], **spec["direct"]["env"]}
+
+
+def file_actions(files: Iterable[_File], held: list[int]) -> list[_Action]:
+    """Return the actions of a spawn in the current directory, which make the redirections in their order.
+
+    Descriptors that they refer to are added to `held`, to be closed after the spawn. Raises OSError where the
+    shell is needed.
+    """
+    actions: list[_Action] = []
+    for number, operator, target in files:
+        if operator == "&":
+            actions.append((os.POSIX_SPAWN_DUP2, int(target), number))
+        elif target == NULL:
+            actions.append((os.POSIX_SPAWN_OPEN, number, NULL, _FLAGS[operator], _MODE))
+        else:
+            path, flags = _reachable(target, _FLAGS[operator], held)
+            actions.append((os.POSIX_SPAWN_OPEN, number, path, flags, _MODE))
+    return actions
+
+
+def _reachable(target: str, flags: int, held: list[int]) -> tuple[str, int]:
+    """Return path and flags by which the child opens the regular file that is there now, or makes it."""
+    try:
+        fd = os.open(target, os.O_PATH | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if not flags & os.O_CREAT:
+            raise
+        return target, flags | os.O_EXCL
+    held.append(fd)
+    if fd < _FIRST_FREE or not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise OSError(0, "not a regular file")
+    return f"/proc/self/fd/{fd}", flags & ~os.O_CREAT
+
+
+class Prepared:
+    """This process, a fork, with the directory and the redirections of a command; `undo` takes them back."""
+
+    def __init__(self) -> None:
+        self._before: list[int] = []
+        self._directory = -1
+
+    def enter(self, direct: Mapping[str, Any]) -> None:
+        """Do what the shell does, in its order. This may wait, as in the shell. Raises OSError."""
+        self._before = [os.dup(number) for number in range(_FIRST_FREE)]
+        if direct["cd"] is not None:
+            self._directory = os.open(".", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            os.chdir(direct["cd"])
+        for number, operator, target in direct["files"]:
+            if operator == "&":
+                os.dup2(int(target), number)
+                continue
+            fd = os.open(target, _FLAGS[operator] | os.O_CLOEXEC, _MODE)
+            os.dup2(fd, number)
+            os.close(fd)
+
+    def undo(self) -> None:
+        """Be as before `enter`. Raises OSError."""
+        for number, before in enumerate(self._before):
+            os.dup2(before, number)
+        if self._directory >= 0:
+            os.fchdir(self._directory)

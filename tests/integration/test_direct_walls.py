@@ -1,0 +1,180 @@
+"""Files that commands redirect to: whoever owns them, opening one delays its own command and no other."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from integration.attacks import LEASER, attacking
+from integration.supervisor_driver import SchedulerEnd, Supervision, is_alive, make_spec, sh
+from wait import wait_until
+
+from taskman_cli.supervisor.trusted import TrustedPaths
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from people import Person
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can start commands as another user")
+
+
+def direct_spec(
+    directory: Path, argv: list[str], *files: tuple[int, str, str], **changes: Any
+) -> dict[str, Any]:
+    """Return a spec that runs `argv` with redirections, or else a shell that says so."""
+    form = {"argv": argv, "env": {"B": "2"}, "cd": None, "files": list(files)}
+    form |= {name: changes.pop(name) for name in ("cd",) if name in changes}
+    spec = make_spec(directory, sh("echo the shell"), cwd=str(directory), direct=form)
+    return spec | changes
+
+
+def test_redirections_are_made_in_their_order_and_the_next_command_finds_all_as_before(
+    scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    (tmp_path / "sub").mkdir()
+    files = (1, ">", "log"), (2, "&", "1"), (0, "<", "/dev/null")
+    spec = direct_spec(tmp_path, ["sh", "-c", "pwd; echo $B >&2"], *files, cd=str(tmp_path / "sub"))
+    assert scheduler.run("a", spec | {"umask": 0o77})["status"] == 0
+    assert (tmp_path / "sub" / "log").read_text() == f"{tmp_path}/sub\n2\n"
+    assert (tmp_path / "sub" / "log").stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / "out").exists()
+    assert scheduler.run("b", direct_spec(tmp_path, ["pwd"], (2, ">", "log")))["status"] == 0
+    assert (tmp_path / "out").read_text() == f"{tmp_path}\n"
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o644
+    assert scheduler.run("c", make_spec(tmp_path, ["pwd"]))["status"] == 0
+    assert (tmp_path / "out").read_text() == f"{os.getcwd()}\n"  # noqa: PTH109
+
+
+@pytest.mark.parametrize("is_nice", [False, True])
+def test_where_a_directory_a_file_or_the_program_is_missing_the_shell_runs_it(
+    scheduler: SchedulerEnd, tmp_path: Path, is_nice: bool
+) -> None:
+    changes = {"nice": 1} if is_nice else {}
+    for number, spec in enumerate(
+        (
+            direct_spec(tmp_path, ["true"], cd=str(tmp_path / "missing")),
+            direct_spec(tmp_path, ["true"], (0, "<", "missing")),
+            direct_spec(tmp_path, ["true"], (1, ">", "missing/log")),
+            direct_spec(tmp_path, ["no-such-program"], (1, ">", "log")),
+            direct_spec(tmp_path, ["true"], cd="/") | {"argv": sh("echo the shell; pwd"), "cwd": "/usr"}
+            | {"direct": {"argv": ["no-such-program"], "env": {}, "cd": "/", "files": []}},
+        )
+    ):  # fmt: skip
+        scheduler.run(str(number), spec | changes | {"path": str(tmp_path / f"out{number}")})
+        assert (tmp_path / f"out{number}").read_text() == "the shell\n" + ("/usr\n" if number == 4 else "")
+
+
+def test_a_malformed_direct_form_fails_and_harms_nobody(scheduler: SchedulerEnd, tmp_path: Path) -> None:
+    good = direct_spec(tmp_path, ["true"])
+    for number, form in enumerate(
+        (7, {}, good["direct"] | {"argv": []}, good["direct"] | {"files": [1]}, good["direct"] | {"env": 3})
+    ):
+        assert not scheduler.fail(str(number), good | {"direct": form})[2]
+    bad = good["direct"] | {"files": [(1, "?", "x")]}
+    assert not scheduler.fail("operator", good | {"direct": bad})[2]
+    assert scheduler.run("after", good)["status"] == 0
+
+
+def test_a_pipe_is_waited_for_by_its_own_command_only(scheduler: SchedulerEnd, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    scheduler.start("waits", direct_spec(tmp_path, ["echo", "hello"], (1, ">", "pipe")))
+    assert scheduler.run("other", make_spec(tmp_path, ["true"]))["status"] == 0
+    pid = scheduler.wait_for("started", "waits")[2]
+    assert is_alive(pid)
+    with (tmp_path / "pipe").open() as pipe:
+        assert pipe.read() == "hello\n"
+    assert scheduler.wait_for("ended", "waits")[2]["status"] == 0
+
+
+@as_root
+@pytest.mark.parametrize("operator", ["<", ">", ">>"])
+def test_a_file_whose_owner_holds_a_lease_on_it_delays_its_own_command_only(
+    scheduler: SchedulerEnd, public_path: Path, mallory: Person, operator: str
+) -> None:
+    leased = public_path / "leased"
+    leased.write_text("")
+    mallory.owns(leased)
+    with attacking(mallory, LEASER, str(leased)):
+        spec = direct_spec(public_path, ["true"], (operator != "<", operator, "leased"))
+        scheduler.start("late", spec)
+        other = make_spec(public_path, ["true"], path=str(public_path / "other"))
+        assert scheduler.run("other", other)["status"] == 0
+        assert scheduler.find("ended", "late") is None
+        scheduler.signal("late", 9)
+        scheduler.wait_for("ended", "late")
+
+
+@as_root
+def test_a_user_with_too_many_processes_keeps_what_is_in_the_file(
+    supervise: Callable[..., Supervision], public_path: Path, mallory: Person
+) -> None:
+    limited = supervise(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NPROC, (3, 3)))
+    scheduler = limited.accept()
+    kept = public_path / "kept"
+    kept.write_text("precious")
+    mallory.owns(kept)
+    for number in range(6):
+        spec = make_spec(public_path, ["sleep", "60"], user=mallory.spec, output="discard")
+        scheduler.start(f"m{number}", spec)
+    wait_until(lambda: scheduler.find("failed"), what="a start beyond the limit")
+    spec = direct_spec(public_path, ["echo", "new"], (1, ">", "kept"), user=mallory.spec)
+    assert scheduler.fail("a", spec)[::2] == (errno.EAGAIN, True)
+    assert kept.read_text() == "precious"
+
+
+# --- which files a spawn may open ---
+
+
+def test_a_regular_file_of_ours_or_none_where_only_we_can_make_one_is_opened_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x" * 100)
+    (tmp_path / "link").symlink_to("file")
+    (tmp_path / "dangling").symlink_to("new")
+    trusted = TrustedPaths(str(tmp_path))
+    for name in ("file", "link", "dangling", "new", "missing/new", "./file", f"../{tmp_path.name}/file"):
+        for directory in (str(tmp_path), None):
+            assert trusted.is_file_prompt(directory, name, most_bytes=None), name
+    assert trusted.is_file_prompt("/", f"{tmp_path}/file", most_bytes=100)
+    assert not trusted.is_file_prompt("/", f"{tmp_path}/file", most_bytes=99)
+
+
+def test_what_is_no_regular_file_or_means_something_else_to_each_process_is_not(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "output").symlink_to("/dev/stdout")
+    (tmp_path / "memory").symlink_to("/proc/self/environ")
+    trusted = TrustedPaths("/")
+    for name in ("pipe", "directory", "output", "memory", "/dev/tty", "/proc/self/fd/1", "/proc/1/comm"):
+        assert not trusted.is_file_prompt(str(tmp_path), name, most_bytes=None), name
+
+
+def test_what_others_may_put_there_is_not(public_path: Path) -> None:
+    (public_path / "ours").write_text("")
+    (public_path / "link").symlink_to("new")
+    trusted = TrustedPaths("/")
+    assert trusted.is_file_prompt(str(public_path), "ours", most_bytes=None)
+    for name in ("new", "link", "new/file"):
+        assert not trusted.is_file_prompt(str(public_path), name, most_bytes=None), name
+
+
+@as_root
+def test_what_others_own_is_not(public_path: Path, mallory: Person) -> None:
+    for name in ("file", "directory", "link"):
+        path = public_path / name
+        if name == "directory":
+            path.mkdir()
+        elif name == "link":
+            path.symlink_to("/etc/passwd")
+        else:
+            path.write_text("")
+        mallory.owns(path)
+    (public_path / "directory" / "mine").write_text("")
+    trusted = TrustedPaths(str(public_path / "directory"))
+    for name in ("file", "directory/mine", "directory/new", "link"):
+        assert not trusted.is_file_prompt(str(public_path), name, most_bytes=None), name
+    # Relative to the start directory, whoever owns that.
+    assert not trusted.is_file_prompt(None, "mine", most_bytes=None)
