@@ -34,6 +34,7 @@ QUESTIONS = {
     "scrape",
     "pool_herds",
     "simulate",
+    "crontab_mix",
 }
 
 
@@ -220,3 +221,18 @@ def test_each_job_of_the_simulated_week_is_due_every_ten_minutes(shape):
 def test_a_simulated_slot_has_a_run_or_a_skip_or_is_not_over():
     simulation = {"runs": {"succeeded": 5, "failed": 1}, "skips": {"overlap": 2}, "unfinished": 1}
     assert module("simulate").count_slots(simulation) == 9
+
+
+def test_the_mix_of_lines_has_the_shares_that_real_crontabs_have():
+    from taskman_cli.core.simplecommand import read_simple_command
+
+    mix = module("crontab_mix")
+    read = [read_simple_command(line.replace("{d}", "/d")) for line in mix.LINES]
+    bare = [number for number, simple in enumerate(read) if simple is not None and simple.is_plain]
+    assert bare == list(range(mix.PLAIN_COUNT))
+    # Of 251 commands in 167 crontabs: bare; these and constant redirections; these and cd and variables.
+    only_redirected = [
+        simple for simple in read if simple and not simple.assignments and simple.directory is None
+    ]
+    shares = [len(each) / len(read) for each in (only_redirected, [simple for simple in read if simple])]
+    assert (mix.PLAIN_COUNT / len(read), *shares) == pytest.approx((0.36, 0.57, 0.61), abs=0.03)
