@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime
 import sys
 import time
+from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class Context:
         self.parameters: dict[str, str] = dict(told["parameters"])
         #: When its `timeout` is over; None: there is none.
         self.deadline: datetime.datetime | None = None
-        if told["deadline_ns"] is not None:
+        with suppress(OverflowError, ValueError, OSError, TypeError):  # beyond the calendar, or None
             self.deadline = datetime.datetime.fromtimestamp(told["deadline_ns"] / 1e9, datetime.timezone.utc)  # noqa: UP017
         self._report = report
         self._is_cancelled = False

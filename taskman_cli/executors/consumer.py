@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _SECOND_NS = 1_000_000_000
 #: How long it may take to accept a task.
 _ACCEPT_LIMIT_S = 30.0
-#: How long it has to end after TERM, and a task that was given up after its cancel line.
-_GRACE_S = 5.0
+#: How long it has to end after TERM, and a task that was given up after `cancel`; less than an executor has.
+_GRACE_S = 2.0
 #: The pauses before it is started again; a program that has lived for the longest one begins anew.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 #: How many of its odd lines are told, before the rest is only counted.
@@ -215,7 +215,7 @@ class ConsumerExecutor(Executor):
         elif kind == "progress":
             part, words = message.get("part"), message.get("words")
             is_part = isinstance(part, int | float) and 0 <= part <= 1
-            words = words[:_MOST_WORDS] if isinstance(words, str) else ""
+            words = printable(words[:_MOST_WORDS]) if isinstance(words, str) else ""
             task.work.progress(part if is_part else None, words)
         elif kind == "done":
             self._tasks.pop(str(handle))
@@ -305,6 +305,5 @@ def _own_directory() -> str:
 
 def make(definition: ExecutorDefinition, around: Any = None) -> ConsumerExecutor:
     """Make an executor of its definition."""
-    hidden = set(getattr(around, "hidden", ()))
-    environment = {name: text for name, text in os.environ.items() if name not in hidden}
+    environment = dict(os.environ) if around is None else around.inherited()
     return ConsumerExecutor(definition.name, dict(definition.settings), environment)

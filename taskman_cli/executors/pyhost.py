@@ -26,7 +26,9 @@ _DEATH_LIMIT_S = 1.0
 #: What is left in a pipe after a call is read up to so much: another process may go on writing.
 _MOST_LEFT_BYTES = 2 << 20
 _CHUNK_BYTES = 1 << 16
-_MOST_WORDS = 300
+_MOST_WORDS, _MOST_ERROR = 300, 1000
+#: What a worker can tell of itself at the most.
+_MOST_BYTES, _MOST_CPU_S = 1 << 60, 1e9
 
 
 class Worker:
@@ -215,13 +217,14 @@ class _Output:
 
 
 def _result(told: dict[str, Any]) -> Result:
-    number = _number(told, "signal")
+    """Return the end that a worker tells, which is only as honest as the call's user."""
+    number = _number(told, "signal", most=signal.SIGRTMAX)
     cpu_s = told.get("cpu_s")
     return Result(
-        exit_code=None if number else _number(told, "status") & 0xFF,
+        exit_code=None if number else _number(told, "status", most=255),
         signal=number or None,
-        error=str(told.get("error") or ""),
-        cpu_s=max(0.0, cpu_s) if isinstance(cpu_s, float) else 0.0,
+        error=printable(str(told.get("error") or "")[:_MOST_ERROR]),
+        cpu_s=cpu_s if isinstance(cpu_s, float) and 0 <= cpu_s < _MOST_CPU_S else 0.0,
         peak_rss_bytes=_number(told, "peak_bytes"),
     )
 
@@ -233,9 +236,9 @@ def _broken(status: int, words: str) -> Result:
     return Result(exit_code=os.WEXITSTATUS(status), error=words)
 
 
-def _number(told: dict[str, Any], name: str) -> int:
+def _number(told: dict[str, Any], name: str, *, most: int = _MOST_BYTES) -> int:
     value = told.get(name)
-    return value if isinstance(value, int) and value > 0 else 0
+    return value if isinstance(value, int) and 0 < value <= most else 0
 
 
 def _why_not(said: int, *, has_ended: bool) -> str:

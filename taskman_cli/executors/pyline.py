@@ -10,12 +10,16 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.core.escapes import printable
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 _CHUNK_BYTES = 1 << 18
 #: A worker sends little; a call that writes to the socket by itself must not fill our memory.
 _MOST_FRAME_BYTES = 1 << 20
+#: How many may wait to be asked for.
+_MOST_FRAMES = 8
 _MOST_WORDS = 1000
 
 
@@ -58,9 +62,14 @@ class WorkerLine:
             try:
                 data = data[self._socket.sendmsg([data], told) :]
             except BlockingIOError:
-                assert not fds, "a worker gets a call only when it has read all before"
+                if fds:  # it has answered without having read all before
+                    self.close()
+                    return
             except OSError:  # it is gone, which `read` finds out
                 return
+        elif fds:
+            self.close()
+            return
         self._out += data
         if self._out and not self._is_writing:
             self._is_writing = True
@@ -121,13 +130,15 @@ class WorkerLine:
                 self._progress(frame)
             else:
                 self._frames.append(frame)
+                if len(self._frames) > _MOST_FRAMES:
+                    raise ValueError("frames that nobody has asked for")
                 self._wake()
 
     def _progress(self, frame: dict[str, Any]) -> None:
         part, words = frame.get("part"), frame.get("words")
         is_part = isinstance(part, int | float) and 0 <= part <= 1
         if self.on_progress is not None:
-            self.on_progress(float(part) if is_part else None, str(words or "")[:_MOST_WORDS])  # type: ignore[arg-type]
+            self.on_progress(float(part) if is_part else None, printable(str(words or "")[:_MOST_WORDS]))  # type: ignore[arg-type]
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

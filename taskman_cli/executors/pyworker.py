@@ -337,6 +337,29 @@ def _die_with(lifeline: int) -> None:
     fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
+def _let_children_be(line: Line) -> None:
+    """Have what calls fork be processes of their own: they do not answer, and end by signals like others."""
+    masks: list[Any] = []
+
+    def before() -> None:
+        # A signal that comes before the child has let go of our handlers would be forgotten.
+        masks.append(_signal.pthread_sigmask(_signal.SIG_BLOCK, _ASKING))
+
+    def in_child() -> None:
+        line.close()
+        with suppress(ValueError):  # not the main thread, in an odd interpreter
+            for number in _ASKING:
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        in_parent()
+
+    def in_parent() -> None:
+        if masks:
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, masks.pop())
+
+    os.register_at_fork(before=before, after_in_child=in_child, after_in_parent=in_parent)
+
+
 def start(jobs: Any, ends: Any, path: list[str]) -> NoReturn:
     """Serve on descriptor 0, with the lifeline as 1; `jobs` and `ends` are these two modules of ours."""
     line, lifeline, null = Line(_moved(0)), _moved(1), os.open(os.devnull, os.O_RDWR)
@@ -344,7 +367,7 @@ def start(jobs: Any, ends: Any, path: list[str]) -> NoReturn:
         if number != null:
             os.dup2(null, number)
     _die_with(lifeline)
-    os.register_at_fork(after_in_child=line.close)
+    _let_children_be(line)
     if "" in sys.path:
         sys.path.remove("")
     sys.path[:0] = path

@@ -127,6 +127,41 @@ def spoil():
 def leave_running():
     subprocess.Popen(["sh", "-c", "while sleep 0.01; do echo late || exit; done"])
 
+def pool():
+    import multiprocessing
+    child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
+    child.start()
+    child.terminate()
+    child.join()
+    return child.exitcode
+
+def lie():
+    import json, struct
+    def send(frame):
+        data = json.dumps(frame).encode()
+        return struct.pack("!I", len(data)) + data
+    import stat
+    for fd in range(100, 120):
+        try:
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                os.write(fd, send({"type": "progress", "part": "x", "words": ["\ud800\n"]}) + send(
+                    {"type": "done", "status": -5, "signal": 1 << 70, "error": "\ud800\n",
+                     "cpu_s": float("inf"), "peak_bytes": 1 << 90, "rss_bytes": "many",
+                     "value": {"a": "\ud800"}}))
+        except OSError:
+            pass
+
+def flood():
+    import stat
+    for fd in range(100, 120):
+        try:
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                while True:
+                    os.write(fd, b"\0\0\0\2{}" * 1000)
+        except OSError:
+            pass
+    time.sleep(60)
+
 async def later():
     await asyncio.sleep(0)
     return "later"
@@ -270,6 +305,33 @@ def test_a_call_that_writes_to_the_connection_is_killed_and_told(functions: Path
     result, _ = outcome(functions, "write_to_the_line")
     assert result.signal == signal.SIGKILL
     assert result.error.startswith("the call has written to the connection of its worker")
+
+
+def test_what_a_worker_says_wrongly_is_made_harmless(functions: Path) -> None:
+    async def body(executor: PythonExecutor) -> Attempt:
+        attempt = begin(executor, a_call(functions, "lie"))
+        await attempt.task
+        return attempt
+
+    attempt = with_executor(lambda: PythonExecutor({}), body)
+    assert attempt.task.result() == Result(exit_code=0, error=r"\ud800\n")
+    assert attempt.told == [(None, r"['\ud800\n']")]
+
+
+def test_a_flood_of_frames_is_ended(functions: Path) -> None:
+    result, _ = outcome(functions, "flood")
+    assert result.signal == signal.SIGKILL
+    assert "frames that nobody has asked for" in result.error
+
+
+def test_children_that_a_call_has_forked_end_by_signals(functions: Path) -> None:
+    _, text = outcome(functions, "pool")
+    assert value(text) == -signal.SIGTERM
+
+
+def test_a_deadline_beyond_the_calendar_is_none(functions: Path) -> None:
+    result, _ = outcome(functions, "add", 1, deadline_ns=1 << 90)
+    assert result.exit_code == 0
 
 
 def test_a_fork_that_comes_back_from_the_call_answers_nothing(functions: Path) -> None:
