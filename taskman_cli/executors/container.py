@@ -1,0 +1,392 @@
+"""Type "container": commands in containers of `docker` or `podman`, by their programs.
+
+A container is made, started with us attached to it, and removed when its end is on record. It is not our
+child: it goes on when we die, and is found again by its label.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.escapes import printable
+from taskman_cli.executors import containerargs, programs
+from taskman_cli.executors.base import (
+    Absent,
+    ConnectionLost,
+    Ended,
+    Executor,
+    Finding,
+    Running,
+    StartFailed,
+    Unknown,
+)
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from pathlib import Path
+
+    from taskman_cli.core.executors import ExecutorDefinition
+    from taskman_cli.executors.base import Order, Result, Standing, Work
+
+#: How long the engine may take to answer a question.
+_ANSWER_S = 20.0
+#: How long it may take to make a container, the download of its image included, if the job file does not say.
+_CREATE_S = 600.0
+#: Pauses between two looks whether a container has started; the last is repeated.
+_LOOKS_S = (0.05, 0.1, 0.2, 0.5, 1.0)
+_CHUNK_BYTES = 256 << 10
+#: Output from before it is known whether a container has started.
+_MOST_EARLY_BYTES = 16 << 20
+_COUNT_BYTES = 20
+
+
+def make(definition: ExecutorDefinition, around: Any) -> ContainerExecutor:
+    """Make an executor; raises ValueError if its settings are wrong."""
+    settings = definition.settings
+    image = str(settings.get("image", ""))
+    if not image or image.startswith("-") or not image.isprintable():
+        raise ValueError(f"{image!r} is not the name of an image")
+    if settings.get("engine", "docker") not in containerargs.ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(containerargs.ENGINES)}")
+    return ContainerExecutor(definition, around)
+
+
+class ContainerExecutor(Executor):
+    """Runs each attempt in a container of its own, of one image."""
+
+    def __init__(self, definition: ExecutorDefinition, around: Any) -> None:
+        self._settings = definition.settings
+        self._engine = str(definition.settings.get("engine", "docker"))
+        self._memory: int | None = definition.settings.get("memory")
+        self._create_s = float(definition.settings.get("create_timeout_ns", _CREATE_S * 1e9)) / 1e9
+        self._labels = {"instance": around.instance, "ledger": around.ledger, "executor": definition.name}
+        self._environment = around.inherited()
+        self._directory: Path = around.directory
+        self._sent: dict[str, set[int]] = {}
+        self._clients: set[Process] = set()
+        #: What is being tidied up.
+        self._chores: set[asyncio.Task[Any]] = set()
+
+    # --- an attempt ---
+
+    async def run(self, work: Work) -> Result:
+        """Make and start a container, and follow it to its end."""
+        order = work.order
+        await self._create(order)
+        return await self._follow(work, ["start", "--attach", *self._stdin_flag(order)], skip=0)
+
+    async def attach(self, work: Work) -> Result:
+        """Follow a container that runs, from the first byte of its output that was not written yet."""
+        work.started()
+        skip = _count_in(self._count_path(work.order))
+        return await self._follow(work, ["logs", "--follow"], skip=skip)
+
+    def _stdin_flag(self, order: Order) -> list[str]:
+        return ["--interactive"] if order.stdin is not None else []
+
+    async def _create(self, order: Order) -> None:
+        """Make the container; raises StartFailed."""
+        environment = containerargs.environment_of(order, engine=self._engine)
+        base = self._directory / order.handle
+        env_file, cid_file = base.with_name(base.name + ".env"), base.with_name(base.name + ".cid")
+        told = {"job": order.job, "task": order.task, "run": order.run, "attempt": str(order.attempt)}
+        argv = containerargs.create(
+            self._settings,
+            order,
+            inherited=environment.inherited.keys(),
+            env_file=str(env_file),
+            cid_file=str(cid_file),
+            labels={"handle": order.handle, **self._labels, **told},
+        )
+        making = asyncio.ensure_future(self._made(argv, env_file, cid_file, environment))
+        try:
+            await asyncio.shield(making)
+        except asyncio.CancelledError:
+            # The engine may make it even now: that is awaited, and then undone.
+            self._do(self._unmake(making, order))
+            raise
+
+    async def _made(
+        self, argv: list[str], env_file: Path, cid_file: Path, environment: containerargs.Environment
+    ) -> None:
+        try:
+            await asyncio.to_thread(_write_private, env_file, environment.file)
+            with suppress(OSError):
+                cid_file.unlink()  # that of an earlier try
+            answer = await programs.ask(
+                argv, {**self._environment, **environment.inherited}, within_s=self._create_s
+            )
+        except TimeoutError:
+            raise StartFailed(
+                f"{self._engine} did not make a container within {self._create_s:g} s"
+            ) from None
+        except OSError as error:
+            raise StartFailed(f"{error.strerror}: {env_file}") from None
+        finally:
+            for path in (env_file, cid_file):
+                with suppress(OSError):
+                    path.unlink()
+        if answer.code != 0:
+            raise StartFailed(f"{self._engine}: {answer.words()}")
+
+    async def _unmake(self, making: asyncio.Future[None], order: Order) -> None:
+        with suppress(StartFailed):
+            await making
+        with suppress(ConnectionLost):
+            await self.forget(order)
+
+    def _do(self, chore: Any) -> None:
+        task = asyncio.ensure_future(chore)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+    async def _follow(self, work: Work, words: list[str], *, skip: int) -> Result:
+        """Run the client that gives the container's output, and then ask how it ended."""
+        order = work.order
+        argv = [*containerargs.program(self._settings), *words, containerargs.name_of(order)]
+        client = await programs.start(argv, self._environment, is_talking=order.stdin is not None)
+        self._clients.add(client)
+        self._sent.setdefault(order.handle, set())
+        output = _Output(work, self._count_path(order), skip=skip)
+        try:
+            async with asyncio.TaskGroup() as group:
+                pumps = [
+                    group.create_task(output.pump(stream))
+                    for stream in (client.stdout, client.stderr)
+                    if stream is not None
+                ]
+                if client.stdin is not None:
+                    group.create_task(_feed(client.stdin, order.stdin or b""))
+                starting = group.create_task(self._await_start(work, output))
+                await asyncio.wait(pumps)
+                starting.cancel()
+            await client.wait()
+            return await self._end(work, output, memory=self._memory)
+        finally:
+            self._clients.discard(client)
+            output.close()
+            await programs.end(client)
+
+    async def _await_start(self, work: Work, output: _Output) -> None:
+        """Say that it has started, once the engine says so."""
+        look = 0
+        while not work.is_started:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOKS_S[min(look, len(_LOOKS_S) - 1)]):
+                    await output.has_come.wait()
+            output.has_come.clear()
+            look += 1
+            state = await self._state(work.order)
+            if isinstance(state, containerargs.State) and state.has_started:
+                work.started()
+        output.release()
+
+    async def _end(self, work: Work, output: _Output, *, memory: int | None) -> Result:
+        """Return how the container ended; raises StartFailed, ConnectionLost."""
+        order = work.order
+        state = await self._state(order)
+        if isinstance(state, Unknown):
+            raise ConnectionLost(state.why)
+        if isinstance(state, Absent):
+            raise ConnectionLost(f"its container is gone: {state.why}")
+        if not state.has_started and state.status in ("created", "exited", "initialized", "configured"):
+            self._do(self._unmake(asyncio.ensure_future(asyncio.sleep(0)), order))
+            raise StartFailed(f"{self._engine}: {state.error or programs.in_words(bytes(output.early))}")
+        work.started()
+        output.release()
+        if not state.is_over:
+            raise ConnectionLost(f"{self._engine} let go of its container, which is {state.status}")
+        return containerargs.result_of(state, sent=self._sent.get(order.handle, ()), memory=memory)
+
+    async def signal(self, work: Work, number: int) -> None:
+        """Have the engine signal the container's first process, which passes it on; KILL ends all."""
+        sent = self._sent.setdefault(work.order.handle, set())
+        sent.add(number)
+        argv = [*containerargs.program(self._settings), "kill", "--signal", str(number)]
+        try:
+            answer = await programs.ask(
+                [*argv, containerargs.name_of(work.order)], self._environment, within_s=_ANSWER_S
+            )
+        except TimeoutError:
+            raise ConnectionLost(f"{self._engine} does not answer") from None
+        except StartFailed as error:
+            raise ConnectionLost(str(error)) from None
+        if answer.code != 0 and _is_unreachable(answer):
+            raise ConnectionLost(f"{self._engine}: {answer.words()}")
+
+    async def probe(self, order: Order) -> Standing:
+        """Look for the container by its label, and ask how it stands."""
+        state = await self._state(order)
+        if isinstance(state, Unknown | Absent):
+            return state
+        if state.is_over:
+            sent = self._sent.get(order.handle, set())
+            return Ended(containerargs.result_of(state, sent=sent, memory=self._memory))
+        if not state.has_started:
+            return Absent("its container was never started")
+        return Running()
+
+    async def _state(self, order: Order) -> containerargs.State | Unknown | Absent:
+        name = containerargs.name_of(order)
+        argv = [*containerargs.program(self._settings), "inspect", "--type", "container", name]
+        try:
+            answer = await programs.ask(argv, self._environment, within_s=_ANSWER_S)
+        except TimeoutError:
+            return Unknown(f"{self._engine} does not answer within {_ANSWER_S:g} s")
+        except StartFailed as error:
+            return Unknown(str(error))
+        if answer.code != 0:
+            if b"no such" in answer.err.lower():
+                return Absent(f"{self._engine} has no container {name}")
+            return Unknown(f"{self._engine}: {answer.words()}")
+        state = containerargs.state_in(answer.out)
+        return state or Unknown(f"{self._engine} tells of {name} what makes no sense")
+
+    async def forget(self, order: Order) -> None:
+        """Remove the container, with the volumes that nobody named."""
+        self._sent.pop(order.handle, None)
+        name = containerargs.name_of(order)
+        argv = [*containerargs.program(self._settings), "rm", "--force", "--volumes", name]
+        try:
+            answer = await programs.ask(argv, self._environment, within_s=_ANSWER_S)
+        except (TimeoutError, StartFailed) as error:
+            raise ConnectionLost(str(error) or f"{self._engine} does not answer") from None
+        if answer.code != 0 and b"no such" not in answer.err.lower():
+            raise ConnectionLost(f"{self._engine}: {answer.words()}")
+        with suppress(OSError):
+            self._count_path(order).unlink()
+
+    async def check(self) -> tuple[Finding, ...]:
+        """Ask the engine for its version, and whether the image is there."""
+        argv = containerargs.program(self._settings)
+        try:
+            answer = await programs.ask(
+                [*argv, "info", "--format", "{{json .}}"], self._environment, within_s=_ANSWER_S
+            )
+            if answer.code != 0:
+                return (
+                    Finding(
+                        is_good=False,
+                        words=f"{self._engine}: {answer.words()}",
+                        advice="start its daemon, and see that this user may use it",
+                    ),
+                )
+            image = str(self._settings["image"])
+            there = await programs.ask(
+                [*argv, "image", "inspect", image], self._environment, within_s=_ANSWER_S
+            )
+        except TimeoutError:
+            return (Finding(is_good=False, words=f"{self._engine} does not answer within {_ANSWER_S:g} s"),)
+        except StartFailed as error:
+            return (Finding(is_good=False, words=str(error), advice=f"install {self._engine}"),)
+        good = Finding(is_good=True, words=f"{self._engine} answers")
+        if there.code == 0:
+            return (good, Finding(is_good=True, words=f"image {printable(image)} is there"))
+        is_pulled = self._settings.get("pull", "missing") != "never"
+        words = f"image {printable(image)} is not there" + (
+            ": the first attempt pulls it" if is_pulled else ""
+        )
+        advice = "" if is_pulled else f"{self._engine} pull {printable(image)}"
+        return (good, Finding(is_good=is_pulled, words=words, advice=advice))
+
+    async def close(self) -> None:
+        """End our own programs; the containers go on."""
+        for client in [*self._clients]:
+            await programs.end(client)
+        while self._chores:
+            await asyncio.wait(self._chores)
+
+    def _count_path(self, order: Order) -> Path:
+        return self._directory / f"{order.handle}.written"
+
+
+class _Output:
+    """What a container prints on its way to the attempt's file, and how much of it has got there."""
+
+    def __init__(self, work: Work, count_path: Path, *, skip: int) -> None:
+        self._work = work
+        self._skip = skip
+        self._count = skip
+        self._path = count_path
+        self._fd: int | None = None
+        self._is_released = work.is_started
+        #: What came before it was known whether the container has started.
+        self.early = bytearray()
+        self.has_come = asyncio.Event()
+
+    async def pump(self, stream: asyncio.StreamReader) -> None:
+        while piece := await stream.read(_CHUNK_BYTES):
+            if self._is_released:
+                self._write(piece)
+                continue
+            self.early += piece
+            self.has_come.set()
+            while len(self.early) > _MOST_EARLY_BYTES and not self._is_released:
+                await asyncio.sleep(_LOOKS_S[0])
+
+    def release(self) -> None:
+        """It has started: all that came and comes is its output."""
+        if not self._is_released:
+            self._is_released = True
+            self._write(bytes(self.early))
+            self.early.clear()
+
+    def _write(self, data: bytes) -> None:
+        if self._skip:
+            skipped = min(self._skip, len(data))
+            self._skip -= skipped
+            data = data[skipped:]
+        if not data:
+            return
+        self._work.write(data)
+        self._count += len(data)
+        with suppress(OSError):  # then it is written twice after a crash
+            if self._fd is None:
+                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            os.pwrite(self._fd, b"%*d" % (_COUNT_BYTES, self._count), 0)
+
+    def close(self) -> None:
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
+
+def _count_in(path: Path) -> int:
+    """Return how many bytes were written so far; 0 if that is not known."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    try:
+        text = os.read(fd, _COUNT_BYTES).strip()
+        return int(text) if text.isdigit() else 0
+    except (OSError, ValueError):
+        return 0
+    finally:
+        os.close(fd)
+
+
+def _write_private(path: Path, text: str) -> None:
+    with suppress(FileNotFoundError):
+        path.unlink()
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(fd, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+async def _feed(stdin: asyncio.StreamWriter, data: bytes) -> None:
+    """Write its standard input, as fast as it takes it."""
+    with suppress(ConnectionError, BrokenPipeError):
+        for begin in range(0, len(data), _CHUNK_BYTES):
+            stdin.write(data[begin : begin + _CHUNK_BYTES])
+            await stdin.drain()
+    stdin.close()
+
+
+def _is_unreachable(answer: programs.Answer) -> bool:
+    """Tell whether the engine could not be asked, other than that there is nothing to signal any more."""
+    said = answer.err.lower()
+    return not any(words in said for words in (b"not running", b"no such", b"can only kill running"))

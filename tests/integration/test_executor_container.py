@@ -1,0 +1,308 @@
+"""Type "container" with a real dockerd, as docker.io of Debian brings it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import signal
+from contextlib import suppress
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from container_engine import IMAGE, Daemon, dockerd, why_not
+from integration.executor_driver import Attempt, driven
+
+from taskman_cli.core.executors import ExecutorDefinition
+from taskman_cli.executors.base import Absent, ConnectionLost, Order, Result, Running, StartFailed, Unknown
+from taskman_cli.executors.container import make
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    from taskman_cli.executors.base import Executor
+
+pytestmark = [pytest.mark.real, pytest.mark.skipif(bool(why_not()), reason=why_not())]
+_handles = (f"h-{number}" for number in itertools.count())
+
+
+@pytest.fixture(scope="module")
+def daemon() -> Iterator[Daemon]:
+    with dockerd() as running:
+        yield running
+
+
+class Box:
+    """Executors of one daemon."""
+
+    def __init__(self, daemon: Daemon, directory: Path) -> None:
+        self.daemon = daemon
+        self.directory = directory
+        self.settings: dict[str, Any] = {"image": IMAGE, "network": "none", "pull": "never"}
+
+    def executor(self) -> Executor:
+        environ = {"PATH": os.environ["PATH"], "HOME": "/root", "DOCKER_HOST": self.daemon.host}
+        around = SimpleNamespace(
+            directory=self.directory, inherited=lambda: environ, instance="i", ledger="l"
+        )
+        return make(ExecutorDefinition("box", "container", settings=self.settings), around)
+
+    def play(self, play: Callable[[Executor], Awaitable[None]]) -> None:
+        driven(self.executor, play)
+
+    def outcome(self, order: Order) -> tuple[Result, bytes]:
+        """Run one attempt to its end, and remove what is kept of it."""
+        found: list[tuple[Result, bytes]] = []
+
+        async def play(executor: Executor) -> None:
+            attempt = Attempt(executor, order)
+            attempt.begin()
+            try:
+                found.append((await attempt.result(), bytes(attempt.output)))
+                assert attempt.starts == 1
+            finally:
+                await executor.forget(order)
+
+        self.play(play)
+        return found[0]
+
+
+@pytest.fixture
+def box(daemon: Daemon, tmp_path: Path) -> Iterator[Box]:
+    yield Box(daemon, tmp_path)
+    assert daemon.containers() == []
+    assert list(tmp_path.iterdir()) == []
+
+
+def order(command: str | tuple[str, ...], **more: Any) -> Order:
+    return Order(handle=next(_handles), job="j", task="main", run="r", attempt=1, command=command, **more)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("true", Result(exit_code=0)),
+        (("sh", "-c", "exit 7"), Result(exit_code=7)),
+        ("exit 137", Result(exit_code=137)),
+        ("kill -KILL $$", Result(exit_code=137)),
+    ],
+)
+def test_exit_codes_come_as_the_engine_tells_them(
+    box: Box, command: str | tuple[str, ...], expected: Result
+) -> None:
+    assert box.outcome(order(command)) == (expected, b"")
+
+
+def test_output_and_errors_come_as_they_are(box: Box) -> None:
+    result, output = box.outcome(order("printf 'a\\000\\377'; echo b >&2"))
+    assert result == Result(exit_code=0)
+    assert sorted(output) == sorted(b"a\0\xffb\n")
+
+
+def test_a_program_that_is_not_there_is_exit_code_127(box: Box) -> None:
+    result, output = box.outcome(order(("nope",)))
+    assert result == Result(exit_code=127)
+    assert b"exec nope failed: No such file or directory" in output
+
+
+def test_ten_megabytes_come_complete(box: Box) -> None:
+    result, output = box.outcome(order("head -c 10485760 /dev/zero"))
+    assert (result, len(output)) == (Result(exit_code=0), 10 << 20)
+
+
+def test_words_variables_input_and_directory_arrive_unchanged(box: Box) -> None:
+    odd = 'it\'s "\\n" $HOME `x`\n.\n* é\t '
+    command = ("sh", "-c", 'pwd; printf "%s|" "$1" "$ODD" "$ONE"; cat', "sh", odd)
+    one = order(command, env={"ODD": odd, "ONE": " # 'x' "}, stdin=bytes(range(256)) * 300, cwd="/bin")
+    result, output = box.outcome(one)
+    assert result == Result(exit_code=0)
+    assert output == b"/bin\n" + odd.encode() + b"|" + odd.encode() + b"| # 'x' |" + bytes(range(256)) * 300
+
+
+def test_the_user_of_a_job_is_its_number(box: Box) -> None:
+    assert box.outcome(order("id -u; id -g; id -G", user=(1234, 5678, (5678, 9)))) == (
+        Result(exit_code=0),
+        b"1234\n5678\n5678 9\n",
+    )
+
+
+def test_a_container_tells_whose_it_is(box: Box) -> None:
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(executor, order("echo up; sleep 1000", env={"A": "SECRET"}))
+        attempt.begin()
+        await attempt.started()
+        filters = ["--filter", f"label=io.taskman.handle={attempt.order.handle}"]
+        found = box.daemon.run("ps", *filters, "--filter", "label=io.taskman.instance=i", "--quiet")
+        assert found.stdout.decode().split() == box.daemon.containers()
+        await attempt.signal(signal.SIGKILL)
+        await attempt.result()
+        await executor.forget(attempt.order)
+
+    box.play(play)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_a_signal_that_was_sent_is_told_as_one(box: Box, number: signal.Signals) -> None:
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(executor, order("echo up; sleep 1000 & wait"))
+        attempt.begin()
+        await attempt.printed(b"up")
+        await attempt.signal(number)
+        assert await attempt.result() == Result(signal=number)
+        await executor.forget(attempt.order)
+
+    box.play(play)
+
+
+def test_a_command_may_end_by_itself_when_it_is_told_to(box: Box) -> None:
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(executor, order("trap 'echo bye; exit 3' TERM; echo up; sleep 1000 & wait"))
+        attempt.begin()
+        await attempt.printed(b"up")
+        await attempt.signal(signal.SIGTERM)
+        assert await attempt.result() == Result(exit_code=3)
+        assert bytes(attempt.output) == b"up\nbye\n"
+        await executor.forget(attempt.order)
+
+    box.play(play)
+
+
+def test_memory_over_the_limit_is_told_as_such(box: Box) -> None:
+    box.settings |= {"memory": 50_000_000, "processes": 50, "cpu": 1.0}
+    # tail keeps a line that never ends
+    result, _ = box.outcome(order(("tail", "-n", "1", "/dev/zero")))
+    assert result == Result(signal=signal.SIGKILL, error="over its memory limit of 50 MB")
+
+
+def test_a_container_is_adopted_with_its_output_and_exit_code(box: Box) -> None:
+    one = order("echo one; until [ -e /go ]; do sleep 0.05; done; echo two; exit 5")
+    written: list[bytes] = []
+
+    async def first(executor: Executor) -> None:
+        attempt = Attempt(executor, one)
+        task = attempt.begin()
+        await attempt.printed(b"one")
+        await executor.close()  # as if it had died: the container goes on
+        with suppress(ConnectionLost):
+            await task
+        written.append(bytes(attempt.output))
+
+    async def second(executor: Executor) -> None:
+        assert isinstance(await executor.probe(one), Running)
+        attempt = Attempt(executor, one)
+        attempt.begin(is_attached=True)
+        await attempt.started()
+        box.daemon.run("exec", f"taskman-{one.handle}", "sh", "-c", ": >/go")
+        assert await attempt.result() == Result(exit_code=5)
+        written.append(bytes(attempt.output))
+
+    async def third(executor: Executor) -> None:
+        assert await Attempt(executor, one).settled() == Result(exit_code=5)
+        await executor.forget(one)
+        assert isinstance(await executor.probe(one), Absent)
+
+    box.play(first)
+    box.play(second)
+    box.play(third)
+    assert b"".join(written) == b"one\ntwo\n"
+
+
+def test_a_client_that_was_killed_loses_no_container(box: Box) -> None:
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(executor, order("echo up; sleep 1000"))
+        attempt.begin()
+        await attempt.printed(b"up")
+        for client in executor._clients:  # type: ignore[attr-defined]
+            client.kill()
+        with pytest.raises(ConnectionLost):
+            await attempt.result()
+        assert isinstance(await executor.probe(attempt.order), Running)
+        await executor.forget(attempt.order)
+
+    box.play(play)
+
+
+def test_an_attempt_that_is_given_up_leaves_nothing(box: Box) -> None:
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(executor, order("sleep 1000"))
+        task = attempt.begin()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        attempt = Attempt(executor, order("echo up; sleep 1000"))
+        task = attempt.begin()
+        await attempt.printed(b"up")
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await executor.forget(attempt.order)
+
+    box.play(play)
+
+
+@pytest.mark.parametrize(
+    ("command", "settings", "words"),
+    [
+        ("true", {"cpu": 1e4}, "CPUs"),
+        ("true", {"image": "taskman-no-such-image"}, "No such image"),
+        ("true", {"network": "nope"}, "network nope not found"),
+        ("true", {"program": "/nope/docker"}, "cannot run /nope/docker"),
+        ("true", {"options": ["--no-such-flag"]}, "no-such-flag"),
+    ],
+)
+def test_what_cannot_be_started_is_told_in_the_engines_words(
+    box: Box, command: str | tuple[str, ...], settings: dict[str, Any], words: str
+) -> None:
+    box.settings |= settings
+    one = order(command)
+
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(executor, one)
+        attempt.begin()
+        with pytest.raises(StartFailed, match=words):
+            await attempt.result()
+        assert attempt.starts == 0
+
+    box.play(play)
+
+
+def test_a_daemon_that_is_gone_or_stopped_says_nothing_of_an_attempt(box: Box, monkeypatch: Any) -> None:
+    monkeypatch.setattr("taskman_cli.executors.container._ANSWER_S", 1.0)
+
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(executor, order("echo up; sleep 1000"))
+        attempt.begin()
+        await attempt.printed(b"up")
+        assert box.daemon.process is not None
+        box.daemon.process.send_signal(signal.SIGSTOP)
+        assert isinstance(await executor.probe(attempt.order), Unknown)
+        with pytest.raises(ConnectionLost):
+            await executor.signal(attempt.work, signal.SIGTERM)
+        box.daemon.process.send_signal(signal.SIGCONT)
+        box.daemon.process.terminate()
+        box.daemon.process.wait(20)
+        with pytest.raises(ConnectionLost):
+            await attempt.result()
+        assert isinstance(await executor.probe(attempt.order), Unknown)
+        box.daemon.start()
+        assert isinstance(await executor.probe(attempt.order), Running)
+        again = Attempt(executor, attempt.order)
+        again.begin(is_attached=True)
+        await again.started()
+        await again.signal(signal.SIGKILL)
+        assert await again.result() == Result(signal=signal.SIGKILL)
+        await executor.forget(attempt.order)
+
+    box.play(play)
+
+
+def test_a_check_tells_of_engine_and_image(box: Box) -> None:
+    async def play(executor: Executor) -> None:
+        assert [finding.is_good for finding in await executor.check()] == [True, True]
+
+    async def play_without(executor: Executor) -> None:
+        assert [finding.is_good for finding in await executor.check()] == [True, False]
+
+    box.play(play)
+    box.settings["image"] = "nope"
+    box.play(play_without)
