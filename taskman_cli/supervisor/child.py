@@ -34,6 +34,7 @@ class Child:
         "is_told",
         "keeps_orphans",
         "key",
+        "kills_before",
         "memory_limit_bytes",
         "meta",
         "pid",
@@ -73,6 +74,8 @@ class Child:
         self.keeps_orphans = False
         #: The most memory that it may use; 0: any.
         self.memory_limit_bytes = 0
+        #: How many the kernel had killed for want of memory when it began, if its group does not outlive it.
+        self.kills_before: int | None = None
 
     def as_tuple(self) -> Message:
         """Return it as "hello" sends it."""

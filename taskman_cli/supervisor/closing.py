@@ -13,6 +13,7 @@ import signal
 import time
 
 from taskman_cli.supervisor.limiting import Limiter
+from taskman_cli.supervisor.outofmemory import machine_kills
 from taskman_cli.supervisor.procstat import read_proc
 
 TYPE_CHECKING = False
@@ -81,6 +82,8 @@ class Closings:
             child.group = self._limiter.group(child.key)
         child.keeps_orphans = bool(limits.get("keeps_orphans"))
         child.memory_limit_bytes = int(limits.get("memory") or 0)
+        if child.group is not None and not child.group.is_ours and child.memory_limit_bytes:
+            child.kills_before = machine_kills()
         return self._limiter.limit(child.key, limits, is_others=user is not None and user[0] != 0)
 
     def group_of(self, key: str, pid: int) -> Group | None:
@@ -157,7 +160,8 @@ class Closings:
         del self._waiting[fd]
         self._epoll.unregister(fd)
         os.close(fd)
-        note_memory(child.end, report, child.memory_limit_bytes)
+        is_risen = child.kills_before is not None and machine_kills() > child.kills_before
+        note_memory(child.end, report, child.memory_limit_bytes, is_risen=is_risen)
         if report is not None and report.count and not child.keeps_orphans:
             number = child.wish.number if child.wish is not None and child.ending else signal.SIGKILL
             self._tell(
@@ -166,17 +170,19 @@ class Closings:
         self._tell_end(child)
 
 
-def note_memory(end: dict[str, Any] | None, report: Report | None, limit_bytes: int) -> None:
+def note_memory(
+    end: dict[str, Any] | None, report: Report | None, limit_bytes: int, *, is_risen: bool = False
+) -> None:
     """Note in an end that the command went over its limit of memory.
 
-    systemd removes an empty scope at once. Then it is known from the counter that rose with the end of a
-    command which was killed: if it used most of its limit, it was for that.
+    systemd removes an empty scope at once, with its counter. Then the machine's counter (`is_risen`) and the
+    memory that the command used at most have to tell: if that was most of its limit, it was killed for it.
     """
     if end is None:
         return
     if report is not None and report.kills and report.limit_bytes:
         end["over_memory"] = report.limit_bytes
-    elif end.get("memory") and limit_bytes and end["peak_rss_bytes"] >= limit_bytes // 10 * 8:
+    elif is_risen and end["status"] and end["peak_rss_bytes"] >= limit_bytes // 10 * 8:
         end["over_memory"] = limit_bytes
 
 

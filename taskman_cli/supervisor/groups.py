@@ -172,25 +172,37 @@ def find_place(process: str = "self") -> Place:
     if base.rpartition("/")[2] == MAIN:
         base = base.rpartition("/")[0]
     if base and _may_write(base) and (not is_systemd or _is_delegated(base)):
-        try:
-            there = set(_read(f"{base}/cgroup.controllers").decode().split())
-        except OSError:
-            there = set()
+        there = _controllers(base)
         works = frozenset(what for what, name in CONTROLLERS.items() if name in there)
         if works:
             return Place("v2", {"": base}, works)
     if is_systemd:
         from taskman_cli.supervisor.scope import can_reach
 
-        if can_reach():
-            tops = {kind: point for kind, (top, point) in mounts.items() if top == "/"}
-            return Place("systemd", tops, frozenset(CONTROLLERS))
-        return Place("", {}, frozenset())
+        tops = {kind: point for kind, (top, point) in mounts.items() if top == "/"}
+        works = _of_systemd(tops) if can_reach() else frozenset()
+        return Place("systemd" if works else "", tops if works else {}, works)
     version_1 = {name: dirs[name] for name in CONTROLLERS.values() if name in dirs and _may_write(dirs[name])}
     works = frozenset(what for what, name in CONTROLLERS.items() if name in version_1)
     if version_1 and base and _may_write(base):
         version_1[""] = base
     return Place("v1" if works else "", version_1 if works else {}, works)
+
+
+def _of_systemd(tops: Mapping[str, str]) -> frozenset[str]:
+    """Return what the manager of our user can limit: a user's has no rights in version 1."""
+    uid = os.geteuid()
+    below = "" if uid == 0 else f"/user.slice/user-{uid}.slice/user@{uid}.service"
+    there = _controllers(f"{tops.get('', '')}{below}") | (set(tops) if uid == 0 else set())
+    return frozenset(what for what, name in CONTROLLERS.items() if name in there)
+
+
+def _controllers(path: str) -> set[str]:
+    """Return what a group of version 2 can limit; nothing if there is no such group."""
+    try:
+        return set(_read(f"{path}/cgroup.controllers").decode().split())
+    except OSError:
+        return set()
 
 
 def join(place: Place, name: str, limits: Mapping[str, Any]) -> None:

@@ -56,6 +56,14 @@ def _files() -> list[tuple[str, str]]:
     return found
 
 
+def machine_kills() -> int:
+    """Return how many processes of this machine the kernel has killed for want of memory."""
+    try:
+        return count_in(_read("/proc/vmstat")) or 0
+    except OSError:
+        return 0
+
+
 class OutOfMemory:
     """Tells of each command that was killed whether the counter has risen for it."""
 

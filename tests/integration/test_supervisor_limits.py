@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -14,7 +15,7 @@ from integration.supervisor_driver import NUMBERS, Left, SchedulerEnd, is_alive,
 from wait import wait_until
 
 from taskman_cli.supervisor.closing import close_here
-from taskman_cli.supervisor.groups import Place, find_place
+from taskman_cli.supervisor.groups import MAIN, Group, Place, _open_below, find_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -246,3 +247,33 @@ def test_without_control_groups_memory_is_limited_for_each_process(tmp_path: Pat
     assert os.read(capture.fd, 100) == b"no memory\n"
     os.close(told)
     os.close(capture.fd)
+
+
+@pytest.fixture
+def domain() -> Iterator[Path]:
+    """Return a group of version 2 in which something can be limited, with a process in it."""
+    top = Path(find_place().dirs.get("", "/nonexistent"))
+    controller = "hugetlb"
+    if PLACE.kind != "v1" or controller not in (top / "cgroup.controllers").read_text().split():
+        pytest.skip("no controller of version 2 to try")
+    was_on = controller in (top / "cgroup.subtree_control").read_text().split()
+    (top / "cgroup.subtree_control").write_text(f"+{controller}")
+    base = top / f"taskman-domain-{os.getpid()}"
+    base.mkdir()
+    process = subprocess.Popen(["sleep", "600"])
+    (base / "cgroup.procs").write_text(str(process.pid))
+    yield base
+    process.kill()
+    process.wait()
+    close_here(Group([("", str(base))], is_ours=True))
+    if not was_on:
+        (top / "cgroup.subtree_control").write_text(f"-{controller}")
+
+
+def test_in_version_2_our_own_processes_make_room_for_groups_with_limits(domain: Path) -> None:
+    (process,) = (domain / "cgroup.procs").read_text().split()
+    _open_below(str(domain), ["hugetlb"])
+    assert (domain / "cgroup.subtree_control").read_text() == "hugetlb\n"
+    assert (domain / "cgroup.procs").read_text() == ""
+    assert (domain / MAIN / "cgroup.procs").read_text() == f"{process}\n"
+    _open_below(str(domain), ["hugetlb"])

@@ -18,8 +18,9 @@ from taskman_cli.cli.trial.foreground import passing_on
 from taskman_cli.core.engine.policy import judge
 from taskman_cli.core.model import Exit, State
 from taskman_cli.supervisor.asuser import NotBecome, hear_from_child
-from taskman_cli.supervisor.closing import close_here
+from taskman_cli.supervisor.closing import close_here, note_memory
 from taskman_cli.supervisor.limiting import PREFIX, Limiter
+from taskman_cli.supervisor.outofmemory import machine_kills
 from taskman_cli.supervisor.spawn import Spawner, StartError
 from taskman_cli.supervisor.waitstatus import exit_of
 
@@ -68,7 +69,8 @@ def attempt(spec: Mapping[str, Any], execution: Execution, *, cwd: str, umask: i
     is_anothers = user is not None and user[0] != os.geteuid()
     with passing_on() as target, _output(is_anothers=is_anothers) as relay:
         began_ns = time.monotonic_ns()
-        limiter, limits = Limiter(f"{PREFIX}test-{os.getpid()}-"), spec.get("limits")
+        limiter, limits = Limiter(f"{PREFIX}test-{os.getpid()}-"), spec.get("limits") or {}
+        kills_before = machine_kills() if limits else 0
         limit = limiter.limit(_KEY, limits, is_others=is_anothers) if limits else None
         pid, _, told = Spawner().start({**spec, "output": "inherit"}, now_ns=began_ns, limit=limit)
         relay.begin()
@@ -80,13 +82,16 @@ def attempt(spec: Mapping[str, Any], execution: Execution, *, cwd: str, umask: i
         target.aim(None)
         _, status, usage = os.wait4(pid, 0)
         elapsed_ns = time.monotonic_ns() - began_ns
-        has_group = limits is not None and limiter.has_group(limits)
-        left = close_here(limiter.group(_KEY)) if has_group else None
+        payload: dict[str, Any] = {"status": status, "peak_rss_bytes": usage.ru_maxrss * 1024}
+        if limiter.has_group(limits):
+            group = limiter.group(_KEY)
+            is_risen = not group.is_ours and machine_kills() > kills_before
+            note_memory(payload, close_here(group), limits.get("memory") or 0, is_risen=is_risen)
     end = Exit(
         *exit_of(status),
         cpu_s=usage.ru_utime + usage.ru_stime,
         peak_rss_bytes=usage.ru_maxrss * 1024,
-        over_memory_bytes=left.limit_bytes if left is not None and left.kills else 0,
+        over_memory_bytes=payload.get("over_memory", 0),
     )
     state = State.TIMED_OUT if is_timed_out else judge(end, execution)
     return Trial(end, state, elapsed_ns, is_peak_ours=usage.ru_maxrss <= own_peak_kib)
