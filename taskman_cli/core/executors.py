@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +12,10 @@ from taskman_cli.core.clock import SECOND_NS
 EXECUTOR_TYPES = ("ssh", "container", "python", "consumer")
 #: The executor of jobs that name none: commands of the supervisor.
 LOCAL = "local"
+#: The key of a job or task that stands in place of its command: what type "python" calls.
+CALL = "call"
+#: How the resource is called that counts the attempts on an executor; no other one can have such a name.
+_SEATS = "executor:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,7 @@ class ExecutorDefinition:
     """One table `[executors.NAME]`."""
 
     name: str
-    #: One of EXECUTOR_TYPES, or the name of an entry point.
+    #: LOCAL, one of EXECUTOR_TYPES, or the name of an entry point.
     type: str
     #: What only this type has: plain values, paths absolute.
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -27,3 +31,25 @@ class ExecutorDefinition:
     max_workers: int | None = None
     #: An attempt of which nothing is heard for so long is lost.
     lost_after_ns: int = 300 * SECOND_NS
+
+
+def seats_of(executor: str) -> str:
+    """Return the name of the resource that counts the attempts on an executor."""
+    return _SEATS + executor
+
+
+def executor_of(resource: str) -> str:
+    """Return the executor whose attempts a resource counts; "": it is a resource of the job files."""
+    return resource.removeprefix(_SEATS) if resource.startswith(_SEATS) else ""
+
+
+def kind_and_name(name: str, executors: Iterable[ExecutorDefinition]) -> str:
+    """Say what carries something out: "ssh far"; if it is not defined any more, by its name alone."""
+    kind = next((one.type for one in executors if one.name == name), "executor")
+    return f"{kind} {name}"
+
+
+def split_handle(handle: str) -> tuple[str, str]:
+    """Return the executor of an attempt, and what it calls the attempt, from how that is on record."""
+    executor, _, name = handle.partition("/")
+    return executor, name

@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.executors import LOCAL, ExecutorDefinition
 from taskman_cli.core.immutable import immutable
 from taskman_cli.core.limits import UNLIMITED, Limits
 from taskman_cli.core.tuning import DEFAULTS, Admission, AdmissionTuning
@@ -240,6 +241,10 @@ class Execution:
     skip_exit_codes: tuple[int, ...] | None = None
     #: What each attempt draws on while it runs.
     resources: Amounts = ()
+    #: What carries it out: LOCAL, or the name of a table `[executors.NAME]`.
+    executor: str = LOCAL
+    #: What keys say that only the type of its executor has: JSON by key.
+    executor_keys: tuple[tuple[str, str], ...] = ()
 
 
 #: The name that the command of `only_if` has among the tasks of a run; no other task has it.
@@ -345,6 +350,8 @@ class Settings:
     metrics_textfile: str | None = None
     #: Also those of each job.
     metrics_jobs: bool = True
+    #: What carries out attempts other than as commands here, in the order of the names.
+    executors: tuple[ExecutorDefinition, ...] = ()
 
 
 @immutable
@@ -372,3 +379,5 @@ class Exit:
     memory: str = ""
     #: The memory limit of its own that it went over; 0: none.
     over_memory_bytes: int = 0
+    #: What its executor says of the end, in words; with neither exit code nor signal, it has failed by this.
+    error: str = ""

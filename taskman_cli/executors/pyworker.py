@@ -259,7 +259,7 @@ class Worker:
         self._known = set(sys.modules)
 
     def _progress(self, part: float | None, words: str) -> None:
-        now_s = time.monotonic()  # noqa: TID251 - a worker of its own
+        now_s = time.monotonic()
         if now_s - self._told_at_s < _PROGRESS_GAP_S and part != 1:
             return
         self._told_at_s = now_s

@@ -5,11 +5,12 @@ Most of a hundred thousand jobs have the same few settings, so equal parts are c
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+from taskman_cli.core.executors import CALL, LOCAL, ExecutorDefinition
 from taskman_cli.core.model import (
     GATE,
     GATE_CODES,
@@ -26,9 +27,11 @@ from taskman_cli.core.schedule import Interval, Once, Schedule, parse_cron
 from taskman_cli.core.schedule.expression import place_in
 from taskman_cli.core.variables import Variables
 from taskman_cli.errors import ScheduleError
+from taskman_cli.jobfile.executors import JOB_KEYS as EXECUTOR_JOB_KEYS
+from taskman_cli.jobfile.executors import execution_faults, settled
 from taskman_cli.jobfile.keys import JOB_KEYS, OWN_KEYS, POLICY_KEYS, EveryFrom
 from taskman_cli.jobfile.other_schedulers import keys_meant
-from taskman_cli.jobfile.problems import Fault, Rejected
+from taskman_cli.jobfile.problems import Fault, Rejected, prefixed
 from taskman_cli.jobfile.rules import job_faults
 from taskman_cli.jobfile.tables import Values, as_fields, read_table
 from taskman_cli.jobfile.tasks import EXECUTION_KEYS, split_crontab_line
@@ -54,12 +57,19 @@ class Sharing:
             found = self._policies[said] = Policy(**as_fields(said, POLICY_KEYS))
         return found
 
-    def execution(self, values: Values) -> Execution:
+    def execution(
+        self, values: Values, executors: Mapping[str, ExecutorDefinition | None] | None = None
+    ) -> Execution:
         """Return the shared execution with these values."""
         said = frozenset(values.items())
         found = self._executions.get(said)
         if found is None:
-            fields = as_fields(said, EXECUTION_KEYS)
+            whole = settled(values, executors or {})
+            fields = as_fields(
+                ((name, value) for name, value in whole.items() if name in EXECUTION_KEYS), EXECUTION_KEYS
+            )
+            if "executor_keys" in whole:
+                fields["executor_keys"] = whole["executor_keys"]
             if "user" in fields:
                 fields.setdefault("cwd", fields["user"].directory or None)
             found = self._executions[said] = Execution(**fields)
@@ -121,6 +131,7 @@ class JobBuilder:
         context = in_zone(self._context, value) if "timezone" in value else self._context
         own, faults = read_table(value, JOB_KEYS, context)
         faults += job_faults(own, value, self._defaults, keys_meant(value, JOB_KEYS) if faults else ())
+        faults += self._executor_faults(own)
         names = own.keys() - OWN_KEYS
         common = self._common([(name, own[name]) for name in names]) if names else self._base
         schedule = None
@@ -133,6 +144,18 @@ class JobBuilder:
             raise Rejected(*faults)
         assert schedule is not None, "a job without a schedule has a fault"
         return self._job(name, schedule, self._tasks(own, common), common, own.get("description", ""))
+
+    def _executor_faults(self, own: Values) -> list[Fault]:
+        """Return which keys of a job and its tasks their executors refuse."""
+        executors = self._context.executors
+        if not executors and EXECUTOR_JOB_KEYS.keys().isdisjoint(own) and "tasks" not in own:
+            return []
+        values = self._defaults | own
+        faults = execution_faults(own, values, executors)
+        for task in own.get("tasks", ()):
+            found = execution_faults(task.execution, values | task.execution, executors)
+            faults += prefixed(found, "tasks", task.id)
+        return faults
 
     def _schedule(self, name: str, own: Values, common: _Common, zone: ZoneInfo) -> Schedule | None:
         if "cron" in own:
@@ -171,10 +194,12 @@ class JobBuilder:
     def _tasks(self, own: Values, common: _Common) -> tuple[Task, ...]:
         if "command" in own:
             return (Task("main", own["command"], common.execution),)
+        if CALL in own:
+            return (Task("main", own[CALL], common.execution),)
         below = common.execution_values
-        share = self._sharing.execution
+        share, known = self._sharing.execution, self._context.executors
         return tuple(
-            [Task(id_, command, share(overlaid(below, said))) for id_, command, said in own["tasks"]]
+            [Task(id_, command, share(overlaid(below, said), known)) for id_, command, said in own["tasks"]]
         )
 
     def _gate(self, values: Values, execution: Values) -> Task | None:
@@ -190,18 +215,24 @@ class JobBuilder:
             "resources": (),
             "stdin": None,
             "output": Output.CAPTURE,
+            "executor": LOCAL,
         }
-        return Task(GATE, command, self._sharing.execution(execution | own))
+        here = {name: value for name, value in execution.items() if name not in EXECUTOR_JOB_KEYS}
+        return Task(GATE, command, self._sharing.execution(here | own))
 
     def _common(self, said: Iterable[tuple[str, Any]]) -> _Common:
         said = frozenset(said)
         found = self._commons.get(said)
         if found is None:
             values = overlaid(self._defaults, dict(said))
-            execution = {name: value for name, value in values.items() if name in EXECUTION_KEYS}
+            execution = {
+                name: value
+                for name, value in values.items()
+                if name in EXECUTION_KEYS or name in EXECUTOR_JOB_KEYS
+            }
             found = self._commons[said] = _Common(
                 policy=self._sharing.policy({name: values[name] for name in values if name in POLICY_KEYS}),
-                execution=self._sharing.execution(execution),
+                execution=self._sharing.execution(execution, self._context.executors),
                 execution_values=execution,
                 enabled=values.get("enabled", True),
                 tags=values.get("tags", ()),

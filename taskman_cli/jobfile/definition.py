@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.clock import wall_time
+from taskman_cli.core.executors import executor_of
 from taskman_cli.core.model import GATE_TIMEOUT_NS
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot
 from taskman_cli.core.sinks import MAILTO
@@ -48,7 +49,7 @@ def definition(job: Job) -> dict[str, Any]:
 
 def resources_of(job: Job, settings: Settings) -> dict[str, Any]:
     """Return the resources that a job draws on, as `[pool.resources]` would have them."""
-    names = {name for task in job.tasks for name, _ in task.execution.resources}
+    names = {name for task in job.tasks for name, _ in task.execution.resources if not executor_of(name)}
     return {name: _resource(resource) for name, resource in settings.resources if name in names}
 
 
@@ -112,7 +113,7 @@ def written(owner: object, key: Key) -> Any:
     if name == "limits":
         return value.as_plain()
     if name == "resources":
-        return dict(value)
+        return {resource: amount for resource, amount in value if not executor_of(resource)}
     if isinstance(value, AdmissionTuning):
         return {}
     if isinstance(value, Enum):

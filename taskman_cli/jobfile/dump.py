@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
-from taskman_cli.core import limits, logsettings, model, sinks, tuning
+from taskman_cli.core import executors, limits, logsettings, model, sinks, tuning
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot, load_zone, parse_cron
 from taskman_cli.core.variables import Assigned, Assignments, Variables
 from taskman_cli.errors import TaskmanError
@@ -37,7 +37,8 @@ _CLASSES: dict[str, Any] = {
     for kind in (
         JobFile, model.Job, model.Task, model.Execution, model.Policy, model.Retry, model.Account,
         model.Group, model.Resource, model.Settings, tuning.AdmissionTuning, sinks.SinkDefinition,
-        limits.Limits, logsettings.LogSettings, logsettings.LogConfig, Interval, Once, Reboot, Problem,
+        executors.ExecutorDefinition, limits.Limits, logsettings.LogSettings, logsettings.LogConfig, Interval,
+        Once, Reboot, Problem,
     )
 }  # fmt: skip
 _ENUMS: dict[str, Any] = {

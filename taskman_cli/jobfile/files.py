@@ -11,6 +11,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from taskman_cli.core.escapes import quoted
+from taskman_cli.core.executors import ExecutorDefinition
 from taskman_cli.core.model import Resource
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.jobfile.crontab.dialect import Dialect
@@ -64,10 +65,11 @@ class Member:
         zone: ZoneInfo,
         resources: Mapping[str, Resource] | None = None,
         sinks: Collection[str] | None = None,
+        executors: Mapping[str, ExecutorDefinition | None] | None = None,
     ) -> Context:
         """Return the context in which this file's values are read."""
         directory = self.source.path.absolute().parent
-        return Context(directory, zone, self.now, self.accounts, resources, sinks)
+        return Context(directory, zone, self.now, self.accounts, resources, sinks, executors)
 
     def table(self, name: str) -> dict[str, Any]:
         """Return a top-level table as parsed."""

@@ -10,12 +10,13 @@ from enum import StrEnum
 
 from taskman_cli.core.model import Durability, Mode, OnCrash, OnMissed, Overlap, Policy, Settings
 from taskman_cli.core.tuning import Admission
+from taskman_cli.jobfile.executors import JOB_KEYS as EXECUTOR_JOB_KEYS
 from taskman_cli.jobfile.monitoring import METRICS_KEYS
 from taskman_cli.jobfile.other_schedulers import unknown_key
 from taskman_cli.jobfile.resources import read_resources
 from taskman_cli.jobfile.sinks import read_names
 from taskman_cli.jobfile.tables import Key, keys, refused
-from taskman_cli.jobfile.tasks import COMMAND, EXECUTION_KEYS, read_command, read_tasks
+from taskman_cli.jobfile.tasks import COMMAND, EXECUTION_KEYS, read_tasks
 from taskman_cli.jobfile.tuning import read_tuning
 from taskman_cli.jobfile.units import (
     duration,
@@ -30,6 +31,7 @@ from taskman_cli.jobfile.values import (
     choice,
     integer,
     read_boolean,
+    read_command,
     read_line,
     read_text,
     read_word,
@@ -183,7 +185,7 @@ _RUN_KEYS = keys(
 OWN_KEYS = frozenset(SCHEDULE_KEYS | _RUN_KEYS)
 
 #: All keys of `[jobs.NAME]`.
-JOB_KEYS = SCHEDULE_KEYS | _RUN_KEYS | _SHARED_KEYS | POLICY_KEYS | EXECUTION_KEYS
+JOB_KEYS = SCHEDULE_KEYS | _RUN_KEYS | _SHARED_KEYS | POLICY_KEYS | EXECUTION_KEYS | dict(EXECUTOR_JOB_KEYS)
 
 #: All keys of `[defaults]`.
 DEFAULT_KEYS = (
@@ -307,7 +309,9 @@ SETTINGS_KEYS = {
     for name, key in (TASKMAN_KEYS | POOL_KEYS | METRICS_KEYS).items()
     if name not in ("timezone", "include", "trust")
 }
-assert {key.field or key.name for key in SETTINGS_KEYS.values()} == {field.name for field in fields(Settings)}
+assert {key.field or key.name for key in SETTINGS_KEYS.values()} | {"executors"} == {
+    field.name for field in fields(Settings)
+}
 
 #: The tables whose keys may stand at the top by mistake, each key in the one that has it.
 _HOMES = {
@@ -321,7 +325,7 @@ TASKMAN_KEYS |= keys(*(Key(name, refused("belongs in [pool]")) for name in POOL_
 PAUSES = (("spawn_retry", "spawn_retry_max"), ("restart_delay", "restart_delay_max"))
 
 #: The tables at the top of a file.
-TOP = ("taskman", "pool", "logging", "metrics", "sinks", "defaults", "jobs")
+TOP = ("taskman", "pool", "logging", "metrics", "sinks", "executors", "defaults", "jobs")
 
 
 def misplaced(name: str) -> str:

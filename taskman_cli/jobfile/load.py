@@ -24,6 +24,7 @@ from taskman_cli.jobfile.build import JobBuilder, Sharing, overlaid
 from taskman_cli.jobfile.crontab.dialect import Dialect
 from taskman_cli.jobfile.crontab.mail import with_mail
 from taskman_cli.jobfile.crontab.tables import UNMAILED
+from taskman_cli.jobfile.executors import execution_faults
 from taskman_cli.jobfile.files import FileLoader, Member
 from taskman_cli.jobfile.fingerprint import Seen
 from taskman_cli.jobfile.keys import DEFAULT_KEYS
@@ -149,9 +150,11 @@ def _finish(files: FileLoader, timezone: str | None) -> JobFile:
     members = files.members
     numbers, zone, is_machines = settings.merge(members, timezone)
     receivers, names = settings.merge_sinks(members, zone, files)
+    executors = settings.merge_executors(members, zone)
     declared = settings.declared(members, numbers)
+    numbers = settings.with_executors(numbers, executors)
     log = merge_logging(members, files)
-    jobs = _jobs([(member, member.context(zone, declared, names)) for member in members])
+    jobs = _jobs([(member, member.context(zone, declared, names, executors)) for member in members])
     if numbers.crontab_mail:
         jobs, mailing, notes = with_mail([member.source for member in members], jobs)
         receivers = (*receivers, *mailing)
@@ -195,5 +198,6 @@ def _builder(member: Member, context: Context, sharing: Sharing) -> JobBuilder:
     own = member.read("defaults", DEFAULT_KEYS, in_zone(outer, member.table("defaults")))
     member.defaults = overlaid(inherited, own)
     found = window_faults(own, member.defaults) + exit_code_faults(own, member.defaults)
+    found += execution_faults(own, own, context.executors)
     member.faults += prefixed(found, "defaults")
     return JobBuilder(member.defaults, context, sharing, source=str(member.source.path))

@@ -53,7 +53,7 @@ WORDS = {
     "include": "includes import imports",
     "max_workers": "workers concurrency maxconcurrency poolsize threads maxthreads processes",
     "taskman": "settings scheduler global general config options daemon server",
-    "pool": "workers executor executors concurrency",
+    "pool": "workers executor concurrency",
     "defaults": "default common base jobdefaults",
     "jobs": "job cron crontab schedules entries task",
     "max": "count attempts times retries limit",

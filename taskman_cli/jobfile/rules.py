@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from taskman_cli.core.executors import CALL
 from taskman_cli.core.model import OnCrash, Overlap
+from taskman_cli.jobfile.executors import JOB_KEYS
 from taskman_cli.jobfile.problems import Fault, prefixed
 from taskman_cli.jobfile.tables import Values, missing
 from taskman_cli.jobfile.tasks import EXECUTION_KEYS, shell_faults
+
+#: A job has exactly one of these.
+COMMANDS = ("command", "tasks", *({CALL} & JOB_KEYS.keys()))
 
 #: A job without any of these needs no checks beyond one schedule and one command.
 _TOGETHER = frozenset(
@@ -40,8 +45,8 @@ def job_faults(
     faults: list[Fault] = []
     if ("cron" in table) + ("every" in table) + ("at" in table) != 1:
         faults += _not_one(table, ("cron", "every", "at"), "schedule", meant)
-    if ("command" in table) + ("tasks" in table) != 1:
-        faults += _not_one(table, ("command", "tasks"), "command", meant)
+    if sum(name in table for name in COMMANDS) != 1:
+        faults += _not_one(table, COMMANDS, "command", meant)
     if _TOGETHER.isdisjoint(own):
         return faults
     table = {*table, *meant}

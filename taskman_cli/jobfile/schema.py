@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from taskman_cli.core.executors import ExecutorDefinition
 from taskman_cli.core.logsettings import USUAL
 from taskman_cli.core.model import Execution, Job, Retry, Settings, Task
 from taskman_cli.core.schedule import Interval, load_zone
 from taskman_cli.core.sinks import SINK_TYPES, SinkDefinition
 from taskman_cli.core.tuning import AdmissionTuning
 from taskman_cli.jobfile.definition import definition, written
+from taskman_cli.jobfile.executors import EXECUTOR_KEYS, TYPES
 from taskman_cli.jobfile.keys import (
     DEFAULT_KEYS,
     JOB_KEYS,
@@ -23,13 +25,14 @@ from taskman_cli.jobfile.keys import (
 from taskman_cli.jobfile.logs import LOGGING_KEYS
 from taskman_cli.jobfile.monitoring import METRICS_KEYS
 from taskman_cli.jobfile.problems import Rejected
+from taskman_cli.jobfile.rules import COMMANDS
 from taskman_cli.jobfile.shapes import Shape, named, part, shape_of
 from taskman_cli.jobfile.sinks import SINK_KEYS
 from taskman_cli.jobfile.sinktypes import REQUIRED, keys_of
 from taskman_cli.jobfile.tables import Key, Keys, table_shape
-from taskman_cli.jobfile.tasks import RETRY_KEYS, TASK_KEYS, read_command
+from taskman_cli.jobfile.tasks import RETRY_KEYS, TASK_KEYS
 from taskman_cli.jobfile.tuning import TUNING_KEYS
-from taskman_cli.jobfile.values import NAME, Context
+from taskman_cli.jobfile.values import NAME, Context, read_command
 from taskman_cli.launch.accounts import Accounts
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -50,6 +53,9 @@ def schema() -> Shape:
         "metrics": _table(METRICS_KEYS, of_settings),
         "defaults": _table(DEFAULT_KEYS, of_a_job),
         "sinks": named(NAME.pattern, {"anyOf": [part("other_sink"), *map(_sink_part, SINK_TYPES)]}),
+        "executors": named(
+            NAME.pattern, {"anyOf": [part("other_executor"), *(part(f"{type_}_executor") for type_ in TYPES)]}
+        ),
         "jobs": named(NAME.pattern, {"anyOf": [{"type": "string"}, part("job")]}),
     }
     return {
@@ -65,6 +71,8 @@ def schema() -> Shape:
             "command": shape_of(read_command),
             "other_sink": _other_sink(),
             **{f"{type_}_sink": _sink(type_) for type_ in SINK_TYPES},
+            "other_executor": _other_executor(),
+            **{f"{type_}_executor": _executor(type_) for type_ in TYPES},
         },
     }
 
@@ -88,6 +96,24 @@ def _other_sink() -> Shape:
     return shape
 
 
+def _executor(type_: str) -> Shape:
+    """Return the shape of an executor of a type of ours."""
+    shape = _table(EXECUTOR_KEYS | dict(TYPES[type_].KEYS), _of_an_executor(), required=("type",))
+    shape["properties"]["type"] = {"description": EXECUTOR_KEYS["type"].about, "const": type_}
+    return shape
+
+
+def _other_executor() -> Shape:
+    """Return the shape of an executor of another type, which has keys of its own."""
+    shape = _table(EXECUTOR_KEYS, _of_an_executor(), required=("type",)) | {"additionalProperties": True}
+    shape["properties"]["type"]["not"] = {"enum": list(TYPES)}
+    return shape
+
+
+def _of_an_executor() -> dict[str, Any]:
+    return _written(ExecutorDefinition("-", "-"), EXECUTOR_KEYS) | {"type": None, "max_workers": None}
+
+
 def _of_a_sink() -> dict[str, Any]:
     values = _written(
         SinkDefinition("-", "-"), {name: key for name, key in SINK_KEYS.items() if name != "on"}
@@ -106,8 +132,7 @@ def _together() -> Shape:
     """Express which keys of a job require or exclude each other, as `rules.py` does."""
     return {
         "allOf": [
-            {"oneOf": [{"required": [name]} for name in names]}
-            for names in (tuple(SCHEDULE_KEYS), ("command", "tasks"))
+            {"oneOf": [{"required": [name]} for name in names]} for names in (tuple(SCHEDULE_KEYS), COMMANDS)
         ],
         "dependentRequired": {"every_from": ["every"], "mode": ["tasks"]},
     }

@@ -12,11 +12,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from taskman_cli.core.escapes import printable
+from taskman_cli.core.executors import ExecutorDefinition
 from taskman_cli.core.model import Resource, Settings
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.core.sinks import SinkDefinition
 from taskman_cli.core.templates import what_is_wrong_with_template
 from taskman_cli.errors import ScheduleError
+from taskman_cli.jobfile.executors import read_executor, seats
 from taskman_cli.jobfile.files import FileLoader, Member
 from taskman_cli.jobfile.keys import PAUSES, POOL_KEYS, SETTINGS_KEYS
 from taskman_cli.jobfile.monitoring import METRICS_KEYS
@@ -119,6 +121,36 @@ def _check_template(sink: SinkDefinition, member: Member, files: FileLoader) -> 
         return
     if wrong := what_is_wrong_with_template(source.tables):
         member.faults.append(Fault(key, f"{path}: {wrong}"))
+
+
+def merge_executors(members: Sequence[Member], zone: ZoneInfo) -> dict[str, ExecutorDefinition | None]:
+    """Read the executors of all files; a file that contradicts an earlier one gets a fault.
+
+    Return them by name, in the order of the names; None: it has a fault.
+    """
+    found: dict[str, tuple[ExecutorDefinition | None, Member]] = {}
+    for member in members:
+        context = member.context(zone)
+        for name, value in member.table("executors").items():
+            try:
+                executor = read_executor(name, value, context)
+            except Rejected as error:
+                member.faults += error.under("executors", name)
+                found.setdefault(name, (None, member))
+                continue
+            first, owner = found.setdefault(name, (executor, member))
+            if first is not None and executor != first:
+                where = owner.source.place_of(("executors", name))
+                message = f"differs from {where}: all files share one scheduler, so define it once"
+                member.faults.append(Fault(("executors", name), message, at_key=True))
+    return {name: executor for name, (executor, _) in sorted(found.items())}
+
+
+def with_executors(settings: Settings, executors: dict[str, ExecutorDefinition | None]) -> Settings:
+    """Return the settings with the valid executors, and resources that count the attempts on each."""
+    valid = {name: executor for name, executor in executors.items() if executor is not None}
+    counted = (*settings.resources, *seats(valid).items())
+    return replace(settings, executors=tuple(valid.values()), resources=tuple(sorted(counted)))
 
 
 def _local_zone(members: Sequence[Member]) -> ZoneInfo:

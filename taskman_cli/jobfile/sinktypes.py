@@ -20,7 +20,6 @@ from taskman_cli.jobfile.problems import Fault, reject
 from taskman_cli.jobfile.secrets import or_secret, read_secret
 from taskman_cli.jobfile.shapes import shape_of, shaped, whole
 from taskman_cli.jobfile.tables import Key, Keys, Values, keys, missing
-from taskman_cli.jobfile.tasks import read_command
 from taskman_cli.jobfile.units import duration, read_path
 from taskman_cli.jobfile.users import read_user
 from taskman_cli.jobfile.values import (
@@ -30,6 +29,7 @@ from taskman_cli.jobfile.values import (
     choice,
     integer,
     read_boolean,
+    read_command,
     read_env,
     read_line,
 )

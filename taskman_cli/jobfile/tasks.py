@@ -7,9 +7,11 @@ from dataclasses import fields
 from typing import NamedTuple
 
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.executors import CALL
 from taskman_cli.core.lookalikes import find_look_alike
 from taskman_cli.core.model import GATE, Execution, Output, Retry
 from taskman_cli.core.timespec import is_duration
+from taskman_cli.jobfile.executors import JOB_KEYS as EXECUTOR_JOB_KEYS
 from taskman_cli.jobfile.limits import read_limits
 from taskman_cli.jobfile.other_schedulers import keys_meant
 from taskman_cli.jobfile.problems import Fault, Rejected, reject
@@ -35,11 +37,12 @@ from taskman_cli.jobfile.values import (
     mistyped,
     number,
     read_boolean,
+    read_command,
     read_env,
+    read_executor_name,
     read_exit_codes,
     read_inherit_env,
     read_text,
-    read_word,
     unless_none,
 )
 
@@ -140,6 +143,7 @@ EXECUTION_KEYS = keys(
         read_needs,
         about="How much a command needs of the resources of [pool.resources], and of ram, while it runs.",
     ),
+    Key("executor", read_executor_name, about="What carries it out: local, or a name of [executors]."),
     Key("success_exit_codes", read_exit_codes, about="The exit codes that count as success."),
     Key(
         "skip_exit_codes",
@@ -148,29 +152,8 @@ EXECUTION_KEYS = keys(
     ),
 )
 assert {key.field or key.name for key in EXECUTION_KEYS.values()} == {
-    field.name for field in fields(Execution)
+    field.name for field in fields(Execution) if field.name != "executor_keys"
 }
-
-
-@shaped(anyOf=[shape_of(read_word), {"type": "array", "items": {"type": "string"}, "minItems": 1}])
-def read_command(value: object, context: Context) -> str | tuple[str, ...]:
-    """Read a string for the shell, or an array to be run without one."""
-    if type(value) is str:
-        return read_word(value, context)
-    if type(value) is not list:
-        raise mistyped(value, "a string or an array of strings")
-    words: list[str] = []
-    faults: list[Fault] = []
-    for index, item in enumerate(value):
-        try:
-            words.append(read_text(item, context) if index else read_word(item, context))
-        except Rejected as error:
-            faults += error.under(index)
-    if faults:
-        raise Rejected(*faults)
-    if not words:
-        raise reject("empty: write a command")
-    return tuple(words)
 
 
 class TaskValues(NamedTuple):
@@ -182,7 +165,7 @@ class TaskValues(NamedTuple):
 
 
 COMMAND = Key("command", read_command, about="The command: a string runs in the shell, an array without one.")
-TASK_KEYS = keys(COMMAND) | EXECUTION_KEYS
+TASK_KEYS = keys(COMMAND) | EXECUTION_KEYS | dict(EXECUTOR_JOB_KEYS)
 
 
 @shaped(**named(NAME.pattern, {"anyOf": [part("command"), part("task")]}), minProperties=1)
@@ -214,12 +197,14 @@ def _task(id_: str, value: object, context: Context) -> TaskValues:
     if type(value) is not dict:
         return TaskValues(id_, read_command(value, context), {})
     values, faults = read_table(value, TASK_KEYS, context)
-    if "command" not in value and "command" not in keys_meant(value, TASK_KEYS):
+    if CALL in values and "command" in value:
+        faults.append(Fault((CALL,), "a second command besides command: keep only one of them", at_key=True))
+    if not {"command", CALL} & (value.keys() | keys_meant(value, TASK_KEYS)):
         faults.append(missing("the command is missing"))
     faults += shell_faults(values)
     if faults:
         raise Rejected(*faults)
-    return TaskValues(id_, values.pop("command"), values)
+    return TaskValues(id_, values[CALL] if CALL in values else values.pop("command"), values)
 
 
 def shell_faults(values: Values) -> list[Fault]:

@@ -16,7 +16,9 @@ from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 from taskman_cli.core.escapes import quoted
+from taskman_cli.core.executors import LOCAL, ExecutorDefinition
 from taskman_cli.core.model import Resource
+from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.core.variables import Assigned, Variables
 from taskman_cli.jobfile.other_schedulers import value_hint
 from taskman_cli.jobfile.problems import Fault, Rejected, reject
@@ -40,6 +42,8 @@ class Context:
     resources: Mapping[str, Resource] | None = None
     #: The names of the sinks; None: not known here, so names are not checked.
     sinks: Collection[str] | None = None
+    #: The executors; None: not known here, so names are not checked. One that has a fault is None.
+    executors: Mapping[str, ExecutorDefinition | None] | None = None
 
 
 Reader = Callable[[Any, Context], Any]
@@ -88,6 +92,16 @@ def read_text(value: object, _context: Context) -> str:
     return value
 
 
+@shaped(type="string")
+def read_executor_name(value: object, context: Context) -> str:
+    """Read the name of the executor of a job or task."""
+    name = read_text(value, context)
+    if name != LOCAL and context.executors is not None and name not in context.executors:
+        hint = did_you_mean(name, [LOCAL, *context.executors])
+        raise reject(f"unknown executor{hint}: declare it as [executors.NAME]")
+    return name
+
+
 @shaped(type="string", pattern=r"\S")
 def read_word(value: object, context: Context) -> str:
     """Read a string that is not blank."""
@@ -95,6 +109,27 @@ def read_word(value: object, context: Context) -> str:
     if not text or text.isspace():
         raise reject("empty: leave the key out or give it a value")
     return text
+
+
+@shaped(anyOf=[shape_of(read_word), {"type": "array", "items": {"type": "string"}, "minItems": 1}])
+def read_command(value: object, context: Context) -> str | tuple[str, ...]:
+    """Read a string for the shell, or an array to be run without one."""
+    if type(value) is str:
+        return read_word(value, context)
+    if type(value) is not list:
+        raise mistyped(value, "a string or an array of strings")
+    words: list[str] = []
+    faults: list[Fault] = []
+    for index, item in enumerate(value):
+        try:
+            words.append(read_text(item, context) if index else read_word(item, context))
+        except Rejected as error:
+            faults += error.under(index)
+    if faults:
+        raise Rejected(*faults)
+    if not words:
+        raise reject("empty: write a command")
+    return tuple(words)
 
 
 @shaped(type="string", pattern=r"\S")

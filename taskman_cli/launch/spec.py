@@ -5,6 +5,7 @@ The scheduler and `taskman test` both compose it here.
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.executors import CALL, executor_of, split_handle
 from taskman_cli.core.shellless import direct_changes, direct_environment
 from taskman_cli.core.simplecommand import read_simple_command
 from taskman_cli.errors import TaskmanError
@@ -66,14 +68,45 @@ class Plans:
         else:
             plan = self._known_plan(start.task) or self._plan(start.task)
         told = self._told(start)
+        if self._secret:
+            told[TOKEN_VARIABLE] = token_of(self._secret, start.key)
         spec = plan | {"env": plan["env"] | told, "path": path}
         if "env_files" in plan:
             spec["env_over"] = dict(start.task.execution.env) | dict(start.params) | told
         return spec
 
-    def _told(self, start: effects.Start) -> dict[str, str]:
+    def remote(self, start: effects.Start | effects.Adopt, *, path: str | None) -> dict[str, Any]:
+        """Return what the supervisor needs to have an executor carry out an attempt, or find it again.
+
+        Raises TaskmanError if it cannot be composed.
+        """
+        execution = start.task.execution
+        if execution.user is not None and self._runners.look_again():
+            self._plans.clear()
+        self._environments.files_for_the_command(execution)  # raises if others could decide
+        told = dict(start.params) | self._told(start)
+        user = self._to_become(execution)
+        stdin = execution.stdin
+        keys = {name: json.loads(text) for name, text in execution.executor_keys}
+        order = known_order(start) | {
+            "command": None if CALL in keys else start.task.command,
+            "keys": keys,
+            "env": dict(execution.env) | told,
+            "local_env": self._environments.compose(execution, has_files=False) | told,
+            "env_files": list(execution.env_file),
+            "cwd": execution.cwd,
+            "stdin": None if stdin is None else stdin.encode("utf-8", "surrogateescape"),
+            "user": None if user is None else (user[0], user[1], tuple(user[2])),
+            "umask": execution.umask,
+            "nice": execution.nice,
+            "resources": {name: amount for name, amount in execution.resources if not executor_of(name)},
+            "timeout_ns": execution.timeout_ns,
+        }  # fmt: skip
+        return remote_spec(start, order, path=path)
+
+    def _told(self, start: effects.Start | effects.Adopt) -> dict[str, str]:
         """Return the variables that identify the attempt."""
-        told = {
+        return {
             "TASKMAN_JOB": start.job,
             "TASKMAN_TASK": start.task.id,
             "TASKMAN_RUN_ID": start.run,
@@ -81,9 +114,6 @@ class Plans:
             "TASKMAN_SLOT": format_slot(start.slot_ns),
             "TASKMAN_TRIGGER": str(start.trigger),
         }
-        if self._secret:
-            told[TOKEN_VARIABLE] = token_of(self._secret, start.key)
-        return told
 
     def prepare(self, task: Task) -> None:
         """Compose the constant part for the next start of a task, unless cached. Raises TaskmanError."""
@@ -199,6 +229,32 @@ def _direct_form(simple: SimpleCommand, changes: dict[str, str]) -> dict[str, An
         "env": changes,
         "cd": None if simple.directory is None else changes["PWD"],
         "files": [(each.number, each.operator, each.target) for each in simple.redirections],
+    }
+
+
+def known_order(start: effects.Start | effects.Adopt) -> dict[str, Any]:
+    """Return of an order what names the attempt."""
+    return {
+        "handle": split_handle(start.handle)[1],
+        "job": start.job,
+        "task": start.task.id,
+        "run": start.run,
+        "attempt": start.attempt,
+    }
+
+
+def remote_spec(
+    start: effects.Start | effects.Adopt, order: dict[str, Any], *, path: str | None
+) -> dict[str, Any]:
+    """Return the spec of an attempt for its executor; a supervisor that knows none fails it in words."""
+    executor = split_handle(start.handle)[0]
+    return {
+        "executor": executor,
+        "order": order,
+        "path": path,
+        "max_output": start.task.execution.max_output_bytes,
+        "error": f"executor {executor} needs a newer supervisor than the one that runs: stop taskman, and "
+        "run it again",
     }
 
 

@@ -65,10 +65,12 @@ class Rows:
         self._slow_runs: list[tuple[int, int | str]] = []
         self._ended_runs: list[tuple[Any, ...]] = []
         self._new_attempts: dict[_AttemptKey, _Row] = {}
-        self._spawned: dict[_AttemptKey, tuple[int, int, int]] = {}
+        self._spawned: dict[_AttemptKey, tuple[int | None, int, int]] = {}
         self._ended_attempts: list[tuple[Any, ...]] = []
         #: What new attempts hold of the resources.
         self._held: dict[_AttemptKey, str] = {}
+        #: By which executors find new attempts again.
+        self._handles: dict[_AttemptKey, str] = {}
         #: (statement, parameters), for what is rare.
         self._others: list[tuple[str, tuple[Any, ...]]] = []
 
@@ -103,6 +105,8 @@ class Rows:
             many(sql.INSERT_ATTEMPT, [row for row in attempts if len(row) > sql.BEGUN_COLUMNS])
         if self._held:
             many(sql.HOLD_ATTEMPT, [(holds, *key) for key, holds in self._held.items()])
+        if self._handles:
+            many(sql.HANDLE_ATTEMPT, [(handle, *key) for key, handle in self._handles.items()])
         if self._spawned:
             many(sql.SPAWN_ATTEMPT, [(*spawn, *key) for key, spawn in self._spawned.items()])
         if self._ended_attempts:
@@ -134,6 +138,8 @@ class Rows:
         self._new_attempts[key] = [*key, "running", self._supervisor, self._at_ns]
         if record.holds:
             self._held[key] = json.dumps(dict(record.holds))
+        if record.handle:
+            self._handles[key] = record.handle
         if record.is_start:
             self._event("begun", record.job, run, record.task, record.attempt, record.slot_ns)
 
@@ -142,6 +148,7 @@ class Rows:
         key = (run, record.task, record.attempt)
         self._spawned.pop(key, None)
         self._held.pop(key, None)
+        self._handles.pop(key, None)
         if self._new_attempts.pop(key, None) is None:
             self._other("DELETE FROM attempts WHERE run = ? AND task = ? AND number = ?", *key)
         if not any(begun == run for begun, _, _ in self._new_attempts):
@@ -284,6 +291,8 @@ class Rows:
         data: dict[str, object] = {"pause_ns": record.pause_ns}
         if record.user:
             data |= {"user": record.user, "run": record.run}
+        if record.executor:
+            data |= {"executor": record.executor, "run": record.run}
         self._event("spawn_delayed", detail=record.message, data=data)
 
     def _clock_stepped(self, record: effects.ClockStepNoted) -> None:

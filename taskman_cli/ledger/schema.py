@@ -339,10 +339,16 @@ _TOLD_RUNS = """
 ALTER TABLE runs ADD COLUMN told_ns INTEGER;
 """
 
+_HANDLES = """
+-- "EXECUTOR/NAME", by which the executor finds it again; NULL: it is a command of the supervisor.
+ALTER TABLE attempts ADD COLUMN handle TEXT;
+"""
+
 #: Never change one that was released: add the next.
 MIGRATIONS: tuple[str, ...] = (
     _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS, _STOPPED, _ZONE, _MOVED,
     _SET_ASIDE, _RESOURCES, _FAILURES, _NEEDS, _SUCCESSES, _SINKS, _TOLD_RUNS,
+    _HANDLES,
 )  # fmt: skip
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".

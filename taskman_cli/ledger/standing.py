@@ -32,6 +32,8 @@ class SchedulerStanding:
     offset_ns: int | None
     #: Number of the latest run.
     last_run: int
+    #: What tells this ledger from all others, in letters and digits.
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,8 @@ class OpenAttemptRow:
     stopped_ns: int = 0
     #: What it holds of the resources.
     holds: Amounts = ()
+    #: By which its executor finds it again; "": it is a command here.
+    handle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +85,11 @@ def read_scheduler(connection: sqlite3.Connection) -> SchedulerStanding:
     """Return where the last scheduler stood."""
     row = connection.execute(
         "SELECT accounted_ns, boot, supervisor, offset_ns,"
-        " max(last_run, (SELECT coalesce(max(id), 0) FROM runs)) FROM standing"
+        " max(last_run, (SELECT coalesce(max(id), 0) FROM runs)), identity FROM standing"
     ).fetchone()
-    return SchedulerStanding(*row)
+    accounted_ns, boot, supervisor, offset_ns, last_run, identity = row
+    plain = "".join(one for one in str(identity or "") if one.isascii() and one.isalnum())
+    return SchedulerStanding(accounted_ns, boot, supervisor, offset_ns, last_run, plain)
 
 
 def read_jobs(connection: sqlite3.Connection) -> dict[str, JobStanding]:
@@ -182,7 +188,7 @@ def _attempts(connection: sqlite3.Connection, run: int) -> tuple[OpenAttemptRow,
     rows = connection.execute(
         "SELECT task, number, state, supervisor, begun_ns, pid, started_ns, started_elapsed_ns, ended_ns,"
         " next_ns, ending, told_ns, told_elapsed_ns, stop_ns, stop_elapsed_ns, stopped_for_ns,"
-        " holds FROM attempts WHERE run = ? ORDER BY task, number",
+        " holds, handle FROM attempts WHERE run = ? ORDER BY task, number",
         (run,),
     )
     return tuple(_attempt_row(*row) for row in rows)
@@ -193,12 +199,13 @@ def _attempt_row(
     started_ns: int | None, started_elapsed_ns: int | None, ended_ns: int | None, next_ns: int | None,
     ending: str | None, told_ns: int | None, told_elapsed_ns: int | None,
     stop_ns: int | None, stop_elapsed_ns: int | None, stopped_for_ns: int | None,
-    holds: str | None,
+    holds: str | None, handle: str | None,
 ) -> OpenAttemptRow:  # fmt: skip
     return OpenAttemptRow(
         task, number, State(state), supervisor, begun_ns, pid, _now(started_ns, started_elapsed_ns),
         ended_ns, next_ns, State(ending) if ending else None, _now(told_ns, told_elapsed_ns),
         _now(stop_ns, stop_elapsed_ns), stopped_for_ns or 0, tuple(json.loads(holds or "{}").items()),
+        handle or "",
     )  # fmt: skip
 
 

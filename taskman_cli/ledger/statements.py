@@ -48,12 +48,13 @@ BEGIN_ATTEMPT = (
 )
 INSERT_ATTEMPT = (
     "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, ''), ?, ?, ?, ?,"
-    " CAST(nullif(?, '') AS TEXT), nullif(?, ''), CAST(nullif(?, '') AS TEXT), ?, ?, ?, ?, ?, ?, NULL)"
+    " CAST(nullif(?, '') AS TEXT), nullif(?, ''), CAST(nullif(?, '') AS TEXT), ?, ?, ?, ?, ?, ?, NULL, NULL)"
 )
 SPAWN_ATTEMPT = (
     "UPDATE attempts SET pid = ?, started_ns = ?, started_elapsed_ns = ?"
     " WHERE run = ? AND task = ? AND number = ?"
 )
+HANDLE_ATTEMPT = "UPDATE attempts SET handle = ? WHERE run = ? AND task = ? AND number = ?"
 HOLD_ATTEMPT = "UPDATE attempts SET holds = ? WHERE run = ? AND task = ? AND number = ?"
 STOP_ATTEMPT = (
     "UPDATE attempts SET stop_ns = ?, stop_elapsed_ns = ? WHERE run = ? AND task = ? AND number = ?"

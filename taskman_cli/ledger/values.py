@@ -160,8 +160,9 @@ def check_attempt(row: dict[str, Any]) -> None:
     check(is_instant(row["begun_ns"]), "begun_ns", row["begun_ns"])
     check(row["pid"] is None or is_int(row["pid"], 1, _MOST_PID), "pid", row["pid"])
     # An attempt that has a process would count as never started.
-    for column in ("started_ns", "started_elapsed_ns"):
+    for column in ("started_ns", "started_elapsed_ns") if row["handle"] is None else ():
         check((row[column] is None) == (row["pid"] is None), column, row[column])
+    check(row["handle"] is None or is_plain(row["handle"]), "handle", row["handle"])
     check(row["ending"] is None or row["ending"] in _ENDINGS, "ending", row["ending"])
     is_over = row["state"] not in _OPEN
     check(is_over == (row["ended_ns"] is not None), "ended_ns", row["ended_ns"])

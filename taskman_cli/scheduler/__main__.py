@@ -43,6 +43,7 @@ from taskman_cli.scheduler.driver import EngineDriver
 from taskman_cli.scheduler.exporter import Exporter
 from taskman_cli.scheduler.flightrecorder import FlightRecorder
 from taskman_cli.scheduler.greeting import greeting
+from taskman_cli.scheduler.heard import Hello
 from taskman_cli.scheduler.logs.log import Log
 from taskman_cli.scheduler.logs.loggers import logger
 from taskman_cli.scheduler.loop import Loop
@@ -60,7 +61,7 @@ from taskman_cli.scheduler.requests.job_changes import Definitions
 from taskman_cli.scheduler.requests.job_files import FILES_TROUBLE, JobFiles
 from taskman_cli.scheduler.requests.reload import Reloader
 from taskman_cli.scheduler.requests.service import JOBS, OLD_JOBS, RequestService
-from taskman_cli.scheduler.workers import Hello, SupervisorGone, Workers
+from taskman_cli.scheduler.workers import SupervisorGone, Workers
 from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel
 from taskman_cli.trust import standing_trust
 
@@ -115,6 +116,7 @@ def _run(options: Options, log: Log) -> int:
         cwd=cwd,
         shell_name=shell_name(),
         secret=secret,
+        state_directory=options.state_directory,
     )
     is_needed = True
     recorder = FlightRecorder(state)
@@ -163,6 +165,7 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
     log.begin(jobfile.logging, timezone, is_first=given.hello.is_first)
     workers.log_settings = log.for_supervisor
     ledger = _open_ledger(given, jobfile, outputs)
+    workers.instance, workers.identity = _sender(options, given.trust).instance, ledger.standing.identity
     # All of this lives as long as the process: garbage collection need not look at it again.
     gc.collect()
     gc.freeze()

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
 
     from taskman_cli.ledger.standing import OpenAttemptRow, OpenRunRow
+    from taskman_cli.scheduler.heard import Hello, SeenAttempt
     from taskman_cli.scheduler.orphans import Orphan
-    from taskman_cli.scheduler.workers import Hello, SeenAttempt
 
 _UNFINISHED = (State.QUEUED, State.RUNNING)
 
@@ -48,7 +48,7 @@ def open_runs(
         attempt_key(run.run, attempt.task, attempt.number): (run.job, attempt.task)
         for run in rows
         for attempt in run.attempts
-        if _is_orphan(attempt, hello) and attempt.pid is None
+        if _is_orphan(attempt, hello) and attempt.pid is None and not attempt.handle
     }
     unseen = {key: whose for key, whose in nameless.items() if key not in seen}
     orphans = find(unseen) if is_same_boot else {}
@@ -58,7 +58,7 @@ def open_runs(
         for attempt in run.attempts:
             key = attempt_key(run.run, attempt.task, attempt.number)
             fate = _fate(attempt, seen.get(key), orphans.get(key), hello, now, is_same_boot=is_same_boot)
-            if isinstance(fate, events.Going) and fate.is_orphan and is_gone(fate.pid):
+            if isinstance(fate, events.Going) and fate.is_orphan and fate.pid and is_gone(fate.pid):
                 # Known now, and not only after the supervisor has looked, so that its run blocks no slot.
                 fate = events.Gone()
             attempts.append(
@@ -69,6 +69,7 @@ def open_runs(
                     attempt.stopped,
                     attempt.stopped_ns,
                     holds=attempt.holds,
+                    handle=attempt.handle,
                 )
             )
         attempts += _unknown(run, hello)
@@ -105,7 +106,7 @@ def open_runs(
     return (*runs, *unrecorded), tuple(key for key in done if key in seen)
 
 
-def left_running(hello: Hello, over: Collection[str]) -> list[tuple[str, str, str, int]]:
+def left_running(hello: Hello, over: Collection[str]) -> list[tuple[str, str, str, int | None]]:
     """Return the running commands of runs that are recorded as over: key, run, job and pid of each."""
     return [
         (attempt.key, attempt.run, attempt.job, attempt.fate.pid)
@@ -118,7 +119,7 @@ def _unknown(run: OpenRunRow, hello: Hello) -> list[events.OpenAttempt]:
     """Return the attempts of a run that only the supervisor knows, since a row of the ledger was lost."""
     known = {(attempt.task, attempt.number) for attempt in run.attempts}
     return [
-        events.OpenAttempt(seen.task, seen.number, seen.fate, is_on_record=False)
+        events.OpenAttempt(seen.task, seen.number, seen.fate, is_on_record=False, handle=seen.handle)
         for seen in hello.attempts
         if seen.run == run.run and (seen.task, seen.number) not in known
     ]
@@ -147,8 +148,14 @@ def _fate(
     if not _is_orphan(attempt, hello):
         if hello.is_complete:  # a process that never became its command is not kept
             return events.Unstarted(attempt.ending)
-        if attempt.pid is None:
+        if attempt.pid is None and not attempt.handle:
             return events.Gone()
+    if attempt.handle:
+        if not hello.has_executors:
+            return events.Gone("the supervisor is of a version that has no executors")
+        # Where it runs, it may have outlived even a restart of this machine.
+        started = _started(attempt, now, is_same_boot=is_same_boot)
+        return events.Going(None, started, attempt.ending, is_orphan=True, told=told)
     if is_same_boot and attempt.pid is not None and attempt.started is not None:
         return events.Going(attempt.pid, attempt.started, attempt.ending, is_orphan=True, told=told)
     if orphan is not None:
@@ -159,6 +166,14 @@ def _fate(
     return events.Gone()
 
 
+def _started(attempt: OpenAttemptRow, now: Now, *, is_same_boot: bool) -> Now:
+    """Return when an attempt was started, on the clocks of this boot; before that is known, when it began."""
+    if is_same_boot and attempt.started is not None:
+        return attempt.started
+    wall_ns = attempt.begun_ns if attempt.started is None else attempt.started.wall_ns
+    return Now(wall_ns, now.elapsed_ns - max(0, now.wall_ns - wall_ns))
+
+
 def _unrecorded(strangers: Iterable[SeenAttempt]) -> list[events.OpenRun]:
     """Make runs from what only the supervisor knows, since the ledger was lost."""
     by_run: dict[str, list[SeenAttempt]] = {}
@@ -167,7 +182,9 @@ def _unrecorded(strangers: Iterable[SeenAttempt]) -> list[events.OpenRun]:
     runs = []
     for run, found in by_run.items():
         first = found[0]
-        attempts = tuple(events.OpenAttempt(seen.task, seen.number, seen.fate) for seen in found)
+        attempts = tuple(
+            events.OpenAttempt(seen.task, seen.number, seen.fate, handle=seen.handle) for seen in found
+        )
         runs.append(
             events.OpenRun(run, first.job, first.slot_ns, first.trigger, attempts, is_on_record=False)
         )

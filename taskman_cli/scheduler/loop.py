@@ -18,6 +18,7 @@ from taskman_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from taskman_cli.launch.signals import catch_signals
 from taskman_cli.scheduler.clocks import is_due
 from taskman_cli.scheduler.followup import FollowUp, log_stopped
+from taskman_cli.scheduler.heard import gone, survivors_of, to_event
 from taskman_cli.scheduler.jobcontrol import JobControl, has_terminal
 from taskman_cli.scheduler.logs.loggers import log_said, logger, notice
 from taskman_cli.scheduler.manager import ManagerReports
@@ -28,7 +29,6 @@ from taskman_cli.scheduler.pulse import Pulse, wake_at
 from taskman_cli.scheduler.signals import NOTHING_SAID, SignalReader
 from taskman_cli.scheduler.startup import COUNTS, LEAVING, take_over
 from taskman_cli.scheduler.timers import Timer
-from taskman_cli.scheduler.workers import gone, survivors_of, to_event
 from taskman_cli.supervisor.wire import name_of
 
 if TYPE_CHECKING:
@@ -37,11 +37,12 @@ if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
     from taskman_cli.core.model import Job
     from taskman_cli.scheduler.driver import EngineDriver
+    from taskman_cli.scheduler.heard import Hello
     from taskman_cli.scheduler.logs.log import Log
     from taskman_cli.scheduler.options import Options
     from taskman_cli.scheduler.output_files import Outputs
     from taskman_cli.scheduler.requests.service import RequestService
-    from taskman_cli.scheduler.workers import Hello, Workers
+    from taskman_cli.scheduler.workers import Workers
     from taskman_cli.supervisor.wire import Message
     from taskman_cli.ui.live import LiveView
 

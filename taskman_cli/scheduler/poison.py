@@ -319,13 +319,13 @@ class Poison:
             "or until `taskman restart`"
         )
 
-    def leave(self, left: Iterable[tuple[str, str, str, int]]) -> dict[str, str]:
+    def leave(self, left: Iterable[tuple[str, str, str, int | None]]) -> dict[str, str]:
         """Report commands whose run is recorded as over; return the jobs to pause for it, and why."""
         paused = {}
         for _, run, job, pid in left:
             if ("run", run) in self._entries:
                 continue  # it was reported when it was set aside
-            what = f"process {pid} of run {run}"
+            what = f"run {run}" if pid is None else f"process {pid} of run {run}"
             paused[job] = f"{what} still runs unwatched, although the run is recorded as over"
             self._say(f"{what} ({job}): it still runs unwatched, although the run is recorded as over")
         return paused

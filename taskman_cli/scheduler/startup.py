@@ -15,8 +15,9 @@ from taskman_cli.scheduler.recorder import tell_set_aside, tell_unreadable
 if TYPE_CHECKING:
     from taskman_cli.core.model import Job
     from taskman_cli.scheduler.driver import EngineDriver
+    from taskman_cli.scheduler.heard import Hello
     from taskman_cli.scheduler.output_files import Outputs
-    from taskman_cli.scheduler.workers import Hello, Workers
+    from taskman_cli.scheduler.workers import Workers
 
 #: Kept for the next scheduler, as a value of the supervisor: what this life has counted so far.
 COUNTS = "counts"
@@ -98,6 +99,7 @@ def take_over(
             set_aside=without.paused | paused | ledger.paused_for(jobs),
             needs=ledger.needs,
             series=ledger.series,
+            identity=standing.identity,
             rates={
                 name: full.elapsed_ns if is_same_boot else now.elapsed_ns + full.wall_ns - now.wall_ns
                 for name, full in ledger.rates.items()

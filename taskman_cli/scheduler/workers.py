@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import os
 import select
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.core.clock import Now
-from taskman_cli.core.engine import effects, events
-from taskman_cli.core.model import Exit, Output, State, Trigger
+from taskman_cli import __version__
+from taskman_cli.core.engine import effects
+from taskman_cli.core.executors import LOCAL, ExecutorDefinition
+from taskman_cli.core.model import Output
 from taskman_cli.errors import TaskmanError
-from taskman_cli.launch.spec import Plans
+from taskman_cli.launch.locale import UTF8
+from taskman_cli.launch.spec import Plans, known_order, remote_spec
 from taskman_cli.launch.tokens import group_prefix, token_of
+from taskman_cli.scheduler.heard import Hello
 from taskman_cli.scheduler.orphans import Proof, find_orphans
-from taskman_cli.supervisor.waitstatus import exit_of
-from taskman_cli.supervisor.wire import PROTOCOL_VERSION, WireError, name_of
+from taskman_cli.supervisor.wire import WireError, name_of
 
 if TYPE_CHECKING:
     from taskman_cli.core.model import Execution, Job, Settings, Task
@@ -32,64 +34,6 @@ if TYPE_CHECKING:
 
 class SupervisorGone(Exception):
     """Raised when the supervisor has died: this scheduler cannot do anything any more, and exits."""
-
-
-class Hello:
-    """The supervisor's first message to a scheduler."""
-
-    def __init__(self, facts: dict[str, Any]) -> None:
-        if facts["version"] != PROTOCOL_VERSION:
-            raise TaskmanError(
-                f"the supervisor is another version of taskman (protocol {facts['version']}, and this "
-                f"scheduler has {PROTOCOL_VERSION}). Its commands go on, but nothing starts: stop it (kill "
-                f"-TERM {os.getppid()}) and run taskman again, or go back to its version"
-            )
-        #: No scheduler of this supervisor came before.
-        self.is_first: bool = facts.get("generation") == 0
-        #: When the supervisor started, which identifies it.
-        self.started_ns: int = facts["started_ns"]
-        #: When the previous scheduler was reaped; None for the first one.
-        self.scheduler_ended_ns: int | None = facts["scheduler_ended_ns"]
-        #: False: there was no room for the attempts that have ended.
-        self.is_complete: bool = facts.get("is_complete", True)
-        self.kept: dict[str, Any] = facts["kept"]
-        #: A service manager listens to reports.
-        self.has_manager: bool = facts.get("has_manager", False)
-        #: Attempts that cannot be read, and why.
-        self.unreadable: list[tuple[str, Exception]] = []
-        self.attempts = tuple(filter(None, map(self._read, facts["attempts"])))
-
-    def _read(self, attempt: Message) -> SeenAttempt | None:
-        """Return an attempt; one that cannot be read is `Gone`."""
-        try:
-            return _seen(*attempt)
-        except Exception as error:  # the other attempts must go on
-            self.unreadable.append((name_of(attempt), error))
-            return self._guess(attempt, error)
-
-    def _guess(self, attempt: Message, error: Exception) -> SeenAttempt | None:
-        try:
-            key, (run, job, task, number, slot_ns, trigger), *_ = attempt
-            gone = events.Gone(f"its end cannot be read ({type(error).__name__})")
-            return SeenAttempt(key, run, job, task, number, slot_ns, Trigger(trigger), gone)
-        except (TypeError, ValueError):
-            # It is not known which one: a missing attempt may no longer be taken for one that never started.
-            self.is_complete = False
-            return None
-
-
-@dataclass(frozen=True, slots=True)
-class SeenAttempt:
-    """An attempt as the supervisor reports it."""
-
-    key: str
-    run: str
-    job: str
-    task: str
-    number: int
-    slot_ns: int | None
-    trigger: Trigger
-    fate: events.Going | events.Over | events.StartFailed | events.Gone
 
 
 class Workers:
@@ -104,8 +48,14 @@ class Workers:
         cwd: str,
         shell_name: str,
         secret: bytes = b"",
+        state_directory: str = "",
     ) -> None:
         self._channel = channel
+        self._state_directory = state_directory
+        #: Of this scheduler, for executors: its name, and what tells its ledger from all others.
+        self.instance = self.identity = ""
+        self._hidden: frozenset[str] = frozenset()
+        self._settings: Settings | None = None
         self._outputs = outputs
         self._secret = secret
         self._plans = Plans(environments, cwd=cwd, shell_name=shell_name, secret=secret)
@@ -150,27 +100,62 @@ class Workers:
 
     def configure(self, settings: Settings) -> None:
         """Send the settings that concern the supervisor."""
+        self._settings = settings
         names = ("output_grace_ns", "restart_delay_ns", "restart_delay_max_ns", "hang_after_ns")
         values: dict[str, Any] = {"group_prefix": group_prefix(self._secret)}
         values |= {name: getattr(settings, name) for name in names}
         self._messages.append(("configure", values | self.log_settings()))
+        self._messages.append(("executors", self._executors(settings)))
+
+    def _executors(self, settings: Settings) -> dict[str, Any]:
+        """Return what the supervisor is told of the executors: how to start the process of each."""
+        facts = {
+            "instance": self.instance,
+            "ledger": self.identity,
+            "state_directory": self._state_directory,
+            "hidden": sorted(self._hidden),
+            "version": __version__,
+        }
+        argv = [sys.executable, *UTF8, "-P", "-m", "taskman_cli.executors.process"]
+        return {
+            one.name: {
+                "argv": argv,
+                "definition": {name: getattr(one, name) for name in ExecutorDefinition.__slots__},
+                "facts": facts,
+            }
+            for one in settings.executors
+            if one.type != LOCAL
+        }
 
     def start(self, start: effects.Start) -> None:
         """Request the process of an attempt; without a spec, the supervisor keeps it as failed."""
         try:
-            spec = self._plans.spec(start, path=self._outputs.path(start.job, start.key))
+            if start.handle:
+                spec = self._plans.remote(start, path=self._output_path(start))
+            else:
+                spec = self._plans.spec(start, path=self._outputs.path(start.job, start.key))
         except TaskmanError as error:
             spec = {"error": str(error)}
         self._messages.append(("start", start.key, _meta(start), spec))
 
+    def _output_path(self, attempt: effects.Start | effects.Adopt) -> str | None:
+        is_captured = attempt.task.execution.output is Output.CAPTURE
+        return self._outputs.path(attempt.job, attempt.key) if is_captured else None
+
     def adopt(self, adopt: effects.Adopt) -> None:
         """Request that the supervisor watches a process of an earlier supervisor."""
-        execution = adopt.task.execution
-        is_captured = execution.output is Output.CAPTURE
-        path = self._outputs.path(adopt.job, adopt.key) if is_captured else None
-        self._messages.append(
-            ("adopt", adopt.key, _meta(adopt), adopt.pid, *adopt.started, path, execution.max_output_bytes)
-        )
+        execution, path = adopt.task.execution, self._output_path(adopt)
+        message: Message
+        if adopt.handle:
+            try:
+                spec = self._plans.remote(adopt, path=path)
+            except TaskmanError:  # to find it again, its name will do
+                spec = remote_spec(adopt, known_order(adopt), path=path)
+            message = ("attach", adopt.key, _meta(adopt), spec, *adopt.started)
+        else:
+            pid, most = adopt.pid, execution.max_output_bytes
+            message = ("adopt", adopt.key, _meta(adopt), pid, *adopt.started, path, most)
+        self._messages.append(message)
         if adopt.ending is not None:  # this supervisor does not know yet: signal 0 only tells it
             self.signal(effects.Signal(adopt.key, 0, adopt.ending, adopt.task))
 
@@ -291,56 +276,16 @@ class Workers:
 
     def forget_plans(self, hidden: Collection[str] | None = None) -> None:
         """Drop prepared specs, since other jobs are in effect, or other variables are secrets of sinks."""
+        if hidden is not None:
+            is_other, self._hidden = self._hidden != hidden, frozenset(hidden)
+            if is_other and self._settings is not None:
+                self._messages.append(("executors", self._executors(self._settings)))
         self._plans.forget(hidden)
-
-
-def to_event(message: Message) -> events.Event | None:
-    """Return the event for a message about an attempt; None for other messages."""
-    read = _READERS.get(message[0])
-    return read(*message[1:]) if read else None
-
-
-def gone(message: Message, why: str) -> events.Event | None:
-    """Return the event for a message that cannot be read: an end becomes `AttemptGone`."""
-    is_end = message[0] in ("ended", "failed") and isinstance(message[1], str)
-    return events.AttemptGone(message[1], f"its end cannot be read ({why})") if is_end else None
-
-
-def survivors_of(message: Message) -> effects.SurvivorsFound:
-    """Return the record for what an attempt has left."""
-    (run, job, task, number, *_), what, signum, count, named = message[2:7]
-    which = tuple((int(pid), str(name)) for pid, name in named)
-    told = int(signum) if what == "signalled" else None
-    return effects.SurvivorsFound(run, job, task, number, told, int(count), which)
-
-
-def _started(key: str, pid: int, wall_ns: int, elapsed_ns: int) -> events.AttemptStarted:
-    return events.AttemptStarted(key, pid, Now(wall_ns, elapsed_ns))
-
-
-def _failed(
-    key: str,
-    _: int,
-    message: str,
-    is_transient: bool,
-    wall_ns: int,
-    elapsed_ns: int,
-    is_users: bool = False,  # missing from a supervisor of an earlier version
-) -> events.StartFailed:
-    return events.StartFailed(key, message, is_transient, Now(wall_ns, elapsed_ns), is_users)
-
-
-def _adopted(key: str, pid: int) -> events.OrphanAdopted:
-    return events.OrphanAdopted(key, pid)
-
-
-def _gone(key: str) -> events.AttemptGone:
-    return events.AttemptGone(key)
 
 
 def _meta(attempt: effects.Start | effects.Adopt) -> Message:
     """Return the data that comes back with an attempt in a later `hello`."""
-    return (
+    meta = (
         attempt.run,
         attempt.job,
         attempt.task.id,
@@ -348,53 +293,4 @@ def _meta(attempt: effects.Start | effects.Adopt) -> Message:
         attempt.slot_ns,
         str(attempt.trigger),
     )
-
-
-def _seen(
-    key: str,
-    meta: tuple[Any, ...],
-    pid: int | None,
-    wall_ns: int,
-    elapsed_ns: int,
-    payload: dict[str, Any] | None,
-    ending: str,
-    *_more: object,
-) -> SeenAttempt:
-    # A process of a later version may have sent more.
-    run, job, task, number, slot_ns, trigger = meta[:6]
-    started, ended_as = Now(wall_ns, elapsed_ns), State(ending) if ending else None
-    fate: events.Going | events.Over | events.StartFailed
-    if pid is None:
-        assert payload is not None, "an attempt that did not start has failed"
-        at = Now(payload["wall_ns"], payload["elapsed_ns"])
-        fate = events.StartFailed(key, payload["message"], is_transient=False, at=at)
-    elif payload is None:
-        fate = events.Going(pid, started, ended_as)
-    else:
-        fate = events.Over(pid, started, _ended(key, payload), ended_as)
-    return SeenAttempt(key, run, job, task, number, slot_ns, Trigger(trigger), fate)
-
-
-def _ended(key: str, payload: dict[str, Any]) -> events.AttemptEnded:
-    end = Exit(
-        *exit_of(payload["status"]),
-        cpu_s=payload["cpu_s"],
-        peak_rss_bytes=payload["peak_rss_bytes"],
-        output_bytes=payload["output_bytes"],
-        cut_bytes=payload["cut_bytes"],
-        output_error=payload["output_error"],
-        is_group_left=payload["group_left"],
-        has_core=payload["status"] is not None and os.WCOREDUMP(payload["status"]),
-        memory=payload.get("memory", ""),  # an older supervisor does not tell
-        over_memory_bytes=payload.get("over_memory", 0),
-    )
-    return events.AttemptEnded(key, end, Now(payload["wall_ns"], payload["elapsed_ns"]))
-
-
-_READERS: dict[str, Callable[..., events.Event]] = {
-    "started": _started,
-    "failed": _failed,
-    "ended": _ended,
-    "adopted": _adopted,
-    "gone": _gone,
-}
+    return (*meta, attempt.handle) if attempt.handle else meta

@@ -15,9 +15,11 @@ from taskman_cli.supervisor.asuser import NotBecome, hear_from_child
 from taskman_cli.supervisor.captures import Captures
 from taskman_cli.supervisor.child import Child
 from taskman_cli.supervisor.closing import Closings
+from taskman_cli.supervisor.hosts import Hosts
 from taskman_cli.supervisor.outofmemory import OutOfMemory
 from taskman_cli.supervisor.output import BoundedFile, Capture
 from taskman_cli.supervisor.procstat import own_children
+from taskman_cli.supervisor.remote import Remote
 from taskman_cli.supervisor.spawn import Spawner, StartError
 from taskman_cli.supervisor.survey import Wish
 from taskman_cli.supervisor.survivors import Survivors
@@ -36,8 +38,7 @@ if TYPE_CHECKING:
 LOOK_NS = 5_000_000
 #: A process that has not become its command by then is reported as started anyway: its `timeout` runs.
 START_PATIENCE_NS = 100_000_000
-# Stands for the pipe of an adopted command that could not be found, as if it were closed.
-_NO_PIPE = -1
+_NO_PIPE = -1  # of an adopted command whose pipe could not be found, as if it were closed
 
 
 class Children:
@@ -65,8 +66,10 @@ class Children:
         self._starting: dict[int, Child] = {}
         self._news: list[Message] = []
         self.captures = Captures(epoll, after)
-        self.survivors = Survivors(epoll, after, lambda news: self._news.append(news), self._tell_end)
-        self._closings = Closings(epoll, after, lambda news: self._news.append(news), self._tell_end)
+        tell = lambda news: self._news.append(news)  # noqa: E731
+        self.survivors = Survivors(epoll, after, tell, self._tell_end)
+        self._closings = Closings(epoll, after, tell, self._tell_end)
+        self.hosts = Hosts(epoll, after, tell, self._all, self.captures.settle_file)
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Take what the scheduler says of output, and of the names of control groups."""
@@ -75,13 +78,13 @@ class Children:
 
     @property
     def running_count(self) -> int:
-        """Return how many commands run."""
-        return len(self._running)
+        """Return how many attempts run."""
+        return len(self._running) + sum(1 for _ in self.hosts.running())
 
     def note_told(self) -> None:
         """Note that a new scheduler was told about all of them."""
         self._news.clear()
-        for child in (*self._just_made, *self._starting.values()):
+        for child in (*self._just_made, *self._starting.values(), *self.hosts.running()):
             child.is_told = True
 
     def as_tuples(self) -> list[Message]:
@@ -90,7 +93,7 @@ class Children:
 
     def running_as_tuples(self) -> list[Message]:
         """Return those that run."""
-        return [child.as_tuple() for child in self._running.values()]
+        return [child.as_tuple() for child in (*self._running.values(), *self.hosts.running())]
 
     def start(self, key: str, meta: Any = None, spec: Any = None) -> Message | None:
         """Start a command; return "started" or "failed", or None: `take_news` will return it."""
@@ -101,6 +104,9 @@ class Children:
         try:
             if key in self._all:
                 raise StartError(0, f"cannot be started: there is an attempt {key} already")
+            if "executor" in spec:
+                self.hosts.start(key, meta, spec, child.wall_ns, child.elapsed_ns)
+                return None
             if "error" in spec:  # the scheduler could not put it together
                 raise StartError(0, spec["error"])
             limit = self._closings.limit(child, spec) if spec.get("limits") else None
@@ -188,7 +194,7 @@ class Children:
         elif fd == self.survivors.fd:
             self.survivors.hear()
         else:
-            return self._closings.hear_from(fd)
+            return self.hosts.hear_from(fd) or self._closings.hear_from(fd)
         return True
 
     def take_news(self) -> list[Message]:
@@ -245,7 +251,7 @@ class Children:
             is_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
             memory = self._out_of_memory.claim() if is_killed and not child.ending else ""
             self._conclude(child, _end(status, usage) | ({"memory": memory} if memory else {}))
-        elif not self._closings.note_reaped(pid):
+        elif not self.hosts.reaped(pid) and not self._closings.note_reaped(pid):
             self.survivors.note_reaped()
 
     def is_adopted(self, pidfd: int) -> bool:
@@ -302,7 +308,8 @@ class Children:
         Where children end meanwhile, one may be missing from the list; hence two.
         """
         scheduler = self._scheduler()
-        known = self._running.keys() | self._closings.pids | ({scheduler.pid} if scheduler else set())
+        known = self._running.keys() | self._closings.pids | self.hosts.pids
+        known |= {scheduler.pid} if scheduler else set()
         return any(pids is None or not pids <= known for pids in (own_children(), own_children()))
 
     def _tell_end(self, child: Child) -> None:
@@ -322,19 +329,29 @@ class Children:
             return
         if child.end is None and not child.ending:
             child.ending = str(ending)
-        if child.end is None or child.end["group_left"]:
+        if isinstance(child, Remote):
+            self.hosts.signal(child, number)
+        elif child.end is None or child.end["group_left"]:
             child.signal_group(number)
 
     def signal_all(self, number: int) -> None:
         """Signal every running attempt."""
         for child in self._running.values():
             child.signal_group(number)
+        self.hosts.signal_all(number)
+
+    def close_all(self) -> None:
+        """Let all go at the end of the program."""
+        self.hosts.close()
+        self.captures.close_all()
 
     def abandon(self, key: str) -> None:
         """Give up a command that nothing ends; it is reaped like any orphan."""
         child = self._all.get(key)
         if child is None or child.end is not None:
             return
+        if isinstance(child, Remote):
+            return self.hosts.forget(child, is_abandoned=True)
         if child.told is not None:
             self._epoll.unregister(child.told)
             os.close(child.told)
@@ -352,7 +369,9 @@ class Children:
             child = self._all.get(key)
             if child is not None and child.end is not None:
                 del self._all[key]
-                if child.pidfd is not None:
+                if isinstance(child, Remote):
+                    self.hosts.forget(child)
+                elif child.pidfd is not None:
                     os.close(child.pidfd)
 
 

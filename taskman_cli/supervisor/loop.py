@@ -75,6 +75,7 @@ class Supervisor:
         self._kinds: dict[str, Callable[..., None]] = {
             "configure": self._configure,
             "start": self._start,
+            **self._children.hosts.kinds,
             "adopt": lambda *adopt: self._outbox.append(self._children.adopt(*adopt)),
             "settle": self._children.captures.settle_file,
             "survivors": self._children.note_wish,
@@ -95,7 +96,7 @@ class Supervisor:
         self._start_scheduler()
         while self._left_with is None:
             self._turn(signals_fd)
-        self._children.captures.close_all()
+        self._children.close_all()
         self._manager.close()
         return self._left_with
 
@@ -124,7 +125,7 @@ class Supervisor:
     def _timeout_s(self) -> float | None:
         if self._inbox or self._children.captures.is_settling:
             return 0
-        held = [] if self._held_since_ns is None else [self._held_since_ns + limits.HOLD_NS]
+        held = [self._held_since_ns + limits.HOLD_NS] if self._held_since_ns is not None else []
         return self._timers.timeout_s(held, limits.MAX_WAIT_NS)
 
     # --- messages ---

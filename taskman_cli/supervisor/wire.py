@@ -23,6 +23,11 @@ To the supervisor:
                                    take over a command that a supervisor which died left behind: the clocks
                                    as that one read them before the spawn (elapsed since this boot, no
                                    other), and its output file, or None if it was not captured
+    ("executors", {name: {"argv", "definition", "facts"}})
+                                   those that are in force, and how to start the process of each, which gets
+                                   `definition` and `facts`
+    ("attach", key, meta, spec, wall_ns, elapsed_ns)
+                                   the same for an attempt of an executor: find it again
     ("settle", path, max_output)   put right the output file of a command that is gone
     ("keep", name, value)          a small value for the next scheduler; None deletes it
     ("report", what, words)        for the service manager: its "status" in words, or that it is "reloading",
@@ -40,6 +45,8 @@ To the supervisor:
          perhaps with "direct": what is run in place of the shell in `argv`, unless a step of it fails:
             {"argv": [word, …], "env": {name: value} to change for it, "cd": path to enter first | None,
              "files": [(number, "<" | ">" | ">>", path) or (number, "&", number to copy), …] in their order}
+         or {"executor": name, "order": {…}, "path", "max_output"} for an attempt of an executor, which has no
+            process here: its pid is 0; with an "error" for a supervisor that knows no executors
          or {"error": words} for a start that could not be put together: it is kept as failed
 
 `argv` is run directly; a `shell` that is not None is run instead where `argv` cannot be. `env` is complete.
@@ -47,11 +54,12 @@ To the supervisor:
 To the scheduler:
 
     ("hello", {"version", "generation", "started_ns", "scheduler_ended_ns", "is_complete", "kept",
-               "attempts", "has_manager", "has_limits"})
+               "attempts", "has_manager", "has_limits", "has_executors"})
                          comes first; `started_ns` tells this supervisor's life from any other;
                          `is_complete` False: all was too much to tell, here is only what runs;
                          `has_manager`: somebody listens to "report";
                          `has_limits`: it knows the "limits" of a spec;
+                         `has_executors`: and what executors carry out;
                          attempts = [(key, meta, pid, wall_ns, elapsed_ns, end | None, ending), …]
     ("started", key, pid, wall_ns, elapsed_ns)
                          its process became the command, or has not after a moment: its time runs
@@ -60,6 +68,8 @@ To the scheduler:
                          is_users: it happened in a process of another user, whose own limits count;
                          may come after "started"
     ("adopted", key, pid)  it is an attempt like any other now, or was one already
+    ("progress", key, part, words)   how far an executor is with it, of 1, or None
+    ("unheard", key, words)   its executor does not know how it stands; "": it does again
     ("gone", key)        there is no such process any more; nothing is kept of it
     ("ended", key, end)
     ("survivors", key, meta, what, number, count, [(pid, name), …])
@@ -77,6 +87,8 @@ To the scheduler:
                          of a command that was killed perhaps "memory": whose counter of kills for want of
                          memory has risen, "cgroup" or "machine"
                          of one that went over its limit of memory "over_memory": that limit in bytes
+                         from an executor perhaps "error": words for how it ended, or with the status None
+                         "lost": why that is not known
                          after a failed start also "errno" and "message"; of an adopted command the status
                          is None, and use of CPU and memory 0, unless it turned out to be our own child
 """
@@ -105,7 +117,7 @@ PROTOCOL_VERSION = 3
 MAX_FRAME_BYTES = 64 << 20
 
 #: What "hello" begins with: the version, and what an earlier supervisor of that version could not do.
-GREETING = {"version": PROTOCOL_VERSION, "has_limits": True}
+GREETING = {"version": PROTOCOL_VERSION, "has_limits": True, "has_executors": True}
 
 _MARSHAL_VERSION = 4
 _PREFIX_BYTES = 4

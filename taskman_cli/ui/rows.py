@@ -64,6 +64,7 @@ def _worker_line(row: WorkerRow, *, now: Now, grid: Grid) -> Line:
         [
             [Segment(label(row.note, most=_WIDE), mark.style)] if row.note else [],
             [Segment(f"attempt {row.attempt}", marks.WARN)] if row.attempt > 1 else [],
+            [Segment(label(_progress(row), most=_WIDE), marks.ACTIVE)] if row.progress else [],
             [Segment(_TRIGGERS[row.trigger], QUIET)] if row.trigger in _TRIGGERS else [],
             [Segment(label(row.command, most=grid.widths[1]), QUIET)] if row.command else [],
         ]
@@ -78,7 +79,16 @@ def _worker_line(row: WorkerRow, *, now: Now, grid: Grid) -> Line:
 
 
 def _pid(row: WorkerRow) -> str:
+    if row.executor:
+        return f"on {row.executor}"
     return "starting" if row.pid is None else f"pid {row.pid}"
+
+
+def _progress(row: WorkerRow) -> str:
+    """Say how far an attempt is: "42 % copying"."""
+    part, words = row.progress or (None, "")
+    share = "" if part is None else f"{part * 100:.0f} %"
+    return f"{share} {words}".strip()
 
 
 def _meter(elapsed_ns: int, timeout_ns: int | None) -> Line:

@@ -39,9 +39,9 @@ from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.oncejobs import once_job
 from taskman_cli.ledger.store import NAME
 from taskman_cli.scheduler.handover import open_runs
+from taskman_cli.scheduler.heard import Hello, SeenAttempt
 from taskman_cli.scheduler.logs.loggers import ROOT as logger
 from taskman_cli.scheduler.recorder import Recorder, tell_set_aside, tell_unreadable
-from taskman_cli.scheduler.workers import Hello, SeenAttempt
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
 
 BOOT = "4a1c1d5e-8a1f-4f6b-9a44-0c6a4c1f7e2b:77"

@@ -42,6 +42,7 @@ from taskman_cli.core.model import SkipReason, State
 from taskman_cli.core.timespec import parse_duration, parse_moment
 from taskman_cli.insight.lint import LINTS
 from taskman_cli.jobfile import loads
+from taskman_cli.jobfile.executors import EXECUTOR_KEYS
 from taskman_cli.jobfile.keys import JOB_KEYS, OWN_KEYS, POOL_KEYS, TASKMAN_KEYS
 from taskman_cli.jobfile.logs import LOGGING_KEYS
 from taskman_cli.jobfile.monitoring import METRICS_KEYS
@@ -141,6 +142,7 @@ def test_a_call_of_taskman_has_a_command_and_options_that_exist(page: str, line:
         ),
         pytest.param("Admission", set(TUNING_KEYS), id="admission"),
         pytest.param("Resources", set(RESOURCE_KEYS), id="resources"),
+        pytest.param("Executors", set(EXECUTOR_KEYS), id="executors"),
         pytest.param("Sinks", set(SINK_KEYS), id="sinks"),
         pytest.param("The log", {f"logging.{key}" for key in LOGGING_KEYS}, id="logging"),
         pytest.param("The pool", {f"pool.{key}" for key in POOL_KEYS}, id="pool"),
@@ -162,6 +164,7 @@ def test_the_page_of_the_job_file_has_every_key_once_and_no_other(heading: str, 
         ("Metrics", "metrics"),
         ("Admission", "tuning"),
         ("Sinks", "other_sink"),
+        ("Executors", "other_executor"),
         ("The log", "logging"),
     ],
 )

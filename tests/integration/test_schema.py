@@ -141,6 +141,7 @@ def test_what_the_reader_refuses_for_its_form_an_editor_marks(text: str) -> None
 
 
 VALUES: list[Any] = [
+    "jobs.py:run",
     True,
     False,
     -1,

@@ -57,6 +57,8 @@ def test_the_first_greeting_is_empty(supervision: Supervision) -> None:
         "kept": {},
         "attempts": [],
         "has_manager": False,
+        "has_limits": True,
+        "has_executors": True,
     }
 
 

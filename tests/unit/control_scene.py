@@ -15,7 +15,7 @@ from taskman_cli.core.engine.runs import decode_run_id
 from taskman_cli.core.model import Exit, Job, Settings, Trigger
 from taskman_cli.ledger.oncejobs import once_job
 from taskman_cli.scheduler.handover import open_runs
-from taskman_cli.scheduler.workers import SeenAttempt
+from taskman_cli.scheduler.heard import SeenAttempt
 
 if TYPE_CHECKING:
     from taskman_cli.core.engine.runs import Run

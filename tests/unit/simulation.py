@@ -52,13 +52,13 @@ from taskman_cli.core.schedule import CronSchedule, Interval, Once, parse_cron
 from taskman_cli.core.tuning import Admission, AdmissionTuning
 from taskman_cli.jobfile import JobFile
 from taskman_cli.scheduler.handover import left_running, open_runs
+from taskman_cli.scheduler.heard import SeenAttempt
 from taskman_cli.scheduler.meters import Meters
 from taskman_cli.scheduler.orphans import Orphan
 from taskman_cli.scheduler.poison import Poison, ReadFiles
 from taskman_cli.scheduler.recorder import RETRY_NS, Recorder
 from taskman_cli.scheduler.requests.handlers import Program, RequestHandlers
 from taskman_cli.scheduler.requests.job_changes import Definitions
-from taskman_cli.scheduler.workers import SeenAttempt
 from taskman_cli.simulate.clock import is_tick_due, later, next_wake, stepped
 from taskman_cli.simulate.commands import Commands
 from taskman_cli.simulate.habits import Act

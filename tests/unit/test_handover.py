@@ -14,8 +14,8 @@ from taskman_cli.core.engine import events
 from taskman_cli.core.model import Exit, State, Trigger
 from taskman_cli.ledger.standing import OpenAttemptRow, OpenRunRow
 from taskman_cli.scheduler.handover import open_runs
+from taskman_cli.scheduler.heard import Hello
 from taskman_cli.scheduler.orphans import Orphan
-from taskman_cli.scheduler.workers import Hello
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
 
 OURS, THEIRS = 70, 60

@@ -212,7 +212,7 @@ WRONG_VALUES = {
     ),
     "disabled = true": "disabled: unknown key: write enabled = false",
     "name = 'x'": "name: unknown key: the job's name goes into its heading: [jobs.NAME]",
-    "args = ['x']": 'args: unknown key: arguments are part of command: ["program", "argument"]',
+    "args = ['x']": "args: only valid with an executor of type python",
     "singleton = true": 'singleton: unknown key: write overlap = "skip"',
     "startingDeadlineSeconds = 5": 'startingDeadlineSeconds: unknown key (did you mean "start_deadline"?)',
     "resources = { db = 1 }": "resources.db: unknown resource: declare it in [pool.resources]",
@@ -237,12 +237,12 @@ def test_a_wrong_value_is_explained(line: str, expected: str | None) -> None:
 
 TOGETHER = {
     "[jobs.a]\ncommand = 'x'": ["jobs.a: the schedule is missing: add one of cron, every, at"],
-    "[jobs.a]\nevery = '1s'": ["jobs.a: the command is missing: add one of command, tasks"],
+    "[jobs.a]\nevery = '1s'": ["jobs.a: the command is missing: add one of command, tasks, call"],
     JOB + "cron = '@daily'": [
         "jobs.a.cron: a second schedule besides every: keep only one of cron, every, at"
     ],
     JOB + "tasks = { b = 'x' }": [
-        "jobs.a.tasks: a second command besides command: keep only one of command, tasks"
+        "jobs.a.tasks: a second command besides command: keep only one of command, tasks, call"
     ],
     "[jobs.a]\ncron = '@daily'\ncommand = 'x'\nevery_from = 'finish'": [
         "jobs.a.every_from: only valid with every"

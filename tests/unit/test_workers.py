@@ -5,20 +5,22 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from unit.engine_driver import seconds
 
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects, events
+from taskman_cli.core.executors import ExecutorDefinition
 from taskman_cli.core.limits import Limits
 from taskman_cli.core.model import Account, Execution, Exit, Group, Output, Settings, State, Task, Trigger
 from taskman_cli.errors import TaskmanError
 from taskman_cli.launch.environment import Environments
 from taskman_cli.launch.spec import format_slot
+from taskman_cli.scheduler.heard import Hello, SeenAttempt, to_event
 from taskman_cli.scheduler.output_files import Outputs
-from taskman_cli.scheduler.workers import Hello, SeenAttempt, SupervisorGone, Workers, to_event
+from taskman_cli.scheduler.workers import SupervisorGone, Workers
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION
 
 
@@ -273,6 +275,7 @@ def test_all_other_actions_are_one_message_each_in_one_batch() -> None:
     names = {"output_grace_ns", "restart_delay_ns", "restart_delay_max_ns", "hang_after_ns", "group_prefix"}
     assert set(channel.sent[0][1]) == names
     assert channel.sent[1:] == [
+        ("executors", {}),
         ("signal", "k", 15, "timed_out"),
         ("forget", ["a", "b"]),
         ("abandon", "c"),
@@ -330,6 +333,14 @@ def ended(exit_code: int | None, signum: int | None = None) -> events.AttemptEnd
         (("ended", "k", ENDED | {"status": None}), ended(None)),
         (("adopted", "k", 7), events.OrphanAdopted("k", 7)),
         (("gone", "k"), events.AttemptGone("k")),
+        (("started", "k", 0, 1, 2), events.AttemptStarted("k", None, Now(1, 2))),
+        (
+            ("ended", "k", ENDED | {"status": None, "error": "KeyError: 'x'"}),
+            replace(ended(None), exit=replace(ended(None).exit, error="KeyError: 'x'")),
+        ),
+        (("ended", "k", ENDED | {"status": None, "lost": "no trace"}), events.AttemptGone("k", "no trace")),
+        (("progress", "k", 0.5, "half"), events.AttemptProgressed("k", 0.5, "half")),
+        (("unheard", "k", "no line"), events.AttemptUnheard("k", "no line")),
         (("signal", 15), None),
     ],
     ids=[
@@ -342,11 +353,90 @@ def ended(exit_code: int | None, signum: int | None = None) -> events.AttemptEnd
         "nobody-knows",
         "adopted",
         "gone",
+        "on-executor",
+        "failed-in-words",
+        "lost",
+        "progress",
+        "unheard",
         "no-event",
     ],
 )
 def test_answers_become_events(message: tuple[Any, ...], event: events.Event | None) -> None:
     assert event == to_event(message)
+
+
+def test_an_executor_gets_all_that_it_needs_and_an_old_supervisor_an_error() -> None:
+    channel = FakeChannel()
+    workers = make_workers(channel, PATH="/bin")
+    execution = Execution(
+        env={"A": "1"}, env_file=("/etc/hostname",), cwd="/srv", stdin="\udcff", timeout_ns=5, executor="far",
+        resources=(("db", 2), ("executor:far", 1)), executor_keys=(("args", "[1]"),),
+    )  # fmt: skip
+    start = replace(make_start("echo", execution), handle="far/id.run.main.2", params={"P": "2"})
+    workers.start(start)
+    workers.flush()
+    [(kind, _, meta, spec)] = channel.sent
+    assert (kind, meta[6]) == ("start", "far/id.run.main.2")
+    assert "newer supervisor" in spec["error"]
+    assert (spec["executor"], spec["max_output"]) == ("far", execution.max_output_bytes)
+    order = spec["order"]
+    told = {name: value for name, value in order["env"].items() if not name.startswith("TASKMAN_")}
+    assert told == {"A": "1", "P": "2"}
+    assert order["local_env"] == {"PATH": "/bin", "PWD": "/srv", **order["env"]}
+    assert order["env"]["TASKMAN_RUN_ID"] == "run"
+    del order["env"], order["local_env"]
+    assert order == {
+        "handle": "id.run.main.2", "job": "job", "task": "main", "run": "run", "attempt": 2,
+        "command": "echo", "keys": {"args": [1]}, "env_files": ["/etc/hostname"], "cwd": "/srv",
+        "stdin": b"\xff", "user": None, "umask": None, "nice": 0, "resources": {"db": 2}, "timeout_ns": 5,
+    }  # fmt: skip
+
+
+def test_a_call_stands_in_the_place_of_the_command() -> None:
+    channel = FakeChannel()
+    workers = make_workers(channel)
+    execution = Execution(executor="far", executor_keys=(("call", '"a:b"'),))
+    workers.start(replace(make_start("a:b", execution), handle="far/x"))
+    workers.flush()
+    order = channel.sent[0][3]["order"]
+    assert (order["command"], order["keys"]) == (None, {"call": "a:b"})
+
+
+def test_what_cannot_be_composed_any_more_is_found_again_by_its_name(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise TaskmanError("no such user")
+
+    channel = FakeChannel()
+    workers = make_workers(channel)
+    monkeypatch.setattr(workers._plans, "remote", fail)
+    task = Task("main", "x", Execution(output=Output.DISCARD))
+    adopt = effects.Adopt(
+        "run.main.1", "run", "job", task, 1, None, Trigger.SLOT, None, Now(1, 2), State.CANCELLED,
+        handle="far/x.y",
+    )  # fmt: skip
+    workers.adopt(adopt)
+    workers.flush()
+    attach = channel.sent[0]
+    assert (attach[0], attach[4:]) == ("attach", (1, 2))
+    assert attach[3]["order"] == {"handle": "x.y", "job": "job", "task": "main", "run": "run", "attempt": 1}
+    assert ("signal", "run.main.1", 0, "cancelled") in channel.sent
+
+
+def test_the_supervisor_is_told_how_to_start_each_executor() -> None:
+    channel = FakeChannel()
+    workers = make_workers(channel)
+    far = ExecutorDefinition("far", "ssh", {"host": "h"}, 3)
+    workers.configure(Settings(executors=(far, ExecutorDefinition("few", "local", max_workers=2))))
+    workers.forget_plans({"SECRET"})
+    workers.flush()
+    _, before, (kind, executors) = channel.sent
+    assert (kind, [*before[1]], [*executors]) == ("executors", ["far"], ["far"])
+    assert executors["far"]["argv"][-2:] == ["-m", "taskman_cli.executors.process"]
+    assert ExecutorDefinition(**executors["far"]["definition"]) == far
+    assert before[1]["far"]["facts"]["hidden"] == []
+    assert executors["far"]["facts"]["hidden"] == ["SECRET"]
 
 
 def hello(**facts: Any) -> tuple[str, dict[str, Any]]:
@@ -367,7 +457,7 @@ def test_the_greeting_contains_what_an_earlier_scheduler_left() -> None:
     attempts = [
         ("a", meta, 7, 1, 2, None, "cancelled"),
         # A later version may tell more.
-        ("b", (*meta, "more"), 8, 1, 2, ENDED | {"more": 1}, "", "more"),
+        ("b", (*meta, "far/x.b", "more"), 8, 1, 2, ENDED | {"more": 1}, "", "more"),
         ("c", meta, None, 1, 2, failed, ""),
     ]
     channel = FakeChannel()
@@ -380,7 +470,7 @@ def test_the_greeting_contains_what_an_earlier_scheduler_left() -> None:
     end = events.AttemptEnded("b", Exit(0, None, 0.5, 7, 3, 1, None, True), Now(1, 2))
     assert greeting.attempts == (
         SeenAttempt("a", *about, events.Going(7, Now(1, 2), State.CANCELLED)),
-        SeenAttempt("b", *about, events.Over(8, Now(1, 2), end)),
+        SeenAttempt("b", *about, events.Over(8, Now(1, 2), end), "far/x.b"),
         SeenAttempt("c", *about, events.StartFailed("c", "not found", is_transient=False, at=Now(8, 9))),
     )
     # What came with it is not lost.

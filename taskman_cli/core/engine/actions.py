@@ -26,6 +26,8 @@ class Start:
     slot_ns: int | None
     trigger: Trigger
     params: Mapping[str, str] = field(default_factory=dict)
+    #: By which its executor finds it again; "": it is a command here.
+    handle: str = ""
 
 
 @immutable
@@ -65,10 +67,12 @@ class Adopt:
     attempt: int
     slot_ns: int | None
     trigger: Trigger
-    pid: int
+    pid: int | None
     started: Now
     #: What an earlier scheduler told it to end as.
     ending: State | None = field(default=None, compare=False)
+    params: Mapping[str, str] = field(default_factory=dict, compare=False)
+    handle: str = ""
 
 
 @immutable

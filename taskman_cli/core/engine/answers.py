@@ -58,6 +58,9 @@ def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
                 "trigger": row.trigger,
                 "note": row.note,
                 "stopped_ns": row.stopped_ns,
+                "executor": row.executor or None,
+                "progress": None if row.progress is None else row.progress[0],
+                "said": None if row.progress is None else row.progress[1],
             }
             for row in snapshot.workers
         ],

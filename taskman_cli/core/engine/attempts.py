@@ -13,6 +13,7 @@ from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.policy import pause_after_ns
 from taskman_cli.core.engine.pool import Pool
 from taskman_cli.core.engine.runs import Attempt
+from taskman_cli.core.executors import LOCAL
 from taskman_cli.core.model import GATE, State, Trigger
 from taskman_cli.core.sinks import ReportKind
 
@@ -35,6 +36,8 @@ class Attempts:
         self.reports = reports
         self._timetable = timetable
         self._outbox = outbox
+        #: Begins each handle: what tells the ledger from all others.
+        self.identity = ""
 
     def begin(self, attempt: Attempt, now: Now) -> None:
         """Give an attempt a seat, put on record that it begins, and ask for its process."""
@@ -42,6 +45,8 @@ class Attempts:
             attempt.holds = self.pool.resources.needs(amounts)
             self._outbox.records += self.pool.resources.start(attempt.holds, now.elapsed_ns)
         attempt.began_elapsed_ns = now.elapsed_ns
+        if attempt.is_remote:
+            self._find_handle(attempt)
         self.pool.seat(attempt)
         if not attempt.has_begun:
             attempt.has_begun = True
@@ -51,9 +56,27 @@ class Attempts:
         self._outbox.actions.append(
             effects.Start(
                 attempt.key, run.id, run.job.id, attempt.task, attempt.number, run.slot_ns, run.trigger,
-                run.params,
+                run.params, attempt.handle,
             )
         )  # fmt: skip
+
+    def _find_handle(self, attempt: Attempt) -> None:
+        """Name an attempt for its executor; one that begins anew may have another one by now."""
+        executor = attempt.task.execution.executor
+        if attempt.has_begun and attempt.executor != executor:
+            self.withdraw(attempt)
+        if not attempt.has_begun:
+            attempt.handle = "" if executor == LOCAL else f"{executor}/{self.identity}.{attempt.key}"
+
+    def progressed(self, event: events.AttemptProgressed, _: Now) -> None:
+        """Note how far an attempt is."""
+        if attempt := self.pool.running.get(event.key):
+            attempt.progress = event.part, event.words
+
+    def unheard(self, event: events.AttemptUnheard, _: Now) -> None:
+        """Note whether the executor of an attempt knows how it stands."""
+        if attempt := self.pool.running.get(event.key):
+            attempt.unheard = event.why
 
     def started(self, event: events.AttemptStarted, _: Now) -> None:
         """Record that a process exists; its `timeout` counts from here."""
@@ -103,7 +126,7 @@ class Attempts:
     def withdraw(self, attempt: Attempt) -> None:
         """Record that an attempt has not begun after all, if its begin is on record."""
         if attempt.has_begun:
-            attempt.has_begun = False
+            attempt.has_begun, attempt.handle = False, ""
             self._outbox.records.append(
                 effects.AttemptWithdrawn(attempt.run.id, attempt.run.job.id, attempt.task.id, attempt.number)
             )
@@ -125,7 +148,7 @@ class Attempts:
         """Record an attempt's end, and return whether another attempt follows."""
         run, task = attempt.run, attempt.task
         self._note_continued(attempt, at)
-        if self.pool.gate is not None and end is not None:
+        if self.pool.gate is not None and end is not None and not attempt.is_remote:
             self._learned(self.pool.memory.learn(attempt, end.peak_rss_bytes))
         self.pool.release(attempt)
         run.lost += state is State.LOST

@@ -87,6 +87,8 @@ class Engine:
             events.StartHeld: outcomes.start_held,
             events.StartsReleased: lambda *_: running.pool.release_starts(),
             events.AttemptEnded: outcomes.ended,
+            events.AttemptProgressed: running.attempts.progressed,
+            events.AttemptUnheard: running.attempts.unheard,
             events.OrphanAdopted: running.attempts.adopted,
             events.AttemptGone: outcomes.gone,
             events.SignalsRead: lambda event, now: running.pool.see(event.signals, now.elapsed_ns),
@@ -244,6 +246,7 @@ class Engine:
         self._accounted_ns = takeover.accounted_ns
         self._outbox.records += takeover.records
         self._running.note_run_number(event.last_run)
+        self._running.attempts.identity = event.identity
         self.timetable.load(takeover.armed)
         self._life = [effects.LifeBegun(event.boot, event.supervisor)]
         if event.is_new_boot or event.is_new_life:

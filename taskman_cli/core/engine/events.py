@@ -69,7 +69,8 @@ class Gone:
 class Going:
     """An attempt's process was there when last heard of."""
 
-    pid: int
+    #: None: another program carries it out.
+    pid: int | None
     started: Now
     #: The state that it was told to end in, if it was.
     ending: State | None = None
@@ -83,7 +84,7 @@ class Going:
 class Over:
     """An attempt's process has ended, and its end is not on record yet."""
 
-    pid: int
+    pid: int | None
     started: Now
     end: AttemptEnded
     ending: State | None = None
@@ -103,6 +104,8 @@ class OpenAttempt:
     is_on_record: bool = True
     #: What it holds of the resources; None: not known, so what its job needs today.
     holds: Amounts | None = None
+    #: By which its executor finds it again; "": it is a command here.
+    handle: str = ""
 
 
 @immutable
@@ -159,6 +162,8 @@ class JobsLoaded:
     rates: Mapping[str, int] = field(default_factory=dict)
     #: How much memory tasks need, by job and task, see `NeedLearned`.
     needs: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    #: What tells this ledger from all others; part of handles.
+    identity: str = ""
     #: Trouble that sinks were told of, and that goes on.
     series: tuple[SeriesNoted, ...] = ()
 
@@ -173,7 +178,7 @@ class AttemptStarted:
     """The process of an attempt exists."""
 
     key: str
-    pid: int
+    pid: int | None
     started: Now
 
 
@@ -186,7 +191,7 @@ class StartFailed:
     #: Processes, files or memory ran out: not the job's fault, and worth another try.
     is_transient: bool
     at: Now
-    #: It failed in a process that already ran as the job's user: the limit is that user's alone.
+    #: It failed in a process that already ran as the job's user, or on the executor: that one's limit alone.
     is_users: bool = False
 
 
@@ -197,6 +202,25 @@ class AttemptEnded:
     key: str
     exit: Exit
     at: Now
+
+
+@immutable
+class AttemptProgressed:
+    """An executor says how far an attempt is; it is shown, not recorded."""
+
+    key: str
+    #: Of 1; None: not known.
+    part: float | None
+    words: str
+
+
+@immutable
+class AttemptUnheard:
+    """An executor does not know how an attempt stands, and goes on asking; or does again."""
+
+    key: str
+    #: Why; "": it is known again.
+    why: str
 
 
 @immutable
@@ -216,7 +240,7 @@ class OrphanAdopted:
     """An orphan is watched by the current supervisor."""
 
     key: str
-    pid: int
+    pid: int | None
 
 
 @immutable
@@ -317,6 +341,8 @@ Event = (
     JobsLoaded
     | Tick
     | AttemptStarted
+    | AttemptProgressed
+    | AttemptUnheard
     | StartFailed
     | StartHeld
     | StartsReleased

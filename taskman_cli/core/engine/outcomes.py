@@ -73,10 +73,15 @@ class Outcomes:
             return
         if event.is_transient and attempt.ending is None:
             user = attempt.task.execution.user if event.is_users else None
-            pause_ns = self._hold(attempt, event.at, is_users=user is not None)
+            executor = attempt.executor if event.is_users and attempt.is_remote else ""
+            pause_ns = self._hold(attempt, event.at, is_users=user is not None or executor != "")
             if pause_ns is not None:
-                whose = (user.name, attempt.run.id) if user else ()
-                self._outbox.records.append(effects.SpawnDelayed(event.message, pause_ns, *whose))
+                who, run = "" if user is None or executor else user.name, attempt.run.id
+                self._outbox.records.append(
+                    effects.SpawnDelayed(
+                        event.message, pause_ns, who, run if who or executor else "", executor
+                    )
+                )
             return
         self._finish(attempt, attempt.ending or State.FAILED, event.message, None, event.at, now)
 

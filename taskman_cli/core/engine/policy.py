@@ -79,7 +79,7 @@ def is_late(due_ns: int, *, wall_ns: int, policy: Policy) -> bool:
 def judge(end: Exit, execution: Execution) -> State:
     """Return the state of a process that ended by itself; LOST for an orphan, whose exit code is unknown."""
     if end.exit_code is None and end.signal is None:
-        return State.LOST
+        return State.FAILED if end.error else State.LOST
     if execution.skip_exit_codes and end.exit_code in execution.skip_exit_codes:
         return State.SKIPPED
     return State.SUCCEEDED if end.exit_code in execution.success_exit_codes else State.FAILED
@@ -132,6 +132,8 @@ _SHELL_CODES = {126: "exit 126: not executable", 127: "exit 127: command not fou
 
 def describe(end: Exit, *, is_shell: bool) -> str:
     """Say in words how a process ended."""
+    if end.error:
+        return end.error
     if end.exit_code is None and end.signal is None:
         return "exit code unknown: its supervisor had died"
     for_memory = _FOR_MEMORY.get(end.memory, "")

@@ -13,7 +13,7 @@ from taskman_cli.core.engine.marks import NeedLearned
 from taskman_cli.core.engine.memory import Memory
 from taskman_cli.core.engine.parts import of_gate
 from taskman_cli.core.engine.queue import DueQueue
-from taskman_cli.core.engine.ready import Ready, lack_of
+from taskman_cli.core.engine.ready import Ready, hold_of, lack_of
 from taskman_cli.core.engine.resources import Resources
 from taskman_cli.core.engine.target import Target
 from taskman_cli.core.model import State
@@ -44,6 +44,8 @@ class Pool:
         self._settings = settings
         #: Attempts that hold a seat, in the order they took it.
         self.running: dict[str, Attempt] = {}
+        #: How many of them are commands here: others need nothing of this machine.
+        self._local_count = 0
         self._waiting: dict[str, Attempt] = {}
         self._ready = Ready(settings.ageing_ns)
         self.resources = Resources(settings.resources)
@@ -90,7 +92,7 @@ class Pool:
             self.memory.clear()
             self.resume_needs(self._unused_needs)
             for attempt in self.running.values():
-                self.gate.begin(attempt, attempt.began_elapsed_ns)
+                self._book(attempt)
         self._count_seats()
 
     def _count_seats(self) -> None:
@@ -124,7 +126,7 @@ class Pool:
     def see(self, signals: Signals, elapsed_ns: int) -> None:
         """Take the signals of the machine."""
         if self.gate is not None:
-            self.gate.see(signals, len(self.running), elapsed_ns)
+            self.gate.see(signals, self._local_count, elapsed_ns)
             if (self._timers.due_of(_ASK) or elapsed_ns) <= elapsed_ns:  # it is asked in this step
                 self._timers.remove(_ASK)
             self._count_seats()
@@ -165,7 +167,7 @@ class Pool:
 
     def is_on_hold(self, attempt: Attempt) -> bool:
         """Tell whether all starts, or its user's, are paused because no process could be made."""
-        return _HOLD in self._timers or _hold_of(_user_of(attempt)) in self._timers
+        return _HOLD in self._timers or hold_of(_HOLD, attempt) in self._timers
 
     def next_timer(self) -> int | None:
         """Return when the next timer ends, on the elapsed clock, or None."""
@@ -200,7 +202,7 @@ class Pool:
         while (key := self._ready.pop(self.resources, elapsed_ns)) is not None:
             attempt = self._waiting[key]
             # Without any pause this is one look-up.
-            hold = _hold_of(_user_of(attempt)) if self._holds else _HOLD
+            hold = hold_of(_HOLD, attempt) if self._holds else _HOLD
             if hold not in self._timers:
                 return self._waiting.pop(key)
             self._held.setdefault(hold, []).append(key)
@@ -213,7 +215,7 @@ class Pool:
         """Remove and return the first attempt if the gate admits it, or else one that has a priority seat."""
         is_first = True
         while (found := self._candidate(elapsed_ns, is_first=is_first)) is not None:
-            verdict = gate.admit(found, len(self.running), elapsed_ns)
+            verdict = None if found.is_remote else gate.admit(found, self._local_count, elapsed_ns)
             if verdict is None:
                 self._ready.remove(found)
                 if is_first and gate.held:
@@ -246,12 +248,12 @@ class Pool:
                 if lacking is not None or key is None:
                     continue
                 attempt = self._waiting[key]
-                hold = _hold_of(_user_of(attempt)) if self._holds else _HOLD
+                hold = hold_of(_HOLD, attempt) if self._holds else _HOLD
                 if hold in self._timers:
                     self._ready.remove(attempt)
                     self._held.setdefault(hold, []).append(key)
                     break  # the lines have changed
-                if is_first or self.gate.may_pass(attempt):
+                if is_first or attempt.is_remote or self.gate.may_pass(attempt):
                     return attempt
             else:
                 return None
@@ -288,14 +290,19 @@ class Pool:
         self.running[attempt.key] = attempt
         if attempt.holds:
             self.resources.hold(attempt.holds)
-        if self.gate is not None:
+        self._local_count += not attempt.is_remote
+        self._book(attempt)
+
+    def _book(self, attempt: Attempt) -> None:
+        if self.gate is not None and not attempt.is_remote:
             self.gate.begin(attempt, attempt.began_elapsed_ns)
 
     def release(self, attempt: Attempt) -> None:
         """Take an attempt's seat back."""
         del self.running[attempt.key]
         self._timers.remove(attempt.key)
-        if self.gate is not None:
+        self._local_count -= not attempt.is_remote
+        if self.gate is not None and not attempt.is_remote:
             self.gate.end(attempt)
         if attempt.holds:
             self.resources.release(attempt.holds)
@@ -362,7 +369,7 @@ class Pool:
         self.release(attempt)
         attempt.state = State.QUEUED
         self.enqueue(attempt, elapsed_ns)
-        hold = _hold_of(_user_of(attempt)) if is_users else _HOLD
+        hold = hold_of(_HOLD, attempt) if is_users else _HOLD
         if hold in self._timers:
             return None
         settings, holds = self._settings, self._holds.get(hold, 0)
@@ -375,20 +382,9 @@ class Pool:
         """Let the next pause be short again: a process could be made."""
         if self._holds:
             self._holds.pop(_HOLD, None)
-            self._holds.pop(_hold_of(_user_of(attempt)), None)
+            self._holds.pop(hold_of(_HOLD, attempt), None)
 
     def release_starts(self) -> None:
         """End a pause of all starts early."""
         self._holds.pop(_HOLD, None)
         self._timers.remove(_HOLD)
-
-
-def _user_of(attempt: Attempt) -> str:
-    """Return the user that an attempt runs as; "": the scheduler's own."""
-    user = attempt.task.execution.user
-    return user.name if user else ""
-
-
-def _hold_of(user: str) -> str:
-    """Return the name of the timer for a user's pause."""
-    return f"{_HOLD}:{user}" if user else _HOLD

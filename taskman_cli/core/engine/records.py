@@ -49,6 +49,8 @@ class AttemptBegun:
     is_start: bool = True
     #: What it holds of the resources until its end.
     holds: Amounts = ()
+    #: "EXECUTOR/NAME", by which its executor finds it again; "": it is a command here.
+    handle: str = ""
 
 
 @immutable
@@ -69,7 +71,8 @@ class AttemptSpawned:
     job: str
     task: str
     attempt: int
-    pid: int
+    #: None: another program carries it out.
+    pid: int | None
     started: Now
     #: How late that is for its run; None: it is not the first of the run, or catches up on a missed slot.
     delay_ns: int | None = None
@@ -144,7 +147,7 @@ class AttemptAdopted:
     job: str
     task: str
     attempt: int
-    pid: int
+    pid: int | None
 
 
 @immutable
@@ -223,8 +226,10 @@ class SpawnDelayed:
     pause_ns: int
     #: The user whose starts pause; "": all starts do.
     user: str = ""
-    #: The run that met that user's limit.
+    #: The run that met that user's, or that executor's, limit.
     run: str = ""
+    #: The executor whose starts pause; "": it is not one's limit.
+    executor: str = ""
 
 
 @immutable

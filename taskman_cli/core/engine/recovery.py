@@ -180,7 +180,7 @@ class Recovery:
             if isinstance(seen.fate, events.Unstarted):
                 attempt.waits_since_ns = self._waits_since_ns(item, now)
             run.attempts[seen.task] = attempt
-            attempt.has_begun = True
+            attempt.has_begun, attempt.handle = True, seen.handle
             attempt.stopped_ns = seen.stopped_ns
             if seen.stopped is not None:
                 attempt.stopped = effects.AttemptStopped(
@@ -261,7 +261,7 @@ class Recovery:
             self._outbox.actions.append(
                 effects.Adopt(
                     attempt.key, run.id, run.job.id, attempt.task, attempt.number, run.slot_ns, run.trigger,
-                    fate.pid, fate.started, fate.ending,
+                    fate.pid, fate.started, fate.ending, run.params, attempt.handle,
                 )
             )  # fmt: skip
         self._running.attempts.started(events.AttemptStarted(attempt.key, fate.pid, fate.started), now)

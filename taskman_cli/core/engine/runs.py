@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine.marks import RunTold
 from taskman_cli.core.engine.records import AttemptBegun, AttemptContinued, RunCancelling, RunQueued
+from taskman_cli.core.executors import LOCAL, split_handle
 from taskman_cli.core.model import GATE, Mode, State
 from taskman_cli.core.sinks import ReportKind
 
@@ -101,6 +102,12 @@ class Attempt:
     holds: Amounts = ()
     #: Since when it waits for a seat, on the elapsed clock; None: it has not waited yet.
     waits_since_ns: int | None = None
+    #: By which its executor finds it again, once it has begun; "": it is a command here.
+    handle: str = ""
+    #: How far it is, as its executor says: the part of 1, if that is known, and words.
+    progress: tuple[float | None, str] | None = None
+    #: Why its executor does not know how it stands; "": it does.
+    unheard: str = ""
 
     @classmethod
     def of(cls, run: Run, task: Task, number: int) -> Attempt:
@@ -118,6 +125,16 @@ class Attempt:
         return self.spawned.pid if self.spawned else None
 
     @property
+    def executor(self) -> str:
+        """Return the name of what carries it out: of the executor that it has begun on, if it has."""
+        return split_handle(self.handle)[0] if self.handle else self.task.execution.executor
+
+    @property
+    def is_remote(self) -> bool:
+        """Tell whether it is no command here: it takes a seat, but none of this machine's load."""
+        return self.handle != "" or self.task.execution.executor != LOCAL
+
+    @property
     def is_defined(self) -> bool:
         """Tell whether its task is still defined; a stand-in has no command, and never begins again."""
         return self.task.command != ()
@@ -125,7 +142,9 @@ class Attempt:
     def begun(self, *, is_start: bool = True) -> AttemptBegun:
         """Return the record that it is about to start, or (`is_start` False) that it never will."""
         run = self.run
-        return AttemptBegun(run.id, run.job.id, self.task.id, self.number, run.slot_ns, is_start, self.holds)
+        return AttemptBegun(
+            run.id, run.job.id, self.task.id, self.number, run.slot_ns, is_start, self.holds, self.handle
+        )
 
 
 @dataclass(slots=True, eq=False)

@@ -7,10 +7,11 @@ from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine.view import AlarmRow, QueueRow, RetryRow, Snapshot, WorkerRow
+from taskman_cli.core.executors import kind_and_name
 from taskman_cli.core.model import State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.engine import Engine
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.engine.timetable import Timetable
     from taskman_cli.core.engine.view import Depth, Failing, SinkRow
+    from taskman_cli.core.executors import ExecutorDefinition
 
 
 def take_snapshot(
@@ -47,7 +49,7 @@ def take_snapshot(
         jobs=len(engine.timetable.jobs),
         max_workers=pool.seats,
         queue=tuple(queue),
-        workers=tuple(_worker(attempt, now) for attempt in pool.running.values()),
+        workers=tuple(_worker(attempt, now, engine.settings.executors) for attempt in pool.running.values()),
         ready=pool.ready_count,
         target=None if pool.gate is None else pool.target.value(now.elapsed_ns, pool.memory.tuning),
         waits=_first_wait(engine, now) if pool.ready_count else "",
@@ -136,7 +138,7 @@ def _queue(timetable: Timetable, rows: int) -> list[QueueRow]:
     ]  # fmt: skip
 
 
-def _worker(attempt: Attempt, now: Now) -> WorkerRow:
+def _worker(attempt: Attempt, now: Now, executors: Iterable[ExecutorDefinition]) -> WorkerRow:
     command = attempt.task.command
     return WorkerRow(
         run=attempt.run.id,
@@ -150,6 +152,8 @@ def _worker(attempt: Attempt, now: Now) -> WorkerRow:
         command=command if isinstance(command, str) else " ".join(command),
         trigger=attempt.run.trigger.value,
         stopped_ns=attempt.stopped_until_ns(now.elapsed_ns),
+        executor=kind_and_name(attempt.executor, executors) if attempt.is_remote else "",
+        progress=attempt.progress,
     )
 
 
@@ -159,6 +163,8 @@ def _note(attempt: Attempt) -> str:
         return "does not end after KILL"
     if attempt.ending is not None:
         return _NOTES.get(attempt.ending, "")
+    if attempt.unheard:
+        return f"no answer: {attempt.unheard}"
     return "stopped" if attempt.stopped else ""
 
 

@@ -46,6 +46,10 @@ class WorkerRow:
     trigger: str = ""
     #: How long it has been stopped so far, in total: time that does not count for `timeout_ns`.
     stopped_ns: int = 0
+    #: What carries it out: the type and name of an executor; "": it is a command here.
+    executor: str = ""
+    #: How far it is: the part of 1, if that is known, and words.
+    progress: tuple[float | None, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)

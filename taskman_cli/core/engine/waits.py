@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.engine.admission import Obstacle
+from taskman_cli.core.executors import executor_of
 from taskman_cli.core.model import RAM, Resource
 from taskman_cli.core.sizes import format_size
 from taskman_cli.core.timespec import format_rough
@@ -32,6 +33,8 @@ class WaitsFor(StrEnum):
     MEMORY = "memory"
     RESOURCE = "resource"
     RATE = "rate"
+    #: As many run on its executor as may.
+    EXECUTOR = "executor"
     EARLIER_RUN = "earlier_run"
     RETRY = "retry"
     #: The machine, or the user, has no room for another process.
@@ -170,8 +173,20 @@ class Waits:
             words += f"; {task_name(self._pool.running[most])} ({format_size(need, gap=' ')}) holds most"
         return kind, words, None
 
-    def _for_resource(self, attempt: Attempt, lack: Lack) -> tuple[WaitsFor, str, str]:
+    def _for_executor(self, executor: str, lack: Lack) -> tuple[WaitsFor, str, None]:
+        if lack.is_reserved:
+            return (
+                WaitsFor.EXECUTOR,
+                f"for executor {executor}, which is kept for one that waits before it",
+                None,
+            )
+        limit = self._pool.resources.limit_of(lack.resource)
+        return WaitsFor.EXECUTOR, f"for executor {executor}: all {limit:,} of its workers are busy", None
+
+    def _for_resource(self, attempt: Attempt, lack: Lack) -> tuple[WaitsFor, str, str | None]:
         name = lack.resource
+        if executor := executor_of(name):
+            return self._for_executor(executor, lack)
         known = self._pool.resources.known[name]
         if lack.ready_ns is not None:
             rate = f"{known.rate:,} in {format_rough(known.per_ns)}"

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from taskman_cli.jobfile.problems import Fault
 from taskman_cli.jobfile.shapes import shape_of, shaped
 from taskman_cli.jobfile.tables import Key, Values, keys, missing
-from taskman_cli.jobfile.tasks import read_command
 from taskman_cli.jobfile.units import read_path
 from taskman_cli.jobfile.users import read_user
-from taskman_cli.jobfile.values import Context, integer, read_env
+from taskman_cli.jobfile.values import Context, integer, read_command, read_env
 
 
 @shaped(**(shape_of(read_command) or {}))

@@ -81,7 +81,7 @@ def _log_state(record: effects.Effect, timezone: tzinfo) -> None:
     """Log what happened to an attempt that runs."""
     match record:
         case effects.AttemptAdopted():
-            words = f"outlived its supervisor, watching {record.pid}"
+            words = f"outlived its supervisor, watching {record.pid or 'it again'}"
             _log_attempt(NOTICE, "adopted", record, words, pid=record.pid)
         case effects.AttemptStopped():
             _log_attempt(logging.INFO, "stopped", record, "is stopped")
@@ -201,7 +201,12 @@ def _log_whole(record: effects.Effect) -> None:
             tell(logger, logging.INFO, message, {"event": "suspended"})
         case effects.SpawnDelayed():
             pause = format_duration(record.pause_ns)
-            if record.user:
+            if record.executor:
+                who = (
+                    f"on executor {record.executor} ({record.message}): what is to start on it waits {pause}"
+                )
+                message = f"cannot start {who}"
+            elif record.user:
                 who = f"as user {record.user} ({record.message}): starts as this user wait {pause}"
                 message = f"cannot start a process {who}"
             else:

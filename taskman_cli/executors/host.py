@@ -1,0 +1,368 @@
+"""All attempts of one executor: begins them, follows them to their end, and asks where that is not known.
+
+What an executor raises ends the attempt that it came from. A lost connection ends none: how the attempt
+stands is asked until it is known, or `lost_after` is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.executors import ExecutorDefinition
+from taskman_cli.executors.base import (
+    Absent,
+    ConnectionLost,
+    Ended,
+    Order,
+    Result,
+    Running,
+    StartFailed,
+    Unknown,
+    Work,
+)
+from taskman_cli.executors.orders import complete, order_of, result_values, short
+from taskman_cli.executors.surroundings import Surroundings
+from taskman_cli.executors.types import make
+from taskman_cli.supervisor.output import BoundedFile
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Sequence
+
+    from taskman_cli.executors.base import Executor, Standing
+    from taskman_cli.supervisor.wire import Message
+
+#: Pauses between two questions how an attempt stands; they double up to the longest.
+_FIRST_S, _LONGEST_S = 0.1, 10.0
+#: How long one question, one signal or one clean-up may take.
+_PROBE_S = _SIGNAL_S = 30.0
+_FORGET_S = 60.0
+#: An attempt that gets KILL before it was begun is given up after this time.
+_UNBEGUN_S = 3.0
+#: Progress is passed on at most so often.
+_PROGRESS_S = 0.2
+
+
+class _Lost(Exception):
+    """Its end will not be known."""
+
+
+class _Carried:
+    """One attempt, as it is carried out."""
+
+    def __init__(self, key: str, order: Order, file: BoundedFile | None) -> None:
+        self.key = key
+        self.order = order
+        self.file = file
+        self.work: Work | None = None
+        self.task: asyncio.Task[None] | None = None
+        #: It can be signalled.
+        self.is_there = asyncio.Event()
+        self.signals: deque[int] = deque()
+        self.signaller: asyncio.Task[None] | None = None
+        #: Nobody waits for its end.
+        self.is_abandoned = False
+        #: Why it was given up before it was begun.
+        self.given_up = ""
+        self.unheard_since_s = 0.0
+        self.is_unheard = False
+        self.progress: tuple[float | None, str] | None = None
+        self.is_telling = False
+
+
+class ExecutorHost:
+    """Carries out what the supervisor says, with one executor."""
+
+    def __init__(self, send: Callable[[Sequence[Message]], None], loop: asyncio.AbstractEventLoop) -> None:
+        self._send = send
+        self._loop = loop
+        #: Called after each message that was sent.
+        self.after_send: Callable[[], None] = lambda: None
+        self._definition = ExecutorDefinition("", "")
+        self._around = Surroundings()
+        self._executor: Executor | None = None
+        self._carried: dict[str, _Carried] = {}
+        #: Clean-ups on their way.
+        self._chores: set[asyncio.Task[None]] = set()
+
+    # --- what is said ---
+
+    def take(self, message: Message) -> None:
+        """Take a message of the supervisor."""
+        match message:
+            case ("configure", dict(definition), dict(facts)):
+                self._configure(definition, facts)
+            case ("start", str(key), dict(order), path, int(max_output), _):
+                file = None if path is None else BoundedFile(path, max_output)
+                self._begin(key, order, file, is_new=True, unheard_ns=0)
+            case ("adopt", str(key), dict(order), path, int(max_output), int(unheard_ns)):
+                file = None if path is None else BoundedFile.resume(path, max_output)
+                self._begin(key, order, file, is_new=False, unheard_ns=unheard_ns)
+            case ("signal", str(key), int(number)):
+                self._signal(key, number)
+            case ("abandon", str(key), dict(order)):
+                self._abandon(key, order)
+            case ("forget", str(key), dict(order)):
+                self._carried.pop(key, None)
+                self._do(self._forget(order_of(order)))
+            case ("ping", *_):
+                self._say("pong")
+
+    def _say(self, *message: Any) -> None:
+        self._send([message])
+        self.after_send()
+
+    def _configure(self, definition: dict[str, Any], facts: dict[str, Any]) -> None:
+        self._definition = ExecutorDefinition(**definition)
+        state = Path(facts["state_directory"])
+        self._around = Surroundings(
+            instance=facts["instance"],
+            ledger=facts["ledger"],
+            state_directory=state,
+            directory=state / "executors" / self._definition.name,
+            hidden=frozenset(facts["hidden"]),
+        )
+
+    def _ready(self) -> Executor:
+        """Return the executor, made when it is first needed. Raises ValueError, in words."""
+        if self._executor is None:
+            directory = self._around.directory
+            try:
+                for place in (directory.parent, directory):
+                    with suppress(FileExistsError):
+                        place.mkdir(mode=0o700)
+            except OSError as error:
+                raise ValueError(f"{error.strerror}: {directory}") from error
+            self._executor = make(self._definition, self._around)
+        return self._executor
+
+    def _do(self, chore: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(chore)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+    # --- an attempt ---
+
+    def _begin(
+        self, key: str, values: dict[str, Any], file: BoundedFile | None, *, is_new: bool, unheard_ns: int
+    ) -> None:
+        carried = _Carried(key, order_of(values), file)
+        carried.unheard_since_s = self._loop.time() - unheard_ns / SECOND_NS
+        self._carried[key] = carried
+        carried.task = self._loop.create_task(self._carry(carried, values, is_new=is_new))
+
+    async def _carry(self, carried: _Carried, values: dict[str, Any], *, is_new: bool) -> None:
+        """Carry an attempt out, and say how it ended, whatever is raised on the way."""
+        said: dict[str, Any]
+        try:
+            said = result_values(await self._follow(carried, values, is_new=is_new))
+        except StartFailed as error:
+            await self._close(carried)
+            self._say("failed", carried.key, self._words(error), error.is_transient)
+            return
+        except _Lost as error:
+            said = {"lost": short(error)}
+        except asyncio.CancelledError:
+            if carried.is_abandoned:
+                await self._close(carried)
+                return
+            said = {"signal": 9, "error": carried.given_up}
+        except BaseException as error:  # SystemExit too: it must not end the other attempts
+            words = self._words(f"{type(error).__name__}: {error}")
+            if carried.work is None or not carried.work.is_started:
+                await self._close(carried)
+                self._say("failed", carried.key, words, False)
+                return
+            said = {"error": words}
+        await self._close(carried)
+        if carried.file is not None:
+            file = carried.file
+            said |= {
+                "output_bytes": file.total_bytes, "cut_bytes": file.cut_bytes, "output_error": file.error
+            }  # fmt: skip
+        self._say("ended", carried.key, said)
+
+    async def _close(self, carried: _Carried) -> None:
+        if carried.signaller is not None:
+            carried.signaller.cancel()
+        if carried.file is not None:
+            for _ in carried.file.finish():
+                await asyncio.sleep(0)  # between the steps of a large file, others have their turn
+
+    async def _follow(self, carried: _Carried, values: dict[str, Any], *, is_new: bool) -> Result:
+        """Begin an attempt or find it again, and follow it to its end through lost connections."""
+        why = ""
+        if is_new:
+            carried.order = await complete(carried.order, values)
+            try:
+                executor = self._ready()
+            except ValueError as error:
+                raise StartFailed(str(error)) from error
+            try:
+                return await executor.run(self._work(carried))
+            except ConnectionLost as error:
+                why = short(error)
+                carried.is_there.clear()
+        pause_s = 0.0
+        while True:
+            result = await self._found(carried, why, pause_s)
+            if result is not None:
+                return result
+            began_s = self._loop.time()
+            try:
+                return await self._ready().attach(self._work(carried))
+            except ConnectionLost as error:
+                why = short(error)
+                carried.is_there.clear()
+            pause_s = 0.0 if self._loop.time() - began_s > _LONGEST_S else _FIRST_S
+
+    def _work(self, carried: _Carried) -> Work:
+        """Make the work that the executor is given."""
+
+        def started() -> None:
+            carried.is_there.set()
+            self._heard(carried)
+            self._say("started", carried.key)
+
+        def write(data: bytes) -> None:
+            if carried.file is not None:
+                carried.file.write(memoryview(data))
+
+        carried.work = Work(
+            carried.order, on_started=started, on_output=write, on_progress=self._progress_of(carried)
+        )
+        return carried.work
+
+    async def _found(self, carried: _Carried, why: str, pause_s: float) -> Result | None:
+        """Ask how an attempt stands until that is known; return its result, or None if it runs."""
+        until_s = self._definition.lost_after_ns / SECOND_NS
+        if not carried.is_unheard:
+            if carried.work is not None:
+                carried.unheard_since_s = self._loop.time()
+            carried.is_unheard = True
+            self._say("unheard", carried.key, why or "it is looked for")
+        while True:
+            await asyncio.sleep(pause_s)
+            standing = await self._probed(carried.order)
+            match standing:
+                case Ended(result=result):
+                    self._heard(carried)
+                    return result
+                case Running():
+                    return None
+                case Absent(why=absent):
+                    raise _Lost(absent or f"executor {self._definition.name} knows nothing of it any more")
+            waited_s = self._loop.time() - carried.unheard_since_s
+            if standing.why and standing.why != why:
+                why = short(standing.why)
+                self._say("unheard", carried.key, why)
+            if waited_s >= until_s:
+                raise _Lost(f"nothing was heard of it for {until_s:g} s: {why}")
+            pause_s = min(max(2 * pause_s, _FIRST_S), _LONGEST_S, max(until_s - waited_s, _FIRST_S))
+
+    async def _probed(self, order: Order) -> Standing:
+        try:
+            return await asyncio.wait_for(self._ready().probe(order), _PROBE_S)
+        except TimeoutError:
+            return Unknown("no answer")
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            return Unknown(self._words(f"{type(error).__name__}: {error}"))
+
+    def _heard(self, carried: _Carried) -> None:
+        if carried.is_unheard:
+            carried.is_unheard = False
+            self._say("unheard", carried.key, "")
+
+    def _words(self, error: object) -> str:
+        return f"executor {self._definition.name}: {short(error)}"
+
+    # --- progress ---
+
+    def _progress_of(self, carried: _Carried) -> Callable[[float | None, str], None]:
+        def tell() -> None:
+            carried.is_telling = False
+            if carried.progress is not None:
+                part, words = carried.progress
+                carried.progress = None
+                self._say("progress", carried.key, part, words)
+                carried.is_telling = True
+                self._loop.call_later(_PROGRESS_S, tell)
+
+        def note(part: float | None, words: str) -> None:
+            known = None if part is None else min(1.0, max(0.0, float(part)))
+            carried.progress = known, short(words)
+            if not carried.is_telling:
+                tell()
+
+        return note
+
+    # --- signals ---
+
+    def _signal(self, key: str, number: int) -> None:
+        carried = self._carried.get(key)
+        if carried is None or carried.task is None or carried.task.done():
+            return
+        carried.signals.append(number)
+        if carried.signaller is None or carried.signaller.done():
+            carried.signaller = self._loop.create_task(self._pass_on(carried))
+        if number == 9 and (carried.work is None or not carried.work.is_started) and not carried.is_unheard:
+            self._loop.call_later(_UNBEGUN_S, self._give_up, carried)
+
+    def _give_up(self, carried: _Carried) -> None:
+        """Give up an attempt that should be killed and was not begun."""
+        is_begun = carried.work is not None and carried.work.is_started
+        if carried.task is not None and not is_begun and not carried.is_unheard:
+            carried.given_up = self._words("killed before it was known to have begun")
+            carried.task.cancel()
+
+    async def _pass_on(self, carried: _Carried) -> None:
+        """Pass signals on, in order, as soon as the attempt is there."""
+        while carried.signals:
+            await carried.is_there.wait()
+            assert carried.work is not None
+            number = carried.signals[0]
+            try:
+                await asyncio.wait_for(self._ready().signal(carried.work, number), _SIGNAL_S)
+            except ConnectionLost:
+                await asyncio.sleep(_FIRST_S)
+                continue
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # KILL comes next, or nothing can be done about it
+                words = f"signal {number} did not reach {carried.key}: {type(error).__name__}: {short(error)}"
+                self._say("said", words)
+            carried.signals.popleft()
+
+    def _abandon(self, key: str, values: dict[str, Any]) -> None:
+        carried = self._carried.pop(key, None)
+        if carried is not None and carried.task is not None:
+            carried.is_abandoned = True
+            carried.task.cancel()
+        self._do(self._forget(order_of(values)))
+
+    # --- the end ---
+
+    async def _forget(self, order: Order) -> None:
+        """Have the executor remove what is kept of an attempt."""
+        try:
+            await asyncio.wait_for(self._ready().forget(order), _FORGET_S)
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            words = (
+                f"what is kept of {order.handle} cannot be removed: {type(error).__name__}: {short(error)}"
+            )
+            self._say("said", words)
+
+    async def close(self) -> None:
+        """End what runs, after the clean-ups that are on their way."""
+        if self._chores:
+            await asyncio.wait([*self._chores])
+        if self._executor is not None:
+            await self._executor.close()

@@ -1,0 +1,80 @@
+"""Orders and results as they travel, and what only the process of an executor can add to an order."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.escapes import printable
+from taskman_cli.executors.base import Order, StartFailed
+from taskman_cli.supervisor.envfile import EnvFile, EnvFileError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from taskman_cli.executors.base import Result
+
+_LONGEST_WORDS = 500
+#: How long files of variables may take.
+_READ_S = 30.0
+
+
+def order_of(values: dict[str, Any]) -> Order:
+    """Return an order of the values that travel; unknown ones are of another version."""
+    known = {name: value for name, value in values.items() if name in Order.__slots__}
+    return Order(**known)
+
+
+def _changed(order: Order, **values: Any) -> Order:
+    return Order(**{name: getattr(order, name) for name in Order.__slots__} | values)
+
+
+def _read_env(files: Sequence[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for path in files:
+        with EnvFile(path) as file:
+            if os.geteuid() == 0:
+                file.check_owner()
+            found |= file.values()
+    return found
+
+
+def result_values(result: Result) -> dict[str, Any]:
+    """Return a result as it is told; an exit code that no process could have is said in words."""
+    code, words = result.exit_code, short(result.error)
+    if code is not None and not 0 <= int(code) <= 255:
+        code, words = 255, words or f"exit code {code}"
+    if code is None and result.signal is None and not words:
+        words = "ended, and its executor does not say how"
+    return {
+        "exit_code": None if code is None else int(code),
+        "signal": None if result.signal is None else int(result.signal),
+        "error": words,
+        "cpu_s": float(result.cpu_s),
+        "peak_rss_bytes": int(result.peak_rss_bytes),
+    }
+
+
+def short(error: object) -> str:
+    """Return words for people in one short line."""
+    return printable(str(error))[:_LONGEST_WORDS]
+
+
+async def complete(order: Order, values: Mapping[str, Any]) -> Order:
+    """Add the variables of files and the deadline to an order. Raises StartFailed."""
+    files = values.get("env_files", ())
+    if files:
+        try:
+            found = await asyncio.wait_for(asyncio.to_thread(_read_env, files), _READ_S)
+        except EnvFileError as error:
+            raise StartFailed(str(error)) from error
+        except TimeoutError:
+            raise StartFailed(f"cannot read env_file {files[0]}: no answer") from None
+        local = {**order.local_env, **found, **order.env}
+        order = _changed(order, env=found | dict(order.env), local_env=local)
+    timeout_ns = values.get("timeout_ns")
+    if timeout_ns is not None:
+        order = _changed(order, deadline_ns=time.time_ns() + timeout_ns)
+    return order

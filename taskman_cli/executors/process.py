@@ -1,0 +1,117 @@
+"""`python -m taskman_cli.executors.process`: one executor of a job file, with all attempts on it.
+
+A child of the supervisor, which it ends with, and which outlives the scheduler. Standard input is a socket
+with the messages of `supervisor.wire`.
+
+From the supervisor:
+
+    ("configure", definition, facts)   comes first: the fields of `ExecutorDefinition`; {"instance", "ledger",
+                                       "state_directory", "hidden"}
+    ("start", key, order, path, max_output, 0)
+                                       begin an attempt: `order` has fields of `Order`, and perhaps
+                                       "env_files", which are read here, and "timeout_ns"; `path` is its
+                                       output file, or None
+    ("adopt", key, order, path, max_output, unheard_ns)
+                                       find one again that an earlier process had begun; for how long nothing
+                                       is known of it
+    ("signal", key, number)
+    ("abandon", key, order)            nobody waits for it any more
+    ("forget", key, order)             its end is on record
+    ("ping",)
+
+To the supervisor:
+
+    ("started", key)                   it runs, or most likely does
+    ("failed", key, words, is_transient)   it was not begun
+    ("ended", key, {"exit_code", "signal", "error", "cpu_s", "peak_rss_bytes", "output_bytes", "cut_bytes",
+                    "output_error"})   or {"lost": words}
+    ("progress", key, part, words)
+    ("unheard", key, words)            how it stands is not known; "": it is again
+    ("said", words)                    for the log
+    ("pong",)
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from contextlib import suppress
+
+from taskman_cli.executors.host import ExecutorHost
+from taskman_cli.launch.environment import PRIVATE
+from taskman_cli.launch.locale import settle
+from taskman_cli.supervisor.wire import Channel
+
+#: After the end of the supervisor, an executor has so long to end what it holds.
+LEAVE_S = 4.0
+
+
+async def _serve(sock: socket.socket) -> None:
+    """Carry out what the supervisor says, until it is gone."""
+    loop = asyncio.get_running_loop()
+    channel = Channel(sock)
+    gone = asyncio.Event()
+    host = ExecutorHost(channel.send, loop)
+
+    def hear() -> None:
+        channel.flush()
+        messages = channel.receive()
+        if messages is None:
+            loop.remove_reader(channel.fileno())
+            gone.set()
+            return
+        for message in messages:
+            host.take(message)
+        watch_writable()
+
+    def watch_writable() -> None:
+        if channel.wants_write:
+            loop.add_writer(channel.fileno(), flush)
+
+    def flush() -> None:
+        channel.flush()
+        if not channel.wants_write:
+            loop.remove_writer(channel.fileno())
+
+    host.after_send = watch_writable
+    loop.add_reader(channel.fileno(), hear)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, lambda: None)  # it ends with the supervisor, and not before
+    await gone.wait()
+    with suppress(TimeoutError):
+        await asyncio.wait_for(host.close(), LEAVE_S)
+
+
+def _end_with(fd: int) -> None:
+    """End this process a while after the supervisor, even if an executor blocks the loop."""
+    poll = select.poll()
+    poll.register(fd, select.POLLRDHUP | select.POLLHUP)
+    poll.poll()
+    time.sleep(2 * LEAVE_S)
+    os._exit(1)
+
+
+def main() -> None:
+    """Serve the socket that is standard input."""
+    settle()
+    for name in PRIVATE:
+        os.environ.pop(name, None)
+    sock = socket.socket(fileno=os.dup(0))
+    os.set_inheritable(sock.fileno(), False)
+    null = os.open(os.devnull, os.O_RDWR)
+    os.dup2(null, 0)
+    os.close(null)
+    threading.Thread(target=_end_with, args=(sock.fileno(),), daemon=True).start()
+    try:
+        asyncio.run(_serve(sock))
+    finally:
+        os._exit(0)  # without threads that hang
+
+
+if __name__ == "__main__":
+    main()

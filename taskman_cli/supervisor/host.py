@@ -1,0 +1,147 @@
+"""The process of one executor, as the supervisor sees it: started when needed, replaced if it dies or hangs.
+
+What it is told and what it says: `executors.process`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+
+from taskman_cli.supervisor.scheduler_process import RestartPause
+from taskman_cli.supervisor.spawn import DEFAULT_SIGNALS
+from taskman_cli.supervisor.timers import elapsed_ns
+from taskman_cli.supervisor.wire import Channel
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from taskman_cli.supervisor.remote import Remote
+    from taskman_cli.supervisor.wire import Message
+
+#: How many questions in a row may be without an answer.
+_MOST_UNANSWERED = 3
+
+
+class Host:
+    """One executor and its process. `what` is what the scheduler said of it: argv, definition and facts."""
+
+    def __init__(self, name: str, what: dict[str, Any], epoll: select.epoll) -> None:
+        self.name = name
+        self.what = what
+        #: Those that it carries out, and those that ended and are not forgotten yet.
+        self.remotes: dict[str, Remote] = {}
+        #: None: there is no process.
+        self.pid: int | None = None
+        #: Another one has taken its place: it ends with its last attempt.
+        self.is_retired = False
+        #: It is started again when a pause is over.
+        self.is_resting = False
+        #: It is asked now and then whether it is well.
+        self.is_watched = False
+        #: Messages that wait for the next process: attempts whose ends are on record.
+        self.to_forget: list[Message] = []
+        self.pause = RestartPause()
+        self.pause.has_answered = True  # it is never given up
+        self._epoll = epoll
+        self._channel: Channel | None = None
+        self._is_writer = False
+        self._started_ns = 0
+        self._unanswered = 0
+
+    @property
+    def lost_after_ns(self) -> int:
+        """Return how long an attempt may be unheard of."""
+        return int(self.what["definition"]["lost_after_ns"])
+
+    @property
+    def running(self) -> list[Remote]:
+        """Return the attempts that are not over."""
+        return [remote for remote in self.remotes.values() if remote.end is None]
+
+    @property
+    def fd(self) -> int | None:
+        """Return the descriptor to wait on, if there is a process."""
+        return None if self._channel is None else self._channel.fileno()
+
+    def start(self) -> None:
+        """Start its process. Raises OSError."""
+        ours, theirs = socket.socketpair()
+        try:
+            self.pid = os.posix_spawnp(
+                self.what["argv"][0],
+                self.what["argv"],
+                os.environ,
+                file_actions=[
+                    (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0),
+                    (os.POSIX_SPAWN_OPEN, 1, "/dev/null", os.O_WRONLY, 0),
+                    (os.POSIX_SPAWN_DUP2, 1, 2),
+                ],
+                # What a terminal sends to our group is not for it.
+                setsid=True,
+                setsigmask=(),
+                setsigdef=DEFAULT_SIGNALS,
+            )
+        except BaseException:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        self._started_ns = elapsed_ns()
+        self._unanswered, self.is_watched = 0, False
+        self._channel = Channel(ours)
+        self._is_writer = False
+        self._epoll.register(ours.fileno(), select.EPOLLIN)
+        self.send(("configure", self.what["definition"], self.what["facts"]))
+
+    def send(self, *messages: Message) -> None:
+        """Send messages to its process. Raises WireError."""
+        if self._channel is not None:
+            self._channel.send(messages)
+            self._watch_writable()
+
+    def receive(self) -> list[Message] | None:
+        """Return what its process says; None: it says no more. Raises WireError."""
+        assert self._channel is not None
+        if self._channel.wants_write:
+            self._channel.flush()
+            self._watch_writable()
+        return self._channel.receive()
+
+    def _watch_writable(self) -> None:
+        assert self._channel is not None
+        if self._is_writer != self._channel.wants_write:
+            self._is_writer = self._channel.wants_write
+            mask = select.EPOLLIN | (select.EPOLLOUT if self._is_writer else 0)
+            self._epoll.modify(self._channel.fileno(), mask)
+
+    def ask(self) -> bool:
+        """Ask its process whether it is well; return False if it has not answered for too long."""
+        self._unanswered += 1
+        self.send(("ping",))
+        return self._unanswered <= _MOST_UNANSWERED
+
+    def answered(self) -> None:
+        """Note an answer."""
+        self._unanswered = 0
+
+    def let_go(self) -> None:
+        """Close the socket: its process ends what it holds, then itself."""
+        if self._channel is not None:
+            self._epoll.unregister(self._channel.fileno())
+            self._channel.close()
+            self._channel = None
+
+    def kill(self) -> None:
+        """Kill its process, and hear no more of it."""
+        self.let_go()
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    def next_pause_ns(self) -> int:
+        """Return how long to wait before the next process."""
+        lived_ns = elapsed_ns() - self._started_ns if self._started_ns else 0
+        return self.pause.after(lived_ns) or 0

@@ -1,0 +1,184 @@
+"""Attempts that an executor carries out, with the real program: ends, signals, crashes of every process."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from e2e.running import Running, children
+from stand_in_executor import installed
+from wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def jobs(directory: Path, *tables: str, settings: str = "") -> str:
+    """Return a job file with an executor `far`, and jobs that have it."""
+    return (
+        f'[executors.far]\ntype = "stand-in"\ndirectory = "{directory / "far"}"\n{settings}\n'
+        '[defaults]\nexecutor = "far"\nkill_timeout = "1s"\n' + "\n".join(tables)
+    )
+
+
+def job(name: str, command: str, *keys: str) -> str:
+    """Return the table of a job that runs at the start of the program only."""
+    lines = [f"[jobs.{name}]", 'cron = "0 0 1 1 *"', f"command = '''{command}'''", *keys]
+    return "\n".join([*lines, "run_on_start = true"]) + "\n"
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Any]:
+    """Return what starts the program with a job file; it is ended after the test."""
+    begun: list[Running] = []
+
+    def begin(*tables: str, settings: str = "", options: tuple[str, ...] = ()) -> Running:
+        environ = installed(tmp_path / "plug", os.environ)
+        program = Running(tmp_path, jobs(tmp_path, *tables, settings=settings), *options, environ=environ)
+        begun.append(program)
+        return program
+
+    yield begin
+    for program in reversed(begun):
+        program.__exit__(None, None, None)
+    for file in (tmp_path / "far").glob("*.pid"):
+        try:
+            os.killpg(int(file.read_text()), signal.SIGKILL)
+        except (ProcessLookupError, ValueError):
+            continue
+
+
+def helper(program: Running) -> int:
+    """Return the pid of the process of the executor."""
+
+    def find() -> int | None:
+        for pid in children(program.process.pid):
+            if b"taskman_cli.executors.process" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                return pid
+        return None
+
+    return wait_until(find, what=f"the process of the executor: {program.log}")
+
+
+def started(program: Running) -> list[str]:
+    return program.lines("far/started")
+
+
+def test_a_job_runs_on_its_executor_and_its_output_and_exit_code_come_back(
+    start: Any, tmp_path: Path
+) -> None:
+    program = start(job("a", "echo hello; exit 3"))
+    program.wait_for_log("a: failed")
+    assert "exit 3" in program.log
+    [output] = [path for path in (tmp_path / "state/output/a").iterdir() if path.is_file()]
+    assert output.read_text() == "hello\n"
+    [handle] = started(program)
+    run = handle.split(".")[1]
+    assert handle.split(".")[2:] == ["main", "1"]
+    assert run in program.log
+    assert program.wait_for("far/forgotten") == [handle]
+
+
+def test_a_success_says_that_it_ran_there(start: Any) -> None:
+    program = start(job("a", "true"))
+    program.wait_for_log("a: succeeded")
+
+
+def test_timeout_and_kill_reach_what_runs_there(start: Any) -> None:
+    program = start(job("a", "trap : TERM; sleep 100 & wait; sleep 100", 'timeout = "300ms"'))
+    program.wait_for_log("a: timed out")
+
+
+def test_an_exception_fails_its_attempt_and_no_other(start: Any) -> None:
+    program = start(job("a", "raise no luck"), job("b", "sleep 0.3; echo done"), job("c", "leave"))
+    program.wait_for_log("RuntimeError: no luck")
+    program.wait_for_log("SystemExit: 3")
+    program.wait_for_log("b: succeeded")
+
+
+def test_what_was_not_begun_fails_in_words(start: Any) -> None:
+    program = start(job("a", "refuse no such thing"), job("b", "raise-unstarted oops"))
+    program.wait_for_log("executor far: no such thing")
+    program.wait_for_log("executor far: RuntimeError: oops")
+
+
+def test_an_executor_that_cannot_be_made_fails_its_attempts_in_words(start: Any) -> None:
+    program = start(job("a", "true"), settings="broken = true")
+    program.wait_for_log('type "stand-in" fails: RuntimeError: not in the mood')
+
+
+def test_a_run_goes_on_when_the_scheduler_is_killed(start: Any) -> None:
+    program = start(job("a", "while [ ! -e go ]; do sleep 0.01; done; exit 7"))
+    program.wait_for("far/started")
+    os.kill(program.scheduler_pid(), signal.SIGKILL)
+    program.wait_for_log("taking over 1 run")
+    program.path("go").touch()
+    program.wait_for_log("exit 7")
+    assert len(started(program)) == 1
+
+
+def test_a_run_goes_on_when_the_process_of_its_executor_is_killed(start: Any) -> None:
+    program = start(job("a", "echo one; while [ ! -e go ]; do sleep 0.01; done; echo two; exit 7"))
+    program.wait_for("far/started")
+    os.kill(helper(program), signal.SIGKILL)
+    program.wait_for_log("has ended: starting another one")
+    program.path("go").touch()
+    program.wait_for_log("exit 7")
+    assert len(started(program)) == 1
+
+
+def test_a_run_is_found_again_when_all_were_killed(start: Any) -> None:
+    waits = "echo one; while [ ! -e go ]; do sleep 0.01; done; echo two; exit 7"
+    program = start(job("a", waits))
+    program.wait_for("far/started")
+    scheduler = program.scheduler_pid()
+    for pid in (helper(program), program.process.pid, scheduler):
+        os.kill(pid, signal.SIGKILL)
+    program.process.wait()
+    another = start(job("a", waits).replace("run_on_start = true\n", ""))
+    another.wait_for_log("outlived its supervisor")
+    another.path("go").touch()
+    another.wait_for_log("exit 7")
+    assert len(started(another)) == 1
+
+
+def test_a_lost_connection_is_asked_about_until_it_is_known_how_it_ended(start: Any) -> None:
+    program = start(job("a", "while [ ! -e go ]; do sleep 0.01; done; exit 7"))
+    program.wait_for("far/started")
+    program.path("far/down").touch()
+    program.path("go").touch()
+    wait_until(lambda: any(program.path("far").glob("*.code")))
+    program.path("far/down").unlink()
+    program.wait_for_log("exit 7")
+
+
+def test_an_attempt_is_lost_if_nothing_is_heard_of_it_for_too_long(start: Any) -> None:
+    program = start(job("a", "sleep 100"), settings='lost_after = "1s"')
+    program.wait_for("far/started")
+    program.path("far/down").touch()
+    program.wait_for_log("nothing was heard of it for 1 s: the line is down")
+
+
+def test_a_process_that_hangs_does_not_hold_up_a_stop(start: Any) -> None:
+    program = start(job("a", "sleep 100"))
+    program.wait_for("far/started")
+    os.kill(helper(program), signal.SIGSTOP)
+    program.send(signal.SIGTERM)
+    program.end()
+    assert "stopped" in program.log
+
+
+def test_no_more_run_there_than_may(start: Any) -> None:
+    tables = [
+        job(f"j{number}", "echo x >>order; while [ ! -e go ]; do sleep 0.01; done") for number in range(3)
+    ]
+    program = start(*tables, settings="max_workers = 2")
+    program.wait_for("order", lines=2)
+    program.path("go").touch()
+    program.wait_for("order", lines=3)
+    assert program.log.count("failed") == 0
