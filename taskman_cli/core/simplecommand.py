@@ -35,7 +35,9 @@ _NAME = re.compile(r"[A-Za-z0-9_@,./][A-Za-z0-9_@%+:,./-]*")
 _ASSIGNMENT = re.compile(rf"([A-Za-z_][A-Za-z0-9_]*)=((?:{_PLAIN}+|{_SINGLE}|{_DOUBLE})*)")
 #: A redirection up to its target. Shells differ on descriptors from 3 on, and on numbers of several digits.
 _REDIRECTION = re.compile(r"([0-2]?)(>>|>&|<&|>|<)[ \t]*")
-_CD = re.compile(rf"[ \t]*cd[ \t]+((?:{_PLAIN}+|{_SINGLE}|{_DOUBLE})+)[ \t]*&&")
+# Nothing may follow the repeated pieces of a word in one pattern: trying all their divisions takes for ever.
+_CD = re.compile(r"[ \t]*cd[ \t]+")
+_AND = re.compile(r"[ \t]*&&")
 #: What may follow a word: a blank, a redirection, or nothing.
 _AFTER_A_WORD = frozenset(" \t<>")
 #: Where an open file depends on who opens it, or bash has files that do not exist (/dev/tcp).
@@ -84,10 +86,12 @@ def read_simple_command(command: str) -> SimpleCommand | None:
     position = 0
     entering = _CD.match(command)
     if entering is not None:
-        directory = _directory(_unquoted(entering[1]))
-        if directory is None:
+        raw = _WORD.match(command, entering.end())
+        follows = raw and _AND.match(command, raw.end())
+        directory = raw and _directory(_unquoted(raw[0]))
+        if not follows or directory is None:
             return None
-        position = entering.end()
+        position = follows.end()
     reader = _Reader(command, position)
     if not reader.read():
         return None

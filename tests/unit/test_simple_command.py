@@ -73,7 +73,10 @@ def test_only_words_are_plain() -> None:
     ] == [True, False, False, False]
 
 
-def test_a_command_of_many_redirections_is_read_in_linear_time() -> None:
+def test_a_long_command_is_read_in_linear_time() -> None:
+    for line in ("cd {}; x", "cd {}", "A={}; x", "x >{};", "{};", "x {};", "cd {}' && x", "x 2>{}&"):
+        assert read_simple_command(line.format("a/" * 50_000 + "a")) is None
+        assert read_simple_command(line.format("'a'" * 50_000)) is None
     simple = read_simple_command("x" + " >f" * 50_000)
     assert simple is not None
     assert len(simple.redirections) == 50_000
