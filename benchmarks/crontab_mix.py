@@ -112,12 +112,13 @@ class Mixes:
 
     def _run(self, *, forced_from: int) -> float:
         with work_directory() as directory:
-            make_programs(directory)
+            machine = directory / "machine"
+            make_programs(machine)
             count = len(LINES) * self._rounds_of_lines
             slot_ns = slot_in(2 + count / LOAD_RATE)
             first, last = directory / "first", directory / "last"
             text = write_jobs(
-                directory, slot_ns, rounds_of_lines=self._rounds_of_lines, forced_from=forced_from
+                machine, slot_ns, rounds_of_lines=self._rounds_of_lines, forced_from=forced_from
             )
             stamp = str(compile_c("stamp"))
             text += job("first", at_ns=slot_ns, command=[stamp, str(first)], priority=10)
@@ -140,8 +141,8 @@ def make_programs(directory: Path) -> None:
     for name in ("bin", "app/bin", "log"):
         (directory / name).mkdir(parents=True)
     (directory / "app" / "config").write_text("")
-    names = {word.partition(" ")[0] for line in LINES for word in line.split("{d}/bin/")[1:]}
-    for path in (*(directory / "bin" / name.rstrip(";") for name in names), directory / "app/bin/console"):
+    names = {word.partition(" ")[0].rstrip(";") for line in LINES for word in line.split("{d}/bin/")[1:]}
+    for path in (*(directory / "bin" / name for name in names), directory / "app" / "bin" / "console"):
         path.symlink_to("/bin/true")
 
 
