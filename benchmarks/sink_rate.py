@@ -45,6 +45,14 @@ class Scene:
             raise BenchmarkError(reply["error"])
         return reply
 
+    def is_there(self) -> bool:
+        """Tell whether the scheduler answers."""
+        try:
+            self.ask(do="sinks")
+        except OSError:
+            return False
+        return True
+
     def waiting(self, name: str) -> int:
         """Return how many reports a sink is still to be told."""
         return next(item["waiting"] for item in self.ask(do="sinks")["sinks"] if item["sink"] == name)
@@ -85,6 +93,7 @@ def measure(quick: bool) -> None:
         text += "".join(job(f"job-{number}", at_ns=slot_ns, command=["/bin/true"]) for number in range(count))
         with Taskman(directory, text, log_level="warning") as taskman:
             scene = Scene(taskman, directory)
+            taskman.wait_until(scene.is_there, timeout_s=30, what="the control socket")
             taskman.wait_until(
                 lambda: time.time_ns() > slot_ns
                 and all(item["delivered"] >= count for item in scene.ask(do="sinks")["sinks"]),

@@ -16,7 +16,7 @@ from taskman_cli.core.executors import ExecutorDefinition
 from taskman_cli.core.model import Resource, Settings
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.core.sinks import SinkDefinition
-from taskman_cli.core.templates import what_is_wrong_with_template
+from taskman_cli.core.templates import MOST_BYTES, what_is_wrong_with_template
 from taskman_cli.errors import ScheduleError
 from taskman_cli.jobfile.executors import read_executor, seats
 from taskman_cli.jobfile.files import FileLoader, Member
@@ -119,7 +119,9 @@ def _check_template(sink: SinkDefinition, member: Member, files: FileLoader) -> 
     source = files.read_toml(Path(str(path)), member, key)
     if source is None:
         return
-    if wrong := what_is_wrong_with_template(source.tables):
+    if len(source.text.encode("utf-8", "surrogatepass")) > MOST_BYTES:
+        member.faults.append(Fault(key, f"{path} is larger than {MOST_BYTES >> 10} KiB"))
+    elif wrong := what_is_wrong_with_template(source.tables):
         member.faults.append(Fault(key, f"{path}: {wrong}"))
 
 

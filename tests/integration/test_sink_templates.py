@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from taskman_cli.core.templates import MOST_BYTES
 from taskman_cli.jobfile import JobFileError, load
 
 SINK = '[sinks.ops]\ntype = "webhook"\nurl = "https://example.org/hook"\ntemplate = "ops.toml"\n'
@@ -55,3 +57,17 @@ def test_a_template_that_is_no_toml_is_told_at_its_own_place(tmp_path: Path) -> 
 def test_a_template_of_bytes_that_are_no_utf8_is_refused(tmp_path: Path) -> None:
     (tmp_path / "ops.toml").write_bytes(b'text = "\xff"\n')
     assert "UTF-8" in problem()
+
+
+def test_a_template_that_is_too_large_or_a_pipe_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ops.toml").write_text(f"text = '{'x' * MOST_BYTES}'")
+    assert problem().endswith("ops.toml is larger than 256 KiB")
+    (tmp_path / "ops.toml").unlink()
+    os.mkfifo(tmp_path / "ops.toml")
+    assert "a named pipe" in problem()
+
+
+def test_two_sinks_may_have_one_template(tmp_path: Path) -> None:
+    Path("jobs.toml").write_text(SINK + SINK.replace("ops]", "dev]"))
+    Path("ops.toml").write_text("text = '{run}'")
+    assert len(load([Path("jobs.toml")], timezone="UTC").sinks) == 2
