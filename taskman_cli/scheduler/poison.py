@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from taskman_cli.core import protocol
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.blame import ADMISSION, EngineBroken, Item, item_of
-from taskman_cli.core.engine.parts import GateBroken
+from taskman_cli.core.engine.parts import is_of_gate
 from taskman_cli.core.escapes import printable
 from taskman_cli.scheduler.items import named, stand_in, without
 from taskman_cli.scheduler.logs.loggers import logger
@@ -199,9 +199,10 @@ class Poison:
     def blame(self, error: BaseException, at_ns: int) -> str:
         """Note the item that crashes this scheduler, and return its description."""
         cause, subject = error, None
-        if isinstance(error, EngineBroken | GateBroken):
-            cause = error.__cause__ or error
-            subject = error.item if isinstance(error, EngineBroken) else ADMISSION
+        if isinstance(error, EngineBroken):
+            cause, subject = error.__cause__ or error, error.item
+        elif is_of_gate(error):  # the engine was not there yet
+            subject = ADMISSION
         doing = _item_of(self.asked) or _item_of(self.doing)
         if subject == ADMISSION:
             doing = None  # whatever it was at, the gate is the cause

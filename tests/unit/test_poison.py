@@ -16,10 +16,11 @@ from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.admission import Signals
 from taskman_cli.core.engine.blame import ADMISSION, EngineBroken, Item
 from taskman_cli.core.engine.definition import definition_of
-from taskman_cli.core.engine.parts import GateBroken
+from taskman_cli.core.engine.memory import Memory
 from taskman_cli.core.model import Exit
 from taskman_cli.core.pause import Pause
 from taskman_cli.core.schedule import Reboot
+from taskman_cli.core.tuning import AdmissionTuning
 from taskman_cli.scheduler.poison import MOST_ITEMS, REFUSED_NS, Poison, ReadFiles, words_of
 
 NOW = START.wall_ns
@@ -228,9 +229,9 @@ def test_the_gate_is_set_aside_and_nothing_that_it_was_asked_for(crash: dict[str
 
 def test_a_gate_that_raises_before_the_engine_is_there_is_set_aside() -> None:
     poison = Poison()
-    error = GateBroken()
-    error.__cause__ = KeyError("x")
-    poison.blame(error, NOW)
+    with pytest.raises(TypeError) as caught:
+        Memory(AdmissionTuning()).resume({("job", "main"): None})  # type: ignore[dict-item]
+    assert poison.blame(caught.value, NOW) == 'the gate of admission = "auto"'
     assert Poison(poison.as_kept()).is_gate_shut
 
 

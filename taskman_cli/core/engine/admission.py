@@ -28,7 +28,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.engine.memory import Needs
-from taskman_cli.core.engine.parts import of_gate
 from taskman_cli.core.sizes import format_size
 
 if TYPE_CHECKING:
@@ -120,14 +119,12 @@ class Gate:
         self._stalls: deque[tuple[int, int]] = deque()
         self._urgent: set[str] = set()
 
-    @of_gate
     def configure(self, settings: Settings) -> None:
         """Use other settings."""
         self._tuning = self.memory.tuning = settings.admission_tuning
         self._patience_ns = settings.admission_patience_ns
         self._priority_seats = settings.priority_seats
 
-    @of_gate
     def see(self, signals: Signals, running: int, elapsed_ns: int) -> None:
         """Take the signals of this moment, at which so many attempts run."""
         if signals.runnable is not None:
@@ -181,7 +178,6 @@ class Gate:
 
     # --- the question ---
 
-    @of_gate
     def admit(self, attempt: Attempt, running: int, elapsed_ns: int) -> Verdict | None:
         """Return why the first waiting attempt may not start now; None: it may."""
         signals = self.signals
@@ -289,7 +285,6 @@ class Gate:
     def _has_priority_seat(self, attempt: Attempt) -> bool:
         return is_urgent(attempt) and len(self._urgent) < self._priority_seats
 
-    @of_gate
     def may_pass(self, attempt: Attempt) -> bool:
         """Tell whether an attempt may start before the first one, which waits for a CPU."""
         return (
@@ -298,7 +293,6 @@ class Gate:
 
     # --- what happens ---
 
-    @of_gate
     def hold(self, attempt: Attempt, verdict: Verdict, elapsed_ns: int) -> None:
         """Note that the first attempt is held back."""
         if verdict is _LOOK:
@@ -315,12 +309,10 @@ class Gate:
         share_ns = int((elapsed_ns - self._held_since_ns) * tuning.retry_share)
         return min(max(tuning.retry_ns, share_ns), tuning.retry_max_ns)
 
-    @of_gate
     def release(self) -> None:
         """Note that the first attempt is not held back any more: it starts, or waits no longer."""
         self.held = self.first = None
 
-    @of_gate
     def begin(self, attempt: Attempt, elapsed_ns: int) -> None:
         """Note that an attempt has a seat."""
         if self.signals is not None:
@@ -334,7 +326,6 @@ class Gate:
         if is_urgent(attempt):
             self._urgent.add(attempt.key)
 
-    @of_gate
     def end(self, attempt: Attempt) -> None:
         """Note that an attempt has left its seat."""
         if self._fresh.pop(attempt.key, 0) < self._read_ns:

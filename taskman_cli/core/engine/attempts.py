@@ -212,6 +212,8 @@ class Attempts:
         """Record the target of the pool, if it has changed by enough."""
         gate, target, tuning = self.pool.gate, self.pool.target, self.pool.memory.tuning
         assert gate is not None
+        if target.is_still(len(self.pool.running), elapsed_ns):
+            return
         target.note(len(self.pool.running), elapsed_ns, tuning)
         cpus = gate.signals.cpus if gate.signals else 1
         if change := target.change(elapsed_ns, tuning, quiet=cpus):

@@ -18,7 +18,7 @@ from taskman_cli.core.engine.jobset import JobSet
 from taskman_cli.core.engine.metrics import Metrics
 from taskman_cli.core.engine.outbox import Outbox
 from taskman_cli.core.engine.outcomes import Outcomes
-from taskman_cli.core.engine.parts import GateBroken
+from taskman_cli.core.engine.parts import is_of_gate
 from taskman_cli.core.engine.pauses import Pauses
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.recovery import Recovery
@@ -134,23 +134,25 @@ class Engine:
         self._outbox.subject = None
         try:
             return self._step(event, now)
-        except GateBroken as error:
-            raise EngineBroken(ADMISSION) from error.__cause__
         except Exception as error:
-            raise EngineBroken(item_of(self._outbox.subject)) from error
+            item = ADMISSION if is_of_gate(error) else item_of(self._outbox.subject)
+            raise EngineBroken(item) from error
 
     def _step(self, event: events.Event, now: Now) -> list[effects.Effect]:
+        running = self._running
         self._handlers[type(event)](event, now)
-        self._running.start_ready(now)
-        self._running.waiting.end_step()
-        self._job_set.end_step(now)
+        running.start_ready(now)
+        running.waiting.end_step()
+        if running.idle:
+            self._job_set.end_step(now)
         records, actions = self._outbox.take()
         if self.reports.is_on:
             records = self.reports.added_to(records, now)
-        if self.is_stopping and not self.pool.running and not self._is_stopped:
+        if running.is_stopping and not self.pool.running and not self._is_stopped:
             self._is_stopped = True
             actions.append(effects.Stopped())
-        self.metrics.fold(records)
+        if records:
+            self.metrics.fold(records)
         return [*records, *actions]
 
     def runs_of(self, job_id: str) -> tuple[list[str], int]:

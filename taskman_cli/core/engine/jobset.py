@@ -59,9 +59,7 @@ class JobSet:
         return [*once, *self._hidden.values()]
 
     def end_step(self, now: Now) -> None:
-        """Drop the one-off jobs whose run is over."""
-        if not self._running.idle:
-            return
+        """Drop the one-off jobs whose run is over, after a step in which a job has become idle."""
         idle, self._running.idle = self._running.idle, []
         for job_id in self.once.intersection(idle):
             self._outbox.subject = job_id

@@ -3,6 +3,7 @@
 A need is what the job file declares (`ram`), else the most that an earlier attempt of the task used, else a
 guess. What an attempt uses is the memory of all its processes, looked at while it runs: of one attempt of
 each task at a time, at ages that double. When it grows no more, its need is known for now; its end says more.
+Once a task has ended, every other look at it is left out.
 
 The guess for a task of which nothing is known is a share of the memory. Once some needs are known, it is a
 quantile of these; but before the first look at it, a task may be as large as the largest. So a herd of new
@@ -16,7 +17,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.engine.books import Book, Owner
 from taskman_cli.core.engine.marks import NeedLearned
-from taskman_cli.core.engine.parts import of_gate
 from taskman_cli.core.engine.queue import DueQueue
 from taskman_cli.core.model import RAM
 
@@ -85,14 +85,12 @@ class Memory:
         #: The quantile of them, and when there were how many; and the largest.
         self._typical, self._typical_of, self._largest = 0, 0, 0
 
-    @of_gate
     def clear(self) -> None:
         """Take all attempts off the books; what was learned stays."""
         for found in (self._running, self._young, self._growing, self._looks, self._peaks):
             found.clear()
         self._due = DueQueue()
 
-    @of_gate
     def resume(self, needs: Mapping[Owner, int]) -> None:
         """Continue with what an earlier scheduler has learned."""
         self._known.update(needs)
@@ -192,9 +190,10 @@ class Memory:
         self._enter(self._running, attempt)
         owner = owner_of(attempt)
         if _declared(attempt) is None and owner not in self._looks:
-            self._looks[owner] = _Look(attempt.key, self.tuning.look_ns, 0)
+            age_ns = self.tuning.look_ns * self._stride(owner)
+            self._looks[owner] = _Look(attempt.key, age_ns, 0)
             if attempt.pid is not None:
-                self._due.put(owner, attempt.began_elapsed_ns + self.tuning.look_ns)
+                self._due.put(owner, attempt.began_elapsed_ns + age_ns)
 
     def begin_young(self, attempt: Attempt) -> None:
         """Note that an attempt has not taken its memory yet."""
@@ -234,7 +233,6 @@ class Memory:
 
     # --- what is learned ---
 
-    @of_gate
     def learn(self, attempt: Attempt, peak_bytes: int) -> tuple[Owner, int] | None:
         """Learn from an attempt that has ended; return its task and need if that is to be recorded.
 
@@ -252,7 +250,6 @@ class Memory:
         self._provisional.discard(owner)
         return self._set(owner, need)
 
-    @of_gate
     def forget(self, job: Job) -> None:
         """Forget what the tasks of a job need that is not defined any more."""
         for task in job.tasks:
@@ -283,7 +280,6 @@ class Memory:
 
     # --- looks ---
 
-    @of_gate
     def plan_first_look(self, attempt: Attempt) -> int | None:
         """Plan the first look at an attempt whose process has just begun; return when, or None."""
         owner = owner_of(attempt)
@@ -294,14 +290,12 @@ class Memory:
         self._due.put(owner, at_ns)
         return at_ns
 
-    @of_gate
     def next_look(self) -> int | None:
         """Return when any attempt is to be looked at next, on the elapsed clock, or None."""
         return self._due.next_due()
 
-    @of_gate
     def due_looks(self, running: Mapping[str, Attempt], elapsed_ns: int) -> list[Attempt]:
-        """Return the attempts to be looked at now; each is looked at again at twice its age."""
+        """Return the attempts to be looked at now; each is looked at again at a multiple of its age."""
         due = []
         for owner in self._due.pop_due(elapsed_ns):
             attempt = running.get(self._looks[owner].key)
@@ -310,15 +304,18 @@ class Memory:
                 self._plan_next(attempt, elapsed_ns)
         return due
 
+    def _stride(self, owner: Owner) -> int:
+        """Return 2 if every other look is left out: one at what is known mostly tells nothing new."""
+        return 2 if owner in self._known and owner not in self._provisional else 1
+
     def _plan_next(self, attempt: Attempt, elapsed_ns: int) -> None:
         owner = owner_of(attempt)
         look = self._looks[owner]
-        age_ns = max(look.age_ns, elapsed_ns - attempt.began_elapsed_ns) * 2
+        age_ns = max(look.age_ns, elapsed_ns - attempt.began_elapsed_ns) * 2 * self._stride(owner)
         self._looks[owner] = look._replace(age_ns=age_ns)
         if age_ns <= self.tuning.look_last_ns:
             self._due.put(owner, attempt.began_elapsed_ns + age_ns)
 
-    @of_gate
     def looked(self, attempt: Attempt, used: int, elapsed_ns: int) -> tuple[Owner, int] | None:
         """Learn what an attempt uses now; return its task and need if that is to be recorded."""
         owner = owner_of(attempt)

@@ -5,30 +5,20 @@ What raises in it raises for no single job, and would in the next scheduler too.
 
 from __future__ import annotations
 
-from functools import wraps
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-P = ParamSpec("P")
-T = TypeVar("T")
+#: Where the gate is, and the method of the pool that asks it.
+_MODULES = frozenset(f"taskman_cli.core.engine.{name}" for name in ("admission", "books", "memory", "target"))
+_ASKS = "_take_admitted"
 
 
-class GateBroken(Exception):
-    """Say that the gate raised; its cause says what."""
+def is_of_gate(error: BaseException) -> bool:
+    """Tell whether an error was raised in the gate, or in what the gate has called.
 
-
-def of_gate(method: Callable[P, T]) -> Callable[P, T]:
-    """Raise GateBroken for whatever a method of the gate raises."""
-
-    @wraps(method)
-    def call(*args: P.args, **options: P.kwargs) -> T:
-        try:
-            return method(*args, **options)
-        except GateBroken:
-            raise
-        except Exception as error:
-            raise GateBroken from error
-
-    return call
+    The traceback says it. So nothing has to be caught on the way, which would cost each start of a command.
+    """
+    traceback = error.__traceback__
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if frame.f_globals.get("__name__") in _MODULES or frame.f_code.co_name == _ASKS:
+            return True
+        traceback = traceback.tb_next
+    return False

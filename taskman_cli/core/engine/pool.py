@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.engine.admission import Gate, Obstacle
 from taskman_cli.core.engine.marks import NeedLearned
 from taskman_cli.core.engine.memory import Memory
-from taskman_cli.core.engine.parts import of_gate
 from taskman_cli.core.engine.queue import DueQueue
 from taskman_cli.core.engine.ready import Ready, hold_of, lack_of
 from taskman_cli.core.engine.resources import Resources
@@ -55,6 +54,8 @@ class Pool:
         #: None: `admission = "fixed"`.
         self.gate: Gate | None = None
         self.target = Target()
+        #: At this moment the gate held the first attempt back, and nothing that counts has happened since.
+        self._answered_ns: int | None = None
         #: When the memory of an attempt is to be looked at next.
         self._look_ns: int | None = None
         #: How many attempts may run at the same time.
@@ -62,6 +63,8 @@ class Pool:
         #: One timer per attempt: its timeout or KILL while it runs, its next try while it rests.
         self._timers: DueQueue[str] = DueQueue()
         self.timer_count = self._timers.__len__
+        #: Return when the next timer ends, on the elapsed clock, or None.
+        self.next_timer = self._timers.next_due
         #: How many pauses there were without a start in between, by timer.
         self._holds: dict[str, int] = {}
         #: Keys of attempts that wait for the end of their user's pause, by its timer.
@@ -74,6 +77,7 @@ class Pool:
     def configure(self, settings: Settings) -> None:
         """Use other settings; an attempt that holds a seat keeps it."""
         before, self._settings, had_gate = self._settings, settings, self.gate is not None
+        self._answered_ns = None
         self.resources.configure(settings.resources)
         self._open_gate()
         if (before.ageing_ns, had_gate) != (settings.ageing_ns, self.gate is not None):
@@ -126,6 +130,7 @@ class Pool:
     def see(self, signals: Signals, elapsed_ns: int) -> None:
         """Take the signals of the machine."""
         if self.gate is not None:
+            self._answered_ns = None
             self.gate.see(signals, self._local_count, elapsed_ns)
             if (self._timers.due_of(_ASK) or elapsed_ns) <= elapsed_ns:  # it is asked in this step
                 self._timers.remove(_ASK)
@@ -169,16 +174,13 @@ class Pool:
         """Tell whether all starts, or its user's, are paused because no process could be made."""
         return _HOLD in self._timers or hold_of(_HOLD, attempt) in self._timers
 
-    def next_timer(self) -> int | None:
-        """Return when the next timer ends, on the elapsed clock, or None."""
-        return self._timers.next_due()
-
     def enqueue(self, attempt: Attempt, elapsed_ns: int) -> None:
         """Let an attempt wait for a seat; if it has waited before, it keeps its place."""
         self._waiting[attempt.key] = attempt
         if attempt.waits_since_ns is None:
             attempt.waits_since_ns = elapsed_ns
         self._ready.put(attempt)
+        self._answered_ns = None
 
     def rest(self, attempt: Attempt, until_elapsed_ns: int) -> None:
         """Let an attempt rest until its next try."""
@@ -187,6 +189,7 @@ class Pool:
 
     def drop(self, attempt: Attempt) -> None:
         """Remove an attempt that waits or rests, if it does."""
+        self._answered_ns = None
         self._waiting.pop(attempt.key, None)
         self._ready.remove(attempt)
         self._timers.remove(attempt.key)
@@ -195,10 +198,10 @@ class Pool:
         """Remove and return the first waiting attempt that may start, if a seat is free."""
         if not self._waiting or not self._ready or self.is_full or _HOLD in self._timers:
             if self.gate is not None and self.gate.held:
-                self._release()
+                self._release(self.gate)
             return None
         if self.gate is not None and self.gate.signals is not None:
-            return self._take_admitted(self.gate, elapsed_ns)
+            return None if self._answered_ns == elapsed_ns else self._take_admitted(self.gate, elapsed_ns)
         while (key := self._ready.pop(self.resources, elapsed_ns)) is not None:
             attempt = self._waiting[key]
             # Without any pause this is one look-up.
@@ -210,27 +213,28 @@ class Pool:
             self._look_again(elapsed_ns)
         return None
 
-    @of_gate
     def _take_admitted(self, gate: Gate, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first attempt if the gate admits it, or else one that has a priority seat."""
         is_first = True
         while (found := self._candidate(elapsed_ns, is_first=is_first)) is not None:
             verdict = None if found.is_remote else gate.admit(found, self._local_count, elapsed_ns)
             if verdict is None:
+                self._answered_ns = None
                 self._ready.remove(found)
                 if is_first and gate.held:
-                    self._release()
+                    self._release(gate)
                 return self._waiting.pop(found.key)
             if not is_first:
                 break
             gate.hold(found, verdict, elapsed_ns)
+            self._answered_ns = elapsed_ns
             if verdict.obstacle is Obstacle.SIGNALS:
                 self._timers.put(_ASK, elapsed_ns)  # unless they are read before
                 return None
             is_first = False
         if is_first:
             if gate.held:
-                self._release()
+                self._release(gate)
             self._look_again(elapsed_ns)
         elif (self._timers.due_of(_ASK) or 0) <= elapsed_ns:
             self._timers.put(_ASK, elapsed_ns + gate.pause_ns(elapsed_ns))
@@ -258,10 +262,9 @@ class Pool:
             else:
                 return None
 
-    def _release(self) -> None:
+    def _release(self, gate: Gate) -> None:
         """Note that the gate does not hold the first attempt back any more."""
-        assert self.gate is not None
-        self.gate.release()
+        gate.release()
         self._timers.remove(_ASK)
 
     def _look_again(self, elapsed_ns: int) -> None:
@@ -299,6 +302,7 @@ class Pool:
 
     def release(self, attempt: Attempt) -> None:
         """Take an attempt's seat back."""
+        self._answered_ns = None
         del self.running[attempt.key]
         self._timers.remove(attempt.key)
         self._local_count -= not attempt.is_remote
@@ -330,6 +334,7 @@ class Pool:
         """Return the attempts whose timer has expired: running ones are out of time, the others may start."""
         found = []
         for key in self._timers.pop_due(elapsed_ns):
+            self._answered_ns = None
             if key in self.running:
                 found.append(self.running[key])
             elif key in self._waiting:
@@ -386,5 +391,6 @@ class Pool:
 
     def release_starts(self) -> None:
         """End a pause of all starts early."""
+        self._answered_ns = None
         self._holds.pop(_HOLD, None)
         self._timers.remove(_HOLD)

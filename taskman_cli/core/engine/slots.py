@@ -37,32 +37,38 @@ class Slots:
         """Decide on all slots of a job that are due by now, and arm it for the next one."""
         passed = self._timetable.passed(armed, now.wall_ns)
         armed.slot_ns, armed.since_ns = None, passed.slots[-1][0]
-        slots = self._skip_held(armed, passed)
-        if passed.before and not any(hold.covers(passed.before.last_ns) for hold in armed.holds):
-            self._skip(armed.job, passed.before, SkipReason.MISSED, how_late(passed.before.first_ns, now))
-        if armed.job.enabled:
-            decided = sort_passed(
-                slots,
-                wall_ns=now.wall_ns,
-                policy=armed.job.policy,
-                missed_after_ns=missed_after_ns,
-            )
-            for stretch in stretches(decided.missed, passed.slots):
-                self._skip(armed.job, stretch, SkipReason.MISSED, how_late(stretch.first_ns, now))
-            # All slots that passed while nothing could start get a run, one after the other if necessary.
-            may_wait = len(slots) > 1 and armed.job.policy.on_missed is OnMissed.ALL
-            for slot_ns in decided.catch_up:
-                self.offer(armed, slot_ns, Trigger.CATCH_UP, now, may_wait=may_wait)
-            for slot_ns in decided.on_time:
-                trigger = Trigger.ONCE if armed.job.is_once else Trigger.SLOT
-                self.offer(armed, slot_ns, trigger, now, may_wait=may_wait)
+        if armed.job.enabled and _is_plain(armed, passed, now, missed_after_ns=missed_after_ns):
+            self.offer(armed, passed.slots[0][0], _own_trigger(armed.job), now)
         else:
-            for stretch in stretches([slot_ns for slot_ns, _ in slots], passed.slots):
-                self._skip(armed.job, stretch, SkipReason.DISABLED, "enabled = false")
+            self._decide_all(armed, passed, now, missed_after_ns=missed_after_ns)
         if not armed.is_from_finish:
             self._timetable.arm(armed, None if armed.is_used_up else passed.next_ns)
         elif armed.job.id not in self._running.activity:
             self._running.arm_from_finish(armed, now)
+
+    def _decide_all(self, armed: ArmedJob, passed: Passed, now: Now, *, missed_after_ns: int) -> None:
+        """Give each slot that has passed a run, or skip it with its reason."""
+        slots = self._skip_held(armed, passed)
+        if passed.before and not any(hold.covers(passed.before.last_ns) for hold in armed.holds):
+            self._skip(armed.job, passed.before, SkipReason.MISSED, how_late(passed.before.first_ns, now))
+        if not armed.job.enabled:
+            for stretch in stretches([slot_ns for slot_ns, _ in slots], passed.slots):
+                self._skip(armed.job, stretch, SkipReason.DISABLED, "enabled = false")
+            return
+        decided = sort_passed(
+            slots,
+            wall_ns=now.wall_ns,
+            policy=armed.job.policy,
+            missed_after_ns=missed_after_ns,
+        )
+        for stretch in stretches(decided.missed, passed.slots):
+            self._skip(armed.job, stretch, SkipReason.MISSED, how_late(stretch.first_ns, now))
+        # All slots that passed while nothing could start get a run, one after the other if necessary.
+        may_wait = len(slots) > 1 and armed.job.policy.on_missed is OnMissed.ALL
+        for slot_ns in decided.catch_up:
+            self.offer(armed, slot_ns, Trigger.CATCH_UP, now, may_wait=may_wait)
+        for slot_ns in decided.on_time:
+            self.offer(armed, slot_ns, _own_trigger(armed.job), now, may_wait=may_wait)
 
     def _skip_held(self, armed: ArmedJob, passed: Passed) -> list[tuple[int, int]]:
         """Skip the slots that a pause or a park covers, and return the others, as (slot, due)."""
@@ -181,6 +187,17 @@ class Slots:
             return "still waits for a worker"
         # Slots that are reached together, for example after a stall, are offered before any of them starts.
         return "is about to begin"
+
+
+def _is_plain(armed: ArmedJob, passed: Passed, now: Now, *, missed_after_ns: int) -> bool:
+    """Tell whether one slot has passed, in time, and nothing keeps it from getting a run: nearly always."""
+    if len(passed.slots) != 1 or passed.before or armed.pause or armed.failures:
+        return False
+    return now.wall_ns - passed.slots[0][1] <= missed_after_ns
+
+
+def _own_trigger(job: Job) -> Trigger:
+    return Trigger.ONCE if job.is_once else Trigger.SLOT
 
 
 def _untried(park: Park, activity: Activity | None, now: Now) -> str | None:

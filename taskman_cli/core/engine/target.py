@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.engine.parts import of_gate
-
 if TYPE_CHECKING:
     from taskman_cli.core.tuning import AdmissionTuning
 
@@ -25,8 +23,13 @@ class Target:
         self._peaks: deque[tuple[int, int]] = deque()
         self._running = 0
         self._value = 0
+        #: Until then nothing changes, if as many run as now.
+        self._still_until_ns = 0
 
-    @of_gate
+    def is_still(self, running: int, elapsed_ns: int) -> bool:
+        """Tell whether there is nothing to note: mostly, after a step in which nothing began or ended."""
+        return running == self._running and elapsed_ns < self._still_until_ns
+
     def note(self, running: int, elapsed_ns: int, tuning: AdmissionTuning) -> None:
         """Note how many run from now on."""
         if running != self._running:
@@ -45,14 +48,16 @@ class Target:
             self._value = peak
         return self._value
 
-    @of_gate
     def change(self, elapsed_ns: int, tuning: AdmissionTuning, *, quiet: float) -> tuple[int, int] | None:
         """Return the target before and now if it is to be recorded; up to `quiet` it is not worth a line."""
         value, before = self._value, self.recorded
+        since_ns = self._peaks[0][0] if self._peaks else elapsed_ns
+        self._still_until_ns = since_ns + tuning.target_window_ns
         # It may have risen since, and then have fallen to a little less than what was recorded.
         if before * (1 - tuning.target_drop) < value <= before or max(value, before) <= quiet:
             return None
         if self._recorded_ns is not None and elapsed_ns - self._recorded_ns < tuning.target_every_ns:
+            self._still_until_ns = min(self._still_until_ns, self._recorded_ns + tuning.target_every_ns)
             return None
         self.recorded, self._recorded_ns = value, elapsed_ns
         return before, value

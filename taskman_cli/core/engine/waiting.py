@@ -22,13 +22,11 @@ class Waiting:
         self._runs: dict[str, Run] = {}
         #: When they may not start any more, on the wall clock.
         self._deadlines: DueQueue[str] = DueQueue()
+        #: Return when a run will have waited too long, on the wall clock, or None.
+        self.next_deadline = self._deadlines.next_due
 
     def __len__(self) -> int:
         return len(self._runs)
-
-    def next_deadline(self) -> int | None:
-        """Return when a run will have waited too long, on the wall clock, or None."""
-        return self._deadlines.next_due()
 
     def add(self, run: Run) -> None:
         """Add a run that may well begin in this step."""
