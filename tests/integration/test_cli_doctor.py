@@ -19,7 +19,7 @@ from taskman_cli.cli.doctor.storage import look_at_directory, look_at_ledger
 from taskman_cli.cli.doctor.systemd import Services, look_at_services
 
 CHECKS = [
-    "state", "ledger", "scheduler", "sinks", "clock", "zone", "limits", "groups", "mailer",
+    "state", "ledger", "scheduler", "sinks", "executors", "clock", "zone", "limits", "groups", "mailer",
     "systemd", "others",
 ]  # fmt: skip
 

@@ -10,6 +10,8 @@ import pytest
 from taskman_cli.cli.commands.doctor import examine
 from taskman_cli.cli.doctor.clock import Zones, judge_clock, judge_zones
 from taskman_cli.cli.doctor.duplicates import Others, judge_others
+from taskman_cli.cli.doctor.executors import Answer, judge_executors
+from taskman_cli.cli.doctor.groups import judge_groups
 from taskman_cli.cli.doctor.machine import Limits, judge_limits, judge_mailer, parse_limits
 from taskman_cli.cli.doctor.result import CheckResult, Level, fail, ok, warn, worst
 from taskman_cli.cli.doctor.scheduler import SchedulerHealth, judge_scheduler
@@ -22,6 +24,7 @@ from taskman_cli.cli.doctor.storage import (
 )
 from taskman_cli.cli.doctor.systemd import Services, judge_services
 from taskman_cli.errors import NotFound
+from taskman_cli.supervisor.groups import Place
 
 GOOD = Directory("/s", "/s", True, 7, 0o700, True, 10**12, "ext4")
 ZONES = Zones("", "Europe/Paris", "Europe/Paris", "Europe/Paris", "", "/usr/share/zoneinfo")
@@ -330,3 +333,45 @@ def test_a_check_that_raises_or_hangs_is_a_line_like_any_other() -> None:
         "bug": warn("could not be checked: ZeroDivisionError: oops"),
     }
     assert list(found) == ["good", "hangs", "ours", "system", "bug"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "level", "words", "fix"),
+    [
+        ({}, "ok", "all jobs run here", ""),
+        ({"py": Answer(((True, "Python 3.11", ""),))}, "ok", "py: Python 3.11", ""),
+        ({"mine": Answer()}, "ok", "mine: nothing to check", ""),
+        ({"web": Answer(((False, "refused", "ssh web"),))}, "warn", "web: refused", "ssh web"),
+        ({"web": Answer(((False, "refused", ""),))}, "warn", "web: refused", "executor web"),
+        (
+            {"py": Answer(((True, "fine", ""),)), "web": Answer(trouble="no answer within 5 s")},
+            "warn",
+            "web: no answer within 5 s; py: fine",
+            "executor web",
+        ),
+    ],
+)
+def test_executors(answers: dict[str, Answer], level: str, words: str, fix: str) -> None:
+    assert_says(judge_executors(answers), level, words, fix)
+
+
+@pytest.mark.parametrize(
+    ("place", "words"),
+    [
+        (
+            Place("v2", {"": "/x"}, frozenset({"memory", "processes", "cpu"})),
+            "version 2, for memory, processes, cpu",
+        ),
+        (
+            Place("v1", {"pids": "/x"}, frozenset({"processes"})),
+            "version 1, for processes; memory holds for each",
+        ),
+        (Place("systemd", {}, frozenset({"memory", "processes"})), "systemd makes a scope"),
+        (
+            Place("", {}, frozenset()),
+            "no control group can be made here, so memory holds for each process alone",
+        ),
+    ],
+)
+def test_groups(place: Place, words: str) -> None:
+    assert_says(judge_groups(place), "ok", words, "")

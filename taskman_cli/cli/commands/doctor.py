@@ -96,7 +96,17 @@ def checks_of(directory: Path) -> dict[str, Check]:
     """Return the checks of the machine and of the instance with this state directory, in their order."""
     from pathlib import Path
 
-    from taskman_cli.cli.doctor import clock, duplicates, groups, machine, scheduler, sinks, storage, systemd
+    from taskman_cli.cli.doctor import (
+        clock,
+        duplicates,
+        executors,
+        groups,
+        machine,
+        scheduler,
+        sinks,
+        storage,
+        systemd,
+    )
     from taskman_cli.instance.directory import state_directory
 
     user, home, uid = *_account(), os.geteuid()
@@ -108,6 +118,7 @@ def checks_of(directory: Path) -> dict[str, Check]:
             scheduler.look_at_scheduler(directory), version=__version__
         ),
         "sinks": lambda: sinks.judge_sinks(sinks.look_at_sinks(directory), now_ns=time.time_ns()),
+        "executors": lambda: executors.judge_executors(executors.look_at_executors(_pid(directory))),
         "clock": lambda: clock.judge_clock(clock.look_at_clock()),
         "zone": lambda: clock.judge_zones(clock.look_at_zones()),
         "limits": lambda: machine.judge_limits(machine.look_at_limits(_pid(directory))),
