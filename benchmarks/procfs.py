@@ -61,6 +61,17 @@ def read_usage(pid: int) -> Usage:
     return total
 
 
+def read_reaped_cpu_s(pid: int) -> float:
+    """Return the CPU time of the children that process `pid` has reaped, and of theirs."""
+    return parse_reaped_cpu_s((PROC / str(pid) / "stat").read_text(), ticks_a_second=os.sysconf("SC_CLK_TCK"))
+
+
+def parse_reaped_cpu_s(stat: str, *, ticks_a_second: int) -> float:
+    """Return the CPU time of reaped children from the text of /proc/PID/stat."""
+    fields = stat.rpartition(")")[2].split()
+    return (int(fields[13]) + int(fields[14])) / ticks_a_second
+
+
 def read_memory(pid: int) -> Memory:
     """Return what process `pid` holds."""
     return parse_memory((PROC / str(pid) / "smaps_rollup").read_text())

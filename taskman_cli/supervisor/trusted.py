@@ -75,6 +75,8 @@ class TrustedPaths:
         self._is_home_local = False
         self._read_mounts()
         self._known: dict[object, bool] = {}
+        #: Trusted directories, without links.
+        self._directories: dict[str, str] = {}
         self._known_since_ns = self._looked_ns = 0
 
     def is_start_prompt(self, spec: Mapping[str, Any], *, now_ns: int) -> bool:
@@ -83,7 +85,7 @@ class TrustedPaths:
             self._looked_ns = now_ns
             self._look_at_mounts()
         if now_ns - self._known_since_ns > _KEEP_NS:
-            self._known.clear()
+            self._forget()
             self._known_since_ns = now_ns
         argv, shell, cwd = spec["argv"], spec["shell"], spec["cwd"]
         program = argv[0] if argv else "", shell[0] if shell else ""
@@ -152,16 +154,19 @@ class TrustedPaths:
         It is a regular file that no other user can replace, of at most `most_bytes`, or missing where no
         other user can make it. `directory` is trusted; None: the start directory.
         """
-        path = _join(self._home, _join(directory, target))
+        above, _, name = _join(self._home, _join(directory, target)).rpartition("/")
         try:
-            path = self._walk("", path, excluded=self._without_data)
-            above = self._look(path.rpartition("/")[0] or "/")
+            here = self._directories.get(above)
+            if here is None:
+                here = self._directories[above] = self._walk("", above, excluded=self._without_data)
+            path = self._walk(here, name, excluded=self._without_data)
+            parent = self._look(path.rpartition("/")[0] or "/")
             status = self._look(path)
         except _NotTrusted:
             return False
-        if above is None:
-            return True  # opening it fails at once
-        is_shared = bool(above.st_mode & stat.S_ISVTX) or not self._is_ours_to_write(above)
+        if parent is None:
+            return False  # perhaps another user can make it
+        is_shared = bool(parent.st_mode & stat.S_ISVTX) or not self._is_ours_to_write(parent)
         if status is None:
             return not is_shared
         # In a shared directory, the kernel lets nobody open the file of another user for writing.
@@ -180,7 +185,7 @@ class TrustedPaths:
         return Verdict.TRUSTED
 
     def _walk(self, here: str, path: str, *, links: int = 0, excluded: frozenset[str] = frozenset()) -> str:
-        """Follow a path from a directory on; return it without links, up to what is missing.
+        """Follow a path from a directory on; return it without links, up to what is missing; "": the root.
 
         Raises _NotTrusted, also at the mount points that are `excluded`.
         """
@@ -204,7 +209,7 @@ class TrustedPaths:
                     "" if target.startswith("/") else here, rest, links=links + 1, excluded=excluded
                 )
             here = there
-        return here or "/"
+        return here
 
     def _look(self, path: str) -> os.stat_result | None:
         """Look at one component, all before it being trusted; None: it is missing. Raises _NotTrusted."""
@@ -229,7 +234,11 @@ class TrustedPaths:
     def _look_at_mounts(self) -> None:
         if self._changes.poll(0):
             self._read_mounts()
-            self._known.clear()
+            self._forget()
+
+    def _forget(self) -> None:
+        self._known.clear()
+        self._directories.clear()
 
     def _read_mounts(self) -> None:
         os.lseek(self._mountinfo, 0, os.SEEK_SET)

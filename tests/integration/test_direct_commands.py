@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,6 +145,7 @@ class Stage:
         self.tools = root / "tools"
         self.report = root / "report"
         self._owner = owner
+        self._spawner = Spawner()
         self.tools.mkdir(exist_ok=True)
         compiler = shutil.which("cc") or shutil.which("gcc")
         if compiler is None:
@@ -195,9 +197,10 @@ class Stage:
 
     def run(self, spec: dict[str, Any]) -> Seen:
         self.prepare()
-        spawner = Spawner()
         user = None if self._owner is None else self._owner.spec
-        pid, capture, told = spawner.start({**spec, "cwd": str(self.here), "user": user}, now_ns=0)
+        pid, capture, told = self._spawner.start(
+            {**spec, "cwd": str(self.here), "user": user}, now_ns=time.monotonic_ns()
+        )
         _, status = os.waitpid(pid, 0)
         if told is not None:
             assert hear_from_child(told)

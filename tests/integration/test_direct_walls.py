@@ -96,11 +96,12 @@ def test_a_pipe_is_waited_for_by_its_own_command_only(scheduler: SchedulerEnd, t
 def test_a_file_whose_owner_holds_a_lease_on_it_delays_its_own_command_only(
     scheduler: SchedulerEnd, public_path: Path, mallory: Person, operator: str
 ) -> None:
-    leased = public_path / "leased"
+    leased = public_path / "root's" / "leased"  # in a sticky directory, the kernel refuses it at once
+    leased.parent.mkdir(mode=0o755)
     leased.write_text("")
     mallory.owns(leased)
     with attacking(mallory, LEASER, str(leased)):
-        spec = direct_spec(public_path, ["true"], (operator != "<", operator, "leased"))
+        spec = direct_spec(public_path, ["true"], (int(operator != "<"), operator, str(leased)))
         scheduler.start("late", spec)
         other = make_spec(public_path, ["true"], path=str(public_path / "other"))
         assert scheduler.run("other", other)["status"] == 0
@@ -135,7 +136,7 @@ def test_a_regular_file_of_ours_or_none_where_only_we_can_make_one_is_opened_at_
     (tmp_path / "link").symlink_to("file")
     (tmp_path / "dangling").symlink_to("new")
     trusted = TrustedPaths(str(tmp_path))
-    for name in ("file", "link", "dangling", "new", "missing/new", "./file", f"../{tmp_path.name}/file"):
+    for name in ("file", "link", "dangling", "new", "./file", f"../{tmp_path.name}/file"):
         for directory in (str(tmp_path), None):
             assert trusted.is_file_prompt(directory, name, most_bytes=None), name
     assert trusted.is_file_prompt("/", f"{tmp_path}/file", most_bytes=100)
@@ -148,7 +149,18 @@ def test_what_is_no_regular_file_or_means_something_else_to_each_process_is_not(
     (tmp_path / "output").symlink_to("/dev/stdout")
     (tmp_path / "memory").symlink_to("/proc/self/environ")
     trusted = TrustedPaths("/")
-    for name in ("pipe", "directory", "output", "memory", "/dev/tty", "/proc/self/fd/1", "/proc/1/comm"):
+    for name in (
+        "missing/new",
+        "pipe",
+        "directory",
+        ".",
+        "..",
+        "output",
+        "memory",
+        "/dev/tty",
+        "/proc/self/fd/1",
+        "/proc/1/comm",
+    ):
         assert not trusted.is_file_prompt(str(tmp_path), name, most_bytes=None), name
 
 
@@ -176,5 +188,5 @@ def test_what_others_own_is_not(public_path: Path, mallory: Person) -> None:
     trusted = TrustedPaths(str(public_path / "directory"))
     for name in ("file", "directory/mine", "directory/new", "link"):
         assert not trusted.is_file_prompt(str(public_path), name, most_bytes=None), name
-    # Relative to the start directory, whoever owns that.
+    # Not even in the start directory, although programs are trusted there.
     assert not trusted.is_file_prompt(None, "mine", most_bytes=None)

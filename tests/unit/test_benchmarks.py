@@ -116,6 +116,11 @@ def test_wakeups_are_the_voluntary_switches():
     assert module("procfs").parse_wakeups(status) == 12
 
 
+def test_the_time_of_reaped_children_is_read_behind_any_name():
+    stat = "7 (a) b) c) S 1 7 7 0 -1 0 1 2 3 4 50 60 70 80 20 0 1"
+    assert module("procfs").parse_reaped_cpu_s(stat, ticks_a_second=100) == 1.5
+
+
 def test_memory_is_read_in_bytes():
     procfs = module("procfs")
     text = "55d0-7ffe ---p 00000000 00:00 0    [rollup]\nRss:   2048 kB\nPss:   1024 kB\nPss_Dirty:  5 kB\n"
