@@ -19,6 +19,7 @@ SHARED = {
 SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in SHARED)
 QUESTIONS = {
     "starts",
+    "executors",
     "herd",
     "ledger",
     "load",

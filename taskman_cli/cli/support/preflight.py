@@ -10,6 +10,7 @@ from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.executors import LOCAL
 from taskman_cli.errors import TaskmanError
 from taskman_cli.insight.lint import LINTS, lint_array, lint_missing, lint_program, program_of
 from taskman_cli.jobfile.timeout import ReadTimeout, run_with_timeout
@@ -51,6 +52,8 @@ def look_for_missing(jobs: Sequence[Job]) -> Missing:
         for job in jobs:
             if job.enabled:
                 for task in job.commands:
+                    if task.execution.executor != LOCAL:
+                        continue  # what its programs are is known elsewhere
                     missing.findings += looker.look(job, task)
 
     try:

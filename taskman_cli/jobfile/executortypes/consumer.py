@@ -50,6 +50,7 @@ refused: Mapping[str, str] = {
     "nice": _ITS_OWN + "let its command begin with nice",
     "shell": "the consumer decides what a command means",
     "limits": _ITS_OWN + "let it set its own",
+    "inherit_env": _ITS_OWN + "it has the environment that it was started with",
 }
 
 
