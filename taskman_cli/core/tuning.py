@@ -49,6 +49,8 @@ class AdmissionTuning:
     #: When the memory of a command is first looked at; the age doubles up to the last look.
     look_ns: int = SECOND_NS // 4
     look_last_ns: int = 4 * SECOND_NS
+    #: If that told no more than the end of the command, one of so many attempts of it is looked at.
+    look_every: int = 10
     #: From this age on, it needs what it uses if that has grown by less than this since the last look.
     look_settled_ns: int = SECOND_NS // 2
     look_growth: float = 0.05

@@ -51,6 +51,7 @@ TUNING_KEYS = keys(
     Key("need_decay", _read_share, about="By which share a known need falls with each run that used less."),
     Key("look", duration("10ms"), field="look_ns", about="When the memory of a command is first looked at."),
     Key("look_last", duration("10ms"), field="look_last_ns", about="The age of the last look."),
+    Key("look_every", integer(1, 1_000_000), about="Look at one in so many, where looks tell nothing new."),
     Key(
         "look_settled",
         duration("10ms"),

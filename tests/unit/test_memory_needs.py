@@ -143,9 +143,38 @@ def test_of_a_known_need_the_looks_end_when_it_grows_no_more() -> None:
     books = Books()
     books.end(books.begin("a"), 50 * MB)
     books.begin("a")
-    assert [books.looks(at_s, 20 * MB) for at_s in (0.25, 0.5, 1, 2)] == [0, 1, 0, 1]
+    assert [books.looks(at_s, 20 * MB) for at_s in (0.25, 0.5)] == [1, 1]
     assert books.memory.next_look() is None
     assert books.memory.booked == 50 * MB
+
+
+def test_where_looks_tell_no_more_than_ends_one_attempt_in_ten_is_looked_at() -> None:
+    books = Books()
+    looked = []
+    for _ in range(25):
+        attempt = books.begin("a")
+        looked.append(books.looks(0.25, 52 * MB))
+        books.end(attempt, 50 * MB)
+    assert looked == ([1] + [0] * 9) * 2 + [1, 0, 0, 0, 0]
+
+
+def test_where_looks_tell_more_than_ends_each_attempt_is_looked_at() -> None:
+    books = Books()
+    for _ in range(3):
+        attempt = books.begin("a")
+        assert books.looks(0.25, 90 * MB) == 1
+        books.end(attempt, 50 * MB)
+    assert books.need("a") == 90 * MB
+
+
+def test_a_job_that_is_forgotten_is_looked_at_again() -> None:
+    books = Books()
+    attempt = books.begin("a")
+    books.looks(0.25, 50 * MB)
+    books.end(attempt, 50 * MB)
+    books.memory.forget(attempt.run.job)
+    books.begin("a")
+    assert books.looks(0.25, 50 * MB) == 1
 
 
 def test_as_long_as_it_grows_it_is_taken_to_grow_on_as_it_did() -> None:
@@ -172,9 +201,9 @@ def test_one_attempt_of_each_task_is_looked_at_and_the_next_after_its_end() -> N
     assert books.memory.plan_first_look(second) is None
     books.end(second, MB)
     assert books.memory.plan_first_look(first) == seconds(0.5)
-    books.end(first, MB)
+    books.end(first, MB // 2)
     third = books.begin("a", at_s=9)
-    assert books.memory.plan_first_look(third) == seconds(9.5)  # its need is known
+    assert books.memory.plan_first_look(third) == seconds(9.25)
 
 
 def test_an_attempt_without_a_process_is_not_looked_at() -> None:
@@ -199,12 +228,12 @@ def test_a_known_need_is_raised_by_a_look_and_what_all_processes_used_counts_at_
     books = Books()
     books.end(books.begin("a"), 10 * MB)
     attempt = books.begin("a")
-    books.looks(0.5, 60 * MB)
+    books.looks(0.25, 60 * MB)
     assert books.memory.booked == 60 * MB
     books.end(attempt, 10 * MB)  # the largest process alone
     assert books.need("a") == 60 * MB
     again = books.begin("a")
-    books.looks(0.5, 20 * MB)
+    books.looks(0.25, 20 * MB)
     assert books.need("a") == 60 * MB
     books.end(again, 10 * MB)
     assert books.need("a") == 58 * MB
@@ -346,9 +375,9 @@ def test_the_young_and_those_that_may_still_grow_have_books_of_their_own() -> No
     for attempt in (new, declared, old):
         memory.begin_young(attempt)
     assert memory.young == Needs(16 * MB, 100 * MB)
-    books.looks(0.25, 30 * MB)  # "other" is looked at too, and is in no book of the young; "old" is known
+    books.looks(0.25, 30 * MB)  # "other" is looked at too, and is in no book of the young
     assert memory.need(other) == 120 * MB
-    assert memory.young == Needs(16 * MB, 120 * MB)
+    assert memory.young == Needs((30 + 7) * MB, 120 * MB)
     assert [memory.end_young(attempt.key) for attempt in (declared, old, new)] == [False, False, True]
     assert (memory.young, memory.growth) == (Needs(0, 0), 90 * MB)
     books.end(new, 40 * MB)

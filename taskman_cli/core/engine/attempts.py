@@ -186,7 +186,7 @@ class Attempts:
                 self.kill(attempt, now)
             else:
                 stuck.append(attempt)
-        self._outbox.subject = None
+            self._outbox.subject = None
         if looks := self.pool.due_looks(now.elapsed_ns):
             self._outbox.actions.append(
                 effects.MeasureMemory(tuple((attempt.key, attempt.pid or 0) for attempt in looks))
@@ -200,7 +200,7 @@ class Attempts:
             if attempt is not None and self.pool.gate is not None:
                 self._outbox.subject = attempt.run
                 self._learned(self.pool.memory.looked(attempt, used_bytes, now.elapsed_ns))
-        self._outbox.subject = None
+                self._outbox.subject = None
 
     def _learned(self, need: tuple[tuple[str, str], int] | None) -> None:
         """Record what a task needs, if it is worth it."""
@@ -212,8 +212,6 @@ class Attempts:
         """Record the target of the pool, if it has changed by enough."""
         gate, target, tuning = self.pool.gate, self.pool.target, self.pool.memory.tuning
         assert gate is not None
-        if target.is_still(len(self.pool.running), elapsed_ns):
-            return
         target.note(len(self.pool.running), elapsed_ns, tuning)
         cpus = gate.signals.cpus if gate.signals else 1
         if change := target.change(elapsed_ns, tuning, quiet=cpus):

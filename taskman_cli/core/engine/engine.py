@@ -139,13 +139,16 @@ class Engine:
             raise EngineBroken(item) from error
 
     def _step(self, event: events.Event, now: Now) -> list[effects.Effect]:
-        running = self._running
+        running, outbox = self._running, self._outbox
         self._handlers[type(event)](event, now)
-        running.start_ready(now)
-        running.waiting.end_step()
+        if not running.is_stopping:
+            running.start_ready(now)
+        outbox.subject = None
+        if running.waiting.new:
+            running.waiting.end_step()
         if running.idle:
             self._job_set.end_step(now)
-        records, actions = self._outbox.take()
+        records, actions = outbox.take()
         if self.reports.is_on:
             records = self.reports.added_to(records, now)
         if running.is_stopping and not self.pool.running and not self._is_stopped:

@@ -3,7 +3,7 @@
 A need is what the job file declares (`ram`), else the most that an earlier attempt of the task used, else a
 guess. What an attempt uses is the memory of all its processes, looked at while it runs: of one attempt of
 each task at a time, at ages that double. When it grows no more, its need is known for now; its end says more.
-Once a task has ended, every other look at it is left out.
+If looks have told nothing that the end did not tell, most attempts of that task are not looked at.
 
 The guess for a task of which nothing is known is a share of the memory. Once some needs are known, it is a
 quantile of these; but before the first look at it, a task may be as large as the largest. So a herd of new
@@ -13,6 +13,7 @@ tasks cannot fill the memory before anybody has looked.
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.engine.books import Book, Owner
@@ -33,13 +34,14 @@ _MOST_LATEST = 1000
 _WORTH_RECORDING = 0.1
 
 
-class _Look(NamedTuple):
+@dataclass(slots=True)
+class _Look:
     """The next look at the memory of an attempt."""
 
     key: str
     age_ns: int
     #: What it used at the last look.
-    last_bytes: int
+    last_bytes: int = 0
 
 
 class _Seen(NamedTuple):
@@ -75,6 +77,8 @@ class Memory:
         #: unknown need, which may still grow.
         self._running, self._young, self._growing = Book(), Book(), Book()
         self._looks: dict[Owner, _Look] = {}
+        #: How many of the next attempts of a task are not looked at.
+        self._left_out: dict[Owner, int] = {}
         #: When each of them is due, on the elapsed clock.
         self._due: DueQueue[Owner] = DueQueue()
         #: The most that each of the attempts that were looked at used.
@@ -190,10 +194,12 @@ class Memory:
         self._enter(self._running, attempt)
         owner = owner_of(attempt)
         if _declared(attempt) is None and owner not in self._looks:
-            age_ns = self.tuning.look_ns * self._stride(owner)
-            self._looks[owner] = _Look(attempt.key, age_ns, 0)
+            if left := self._left_out.get(owner):
+                self._left_out[owner] = left - 1
+                return
+            self._looks[owner] = _Look(attempt.key, self.tuning.look_ns)
             if attempt.pid is not None:
-                self._due.put(owner, attempt.began_elapsed_ns + age_ns)
+                self._due.put(owner, attempt.began_elapsed_ns + self.tuning.look_ns)
 
     def begin_young(self, attempt: Attempt) -> None:
         """Note that an attempt has not taken its memory yet."""
@@ -238,10 +244,14 @@ class Memory:
 
         `peak_bytes` is what its largest process used. Of what was looked at while it ran, more may be known.
         """
-        used = max(peak_bytes, self._peaks.pop(attempt.key, 0))
-        if _declared(attempt) is not None or used <= 0:
+        looked = self._peaks.pop(attempt.key, 0)
+        used = max(peak_bytes, looked)
+        if used <= 0 or _declared(attempt) is not None:
             return None
         owner = owner_of(attempt)
+        if looked:
+            has_told = looked > peak_bytes * (1 + self.tuning.look_growth)
+            self._left_out[owner] = 0 if has_told else self.tuning.look_every - 1
         self._seen.pop(owner, None)
         known = self._known.get(owner)
         need = used
@@ -255,7 +265,7 @@ class Memory:
         for task in job.tasks:
             owner = job.id, task.id
             if owner not in self._running.counts:
-                for found in (self._known, self._recorded, self._seen):
+                for found in (self._known, self._recorded, self._seen, self._left_out):
                     found.pop(owner, None)
                 self._provisional.discard(owner)
 
@@ -263,9 +273,10 @@ class Memory:
         known = self._known.get(owner)
         if known is None:
             self._note_first(need)
-        self._known[owner] = need
-        for book in (self._running, self._young, self._growing):
-            book.change(owner, known, need)
+        if need != known:
+            self._known[owner] = need
+            for book in (self._running, self._young, self._growing):
+                book.change(owner, known, need)
         recorded = self._recorded.get(owner)
         if recorded is not None and abs(need - recorded) <= recorded * _WORTH_RECORDING:
             return None
@@ -295,7 +306,7 @@ class Memory:
         return self._due.next_due()
 
     def due_looks(self, running: Mapping[str, Attempt], elapsed_ns: int) -> list[Attempt]:
-        """Return the attempts to be looked at now; each is looked at again at a multiple of its age."""
+        """Return the attempts to be looked at now; each is looked at again at twice its age."""
         due = []
         for owner in self._due.pop_due(elapsed_ns):
             attempt = running.get(self._looks[owner].key)
@@ -304,15 +315,11 @@ class Memory:
                 self._plan_next(attempt, elapsed_ns)
         return due
 
-    def _stride(self, owner: Owner) -> int:
-        """Return 2 if every other look is left out: one at what is known mostly tells nothing new."""
-        return 2 if owner in self._known and owner not in self._provisional else 1
-
     def _plan_next(self, attempt: Attempt, elapsed_ns: int) -> None:
         owner = owner_of(attempt)
         look = self._looks[owner]
-        age_ns = max(look.age_ns, elapsed_ns - attempt.began_elapsed_ns) * 2 * self._stride(owner)
-        self._looks[owner] = look._replace(age_ns=age_ns)
+        age_ns = max(look.age_ns, elapsed_ns - attempt.began_elapsed_ns) * 2
+        look.age_ns = age_ns
         if age_ns <= self.tuning.look_last_ns:
             self._due.put(owner, attempt.began_elapsed_ns + age_ns)
 
@@ -322,13 +329,13 @@ class Memory:
         look = self._looks.get(owner)
         if look is None or look.key != attempt.key or used <= 0:
             return None
-        self._looks[owner] = look._replace(last_bytes=used)
+        before, look.last_bytes = look.last_bytes, used
         self._peaks[attempt.key] = max(self._peaks.get(attempt.key, 0), used)
         is_old = elapsed_ns - attempt.began_elapsed_ns >= self.tuning.look_settled_ns
-        has_settled = is_old and used <= look.last_bytes * (1 + self.tuning.look_growth)
+        has_settled = is_old and used <= before * (1 + self.tuning.look_growth)
         known = self._known.get(owner)
         if known is None:
-            return self._looked_first(owner, used, look.last_bytes, has_settled=has_settled)
+            return self._looked_first(owner, used, before, has_settled=has_settled)
         if has_settled and owner not in self._provisional:
             self._due.remove(owner)
         return self._set(owner, used) if used > known else None

@@ -57,7 +57,7 @@ class Outcomes:
                 self._abandon(attempt, now)
             else:
                 self._attempts.note_stuck(attempt)
-        self._outbox.subject = None
+            self._outbox.subject = None
 
     def _abandon(self, attempt: Attempt, now: Now) -> None:
         """Give up an attempt that KILL does not end, so that the program can leave."""

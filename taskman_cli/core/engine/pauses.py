@@ -90,7 +90,7 @@ class Pauses:
             armed = self._timetable.jobs.get(job_id)
             if armed and armed.pause and not armed.pause.covers(now.wall_ns):
                 self._go_on(armed, "its time is over", now)
-        self._outbox.subject = None
+            self._outbox.subject = None
 
     def clock_stepped(self, delta_ns: int) -> None:
         """Move the ends of pauses with the clock, so that their lengths stay the same."""

@@ -143,11 +143,12 @@ class Reports:
             run.is_slow = True
             after_ns = run.job.policy.slow_after_ns or 0
             self._notice(ReportKind.SLOW, run.job, run, f"still runs after {format_rough(after_ns)}", now)
+            self._outbox.subject = None
         for armed, since_ns in self._overdue.take_overdue(now):
             self._outbox.subject = armed.job.id
             words = f"no success for {format_rough(max(0, now.wall_ns - since_ns))}"
             self._notice(ReportKind.OVERDUE, armed.job, None, words, now)
-        self._outbox.subject = None
+            self._outbox.subject = None
 
     def clock_stepped(self, delta_ns: int) -> None:
         """Move the times of jobs with the clock."""

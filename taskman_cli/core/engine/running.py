@@ -111,7 +111,7 @@ class Running:
             self.give_up(run, SkipReason.LATE, how_late(run.due_ns, now), now)
             if run.id in activity.active:
                 self.settle(run, now)
-        self._outbox.subject = None
+            self._outbox.subject = None
 
     def begin_tasks(self, run: Run, now: Now) -> None:
         """Let the next tasks of a run wait for a seat."""
@@ -355,23 +355,28 @@ class Running:
 
     def start_ready(self, now: Now) -> None:
         """Start waiting attempts as far as there are seats."""
-        if self.is_stopping:
-            return
         while attempt := self.pool.take_ready(now.elapsed_ns):
-            self._outbox.subject = run = attempt.run
-            if self._is_stopped(run):
-                self.pool.hold_back(attempt)
-                continue
-            if self._is_given_up_as_late(run, now):
-                self.settle(run, now)
-                continue
-            if run.state is State.QUEUED:
-                run.state, run.is_unrecorded = State.RUNNING, False
-                self.waiting.remove(run)
-            self.attempts.begin(attempt, now)
-        self._outbox.subject = None
-        if self.pool.gate is not None:
+            self._outbox.subject = attempt.run
+            self._start(attempt, now)
+            self._outbox.subject = None
+
+        pool = self.pool
+        if pool.gate is not None and not pool.target.is_still(len(pool.running), now.elapsed_ns):
             self.attempts.publish(now.elapsed_ns)
+
+    def _start(self, attempt: Attempt, now: Now) -> None:
+        """Start an attempt that has got a seat, unless it may not start any more, or not yet."""
+        run = attempt.run
+        if self._is_stopped(run):
+            self.pool.hold_back(attempt)
+            return
+        if self._is_given_up_as_late(run, now):
+            self.settle(run, now)
+            return
+        if run.state is State.QUEUED:
+            run.state, run.is_unrecorded = State.RUNNING, False
+            self.waiting.remove(run)
+        self.attempts.begin(attempt, now)
 
     def _is_stopped(self, run: Run) -> bool:
         """Tell whether its job is paused with `--stop`, and the run is older than the pause."""

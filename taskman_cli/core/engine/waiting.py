@@ -18,7 +18,7 @@ class Waiting:
 
     def __init__(self) -> None:
         #: The runs of this step: most begin within it, and need no deadline.
-        self._new: list[Run] = []
+        self.new: list[Run] = []
         self._runs: dict[str, Run] = {}
         #: When they may not start any more, on the wall clock.
         self._deadlines: DueQueue[str] = DueQueue()
@@ -30,18 +30,16 @@ class Waiting:
 
     def add(self, run: Run) -> None:
         """Add a run that may well begin in this step."""
-        self._new.append(run)
+        self.new.append(run)
 
     def end_step(self) -> None:
         """Set the deadlines of the new runs that still wait."""
-        if not self._new:
-            return
-        for run in self._new:
+        for run in self.new:
             has_deadline = run.slot_ns is not None and run.job.policy.start_deadline_ns is not None
             if run.state is State.QUEUED and has_deadline:
                 self._runs[run.id] = run
                 self._put(run)
-        self._new.clear()
+        self.new.clear()
 
     def clock_stepped(self, delta_ns: int) -> None:
         """Move the deadlines: how long a run has waited does not depend on what the clock shows."""
