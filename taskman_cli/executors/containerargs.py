@@ -130,7 +130,12 @@ def _limits(settings: Mapping[str, Any]) -> list[str]:
 def _command(order: Order) -> list[str]:
     if order.command is None:
         raise StartFailed("there is no command that a container could run")
-    return ["/bin/sh", "-c", order.command] if isinstance(order.command, str) else list(order.command)
+    words = ["/bin/sh", "-c", order.command] if isinstance(order.command, str) else list(order.command)
+    try:
+        "".join(words).encode()
+    except UnicodeEncodeError:
+        raise StartFailed("its command is not UTF-8, which no container can be given") from None
+    return words
 
 
 # --- what inspect says ---

@@ -47,15 +47,25 @@ def in_words(data: bytes) -> str:
 async def start(argv: Sequence[str], environment: Mapping[str, str], *, is_talking: bool = True) -> Process:
     """Start a program with pipes; `is_talking`: also for its standard input. Raises StartFailed."""
     try:
-        return await asyncio.create_subprocess_exec(
-            *map(os.fsencode, argv),
-            stdin=PIPE if is_talking else asyncio.subprocess.DEVNULL,
-            stdout=PIPE,
-            stderr=PIPE,
-            limit=_CHUNK_BYTES,
-            env={os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
-            start_new_session=True,
+        making = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
+                *map(os.fsencode, argv),
+                stdin=PIPE if is_talking else asyncio.subprocess.DEVNULL,
+                stdout=PIPE,
+                stderr=PIPE,
+                limit=_CHUNK_BYTES,
+                env={os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
+                start_new_session=True,
+            )
         )
+        try:
+            return await asyncio.shield(making)
+        except asyncio.CancelledError:
+            # Cancelled halfway, asyncio waits for whoever holds the pipes, and never closes its own ends.
+            await asyncio.wait([making])
+            if not making.exception():
+                await end(making.result())
+            raise
     except BlockingIOError as error:
         raise StartFailed(f"cannot run {printable(argv[0])}: {error.strerror}", is_transient=True) from None
     except (OSError, ValueError) as error:

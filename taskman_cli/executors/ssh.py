@@ -62,6 +62,8 @@ class SshExecutor(Executor):
         self._masters = Masters(self._settings, self._environment, around.directory, within_s=self._within_s)
         self._is_shared = bool(definition.settings.get("multiplex", True))
         self._lines: dict[str, Line] = {}
+        #: Attempts that have ended and are not forgotten yet.
+        self._over: set[str] = set()
         self._leaving: list[tuple[str, asyncio.Future[None]]] = []
         self._cleaner: asyncio.Task[None] | None = None
 
@@ -142,20 +144,23 @@ class SshExecutor(Executor):
                     if not work.is_started:
                         said = printable(" ".join(early.decode("utf-8", "replace").split()))
                         raise StartFailed(said or "its guard could not start it")
-                    return self._ended(item)
+                    return self._ended(handle, item)
             raise ConnectionLost(f"{self._host}: {await line.words()}")
         finally:
             if self._lines.get(handle) is line:
                 del self._lines[handle]
 
-    def _ended(self, item: str) -> Result:
+    def _ended(self, handle: str, item: str) -> Result:
         standing = _standing(item)
         if isinstance(standing, Ended):
+            self._over.add(handle)
             return standing.result
         raise ConnectionLost(f"{self._host}: {_LOST_LINE}")
 
     async def signal(self, work: Work, number: int) -> None:
         """Send a signal to the command's group, through its guard."""
+        if work.order.handle in self._over:
+            return
         line = self._lines.get(work.order.handle)
         if line is None:
             raise ConnectionLost(f"{self._host}: not connected")
@@ -196,6 +201,7 @@ class SshExecutor(Executor):
 
     async def forget(self, order: Order) -> None:
         """Remove the directory of an attempt; those of many are removed together."""
+        self._over.discard(order.handle)
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._leaving.append((order.handle, done))
         if self._cleaner is None or self._cleaner.done():

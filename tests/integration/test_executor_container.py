@@ -17,6 +17,7 @@ from integration.executor_driver import Attempt, driven
 from taskman_cli.core.executors import ExecutorDefinition
 from taskman_cli.executors.base import Absent, ConnectionLost, Order, Result, Running, StartFailed, Unknown
 from taskman_cli.executors.container import make
+from taskman_cli.executors.testing import check, in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -78,6 +79,17 @@ def box(daemon: Daemon, tmp_path: Path) -> Iterator[Box]:
 
 def order(command: str | tuple[str, ...], **more: Any) -> Order:
     return Order(handle=next(_handles), job="j", task="main", run="r", attempt=1, command=command, **more)
+
+
+def test_containers_conform_but_for_what_an_engine_cannot(box: Box) -> None:
+    # An engine tells a signal as an exit code, and takes no bytes that are no UTF-8. A container goes on
+    # when its executor is closed.
+    without = ["signals", "environment", "odd commands", "closed while it runs"]
+    check(box.executor, say=in_shell, finds_again=True, without=without)
+    for container in box.daemon.containers():
+        box.daemon.run("rm", "--force", container)
+    for path in box.directory.iterdir():
+        path.unlink()
 
 
 @pytest.mark.parametrize(

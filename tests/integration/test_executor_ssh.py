@@ -19,6 +19,7 @@ from wait import wait_until
 from taskman_cli.core.executors import ExecutorDefinition
 from taskman_cli.executors.base import Absent, ConnectionLost, Order, Result, StartFailed, Unknown
 from taskman_cli.executors.ssh import make
+from taskman_cli.executors.testing import check, in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -108,6 +109,10 @@ def far(request: pytest.FixtureRequest, tmp_path: Path) -> Far:
 
 def order(command: str | tuple[str, ...], **more: Any) -> Order:
     return Order(handle=next(_handles), job="j", task="main", run="r", attempt=1, command=command, **more)
+
+
+def test_commands_on_another_machine_conform(far: Far) -> None:
+    check(far.executor, say=in_shell, finds_again=True)
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from taskman_cli.executors.base import (
     Unknown,
 )
 from taskman_cli.executors.ssh import make
+from taskman_cli.executors.testing import check, in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -169,6 +170,10 @@ def far(server: Server, tmp_path: Path) -> Far:
 
 def order(command: str | tuple[str, ...], **more: Any) -> Order:
     return Order(handle=next(_handles), job="j", task="main", run="r", attempt=1, command=command, **more)
+
+
+def test_commands_on_another_machine_conform(far: Far) -> None:
+    check(far.executor, say=in_shell, finds_again=True)
 
 
 @pytest.mark.parametrize("is_shared", [True, False], ids=["shared", "alone"])

@@ -238,6 +238,8 @@ def test_a_variable_that_cannot_get_into_a_container_is_told(env: dict[str, str]
 def test_a_container_needs_a_command() -> None:
     with pytest.raises(StartFailed, match="no command"):
         _create(one=order(None))
+    with pytest.raises(StartFailed, match="not UTF-8"):
+        _create(one=order("echo \udcff"))
 
 
 def _state(**changed: Any) -> containerargs.State | None:
