@@ -23,6 +23,7 @@ from taskman_cli.executors.base import (
     StartFailed,
     Unknown,
 )
+from taskman_cli.executors.containeroutput import Output, feed, written_so_far
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.executors import ExecutorDefinition
     from taskman_cli.executors.base import Order, Result, Standing, Work
+    from taskman_cli.executors.surroundings import Surroundings
 
 #: How long the engine may take to answer a question.
 _ANSWER_S = 20.0
@@ -37,13 +39,9 @@ _ANSWER_S = 20.0
 _CREATE_S = 600.0
 #: Pauses between two looks whether a container has started; the last is repeated.
 _LOOKS_S = (0.05, 0.1, 0.2, 0.5, 1.0)
-_CHUNK_BYTES = 256 << 10
-#: Output from before it is known whether a container has started.
-_MOST_EARLY_BYTES = 16 << 20
-_COUNT_BYTES = 20
 
 
-def make(definition: ExecutorDefinition, around: Any) -> ContainerExecutor:
+def make(definition: ExecutorDefinition, around: Surroundings) -> ContainerExecutor:
     """Make an executor; raises ValueError if its settings are wrong."""
     settings = definition.settings
     image = str(settings.get("image", ""))
@@ -57,7 +55,7 @@ def make(definition: ExecutorDefinition, around: Any) -> ContainerExecutor:
 class ContainerExecutor(Executor):
     """Runs each attempt in a container of its own, of one image."""
 
-    def __init__(self, definition: ExecutorDefinition, around: Any) -> None:
+    def __init__(self, definition: ExecutorDefinition, around: Surroundings) -> None:
         self._settings = definition.settings
         self._engine = str(definition.settings.get("engine", "docker"))
         self._memory: int | None = definition.settings.get("memory")
@@ -66,6 +64,8 @@ class ContainerExecutor(Executor):
         self._environment = around.inherited()
         self._directory: Path = around.directory
         self._sent: dict[str, set[int]] = {}
+        #: Attempts that were followed to their end, and are not forgotten yet.
+        self._over: set[str] = set()
         self._clients: set[Process] = set()
         #: What is being tidied up.
         self._chores: set[asyncio.Task[Any]] = set()
@@ -81,7 +81,7 @@ class ContainerExecutor(Executor):
     async def attach(self, work: Work) -> Result:
         """Follow a container that runs, from the first byte of its output that was not written yet."""
         work.started()
-        skip = _count_in(self._count_path(work.order))
+        skip = written_so_far(self._count_path(work.order))
         return await self._follow(work, ["logs", "--follow"], skip=skip)
 
     def _stdin_flag(self, order: Order) -> list[str]:
@@ -150,7 +150,7 @@ class ContainerExecutor(Executor):
         client = await programs.start(argv, self._environment, is_talking=order.stdin is not None)
         self._clients.add(client)
         self._sent.setdefault(order.handle, set())
-        output = _Output(work, self._count_path(order), skip=skip)
+        output = Output(work, self._count_path(order), skip=skip)
         try:
             async with asyncio.TaskGroup() as group:
                 pumps = [
@@ -159,7 +159,7 @@ class ContainerExecutor(Executor):
                     if stream is not None
                 ]
                 if client.stdin is not None:
-                    group.create_task(_feed(client.stdin, order.stdin or b""))
+                    group.create_task(feed(client.stdin, order.stdin or b""))
                 starting = group.create_task(self._await_start(work, output))
                 await asyncio.wait(pumps)
                 starting.cancel()
@@ -170,7 +170,7 @@ class ContainerExecutor(Executor):
             output.close()
             await programs.end(client)
 
-    async def _await_start(self, work: Work, output: _Output) -> None:
+    async def _await_start(self, work: Work, output: Output) -> None:
         """Say that it has started, once the engine says so."""
         look = 0
         while not work.is_started:
@@ -184,7 +184,7 @@ class ContainerExecutor(Executor):
                 work.started()
         output.release()
 
-    async def _end(self, work: Work, output: _Output, *, memory: int | None) -> Result:
+    async def _end(self, work: Work, output: Output, *, memory: int | None) -> Result:
         """Return how the container ended; raises StartFailed, ConnectionLost."""
         order = work.order
         state = await self._state(order)
@@ -199,6 +199,7 @@ class ContainerExecutor(Executor):
         output.release()
         if not state.is_over:
             raise ConnectionLost(f"{self._engine} let go of its container, which is {state.status}")
+        self._over.add(order.handle)
         return containerargs.result_of(state, sent=self._sent.get(order.handle, ()), memory=memory)
 
     async def signal(self, work: Work, number: int) -> None:
@@ -222,11 +223,12 @@ class ContainerExecutor(Executor):
         state = await self._state(order)
         if isinstance(state, Unknown | Absent):
             return state
-        if state.is_over:
+        if state.is_over and order.handle in self._over:
             sent = self._sent.get(order.handle, set())
             return Ended(containerargs.result_of(state, sent=sent, memory=self._memory))
         if not state.has_started:
             return Absent("its container was never started")
+        # What ended unseen counts as running: `attach` brings the output that nobody has read, and the end.
         return Running()
 
     async def _state(self, order: Order) -> containerargs.State | Unknown | Absent:
@@ -248,6 +250,7 @@ class ContainerExecutor(Executor):
     async def forget(self, order: Order) -> None:
         """Remove the container, with the volumes that nobody named."""
         self._sent.pop(order.handle, None)
+        self._over.discard(order.handle)
         name = containerargs.name_of(order)
         argv = [*containerargs.program(self._settings), "rm", "--force", "--volumes", name]
         try:
@@ -303,87 +306,12 @@ class ContainerExecutor(Executor):
         return self._directory / f"{order.handle}.written"
 
 
-class _Output:
-    """What a container prints on its way to the attempt's file, and how much of it has got there."""
-
-    def __init__(self, work: Work, count_path: Path, *, skip: int) -> None:
-        self._work = work
-        self._skip = skip
-        self._count = skip
-        self._path = count_path
-        self._fd: int | None = None
-        self._is_released = work.is_started
-        #: What came before it was known whether the container has started.
-        self.early = bytearray()
-        self.has_come = asyncio.Event()
-
-    async def pump(self, stream: asyncio.StreamReader) -> None:
-        while piece := await stream.read(_CHUNK_BYTES):
-            if self._is_released:
-                self._write(piece)
-                continue
-            self.early += piece
-            self.has_come.set()
-            while len(self.early) > _MOST_EARLY_BYTES and not self._is_released:
-                await asyncio.sleep(_LOOKS_S[0])
-
-    def release(self) -> None:
-        """It has started: all that came and comes is its output."""
-        if not self._is_released:
-            self._is_released = True
-            self._write(bytes(self.early))
-            self.early.clear()
-
-    def _write(self, data: bytes) -> None:
-        if self._skip:
-            skipped = min(self._skip, len(data))
-            self._skip -= skipped
-            data = data[skipped:]
-        if not data:
-            return
-        self._work.write(data)
-        self._count += len(data)
-        with suppress(OSError):  # then it is written twice after a crash
-            if self._fd is None:
-                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            os.pwrite(self._fd, b"%*d" % (_COUNT_BYTES, self._count), 0)
-
-    def close(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
-
-def _count_in(path: Path) -> int:
-    """Return how many bytes were written so far; 0 if that is not known."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return 0
-    try:
-        text = os.read(fd, _COUNT_BYTES).strip()
-        return int(text) if text.isdigit() else 0
-    except (OSError, ValueError):
-        return 0
-    finally:
-        os.close(fd)
-
-
 def _write_private(path: Path, text: str) -> None:
     with suppress(FileNotFoundError):
         path.unlink()
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(text)
-
-
-async def _feed(stdin: asyncio.StreamWriter, data: bytes) -> None:
-    """Write its standard input, as fast as it takes it."""
-    with suppress(ConnectionError, BrokenPipeError):
-        for begin in range(0, len(data), _CHUNK_BYTES):
-            stdin.write(data[begin : begin + _CHUNK_BYTES])
-            await stdin.drain()
-    stdin.close()
 
 
 def _is_unreachable(answer: programs.Answer) -> bool:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.executors import ExecutorDefinition
     from taskman_cli.executors.base import Order, Standing, Work
+    from taskman_cli.executors.surroundings import Surroundings
 
 #: How long the other side may take from the connection to its first word, with a slow login shell.
 _FIRST_WORD_S = 15.0
@@ -44,7 +45,7 @@ _GATHER_S = 0.1
 _LOST_LINE = "the connection broke, and its guard there ended it"
 
 
-def make(definition: ExecutorDefinition, around: Any) -> SshExecutor:
+def make(definition: ExecutorDefinition, around: Surroundings) -> SshExecutor:
     """Make an executor; raises ValueError if its settings are wrong."""
     arguments(definition.settings)
     return SshExecutor(definition, around)
@@ -53,7 +54,7 @@ def make(definition: ExecutorDefinition, around: Any) -> SshExecutor:
 class SshExecutor(Executor):
     """Runs commands on one host as one user."""
 
-    def __init__(self, definition: ExecutorDefinition, around: Any) -> None:
+    def __init__(self, definition: ExecutorDefinition, around: Surroundings) -> None:
         self._settings = definition.settings
         self._environment = around.inherited()
         self._directory = str(definition.settings.get("directory", ""))

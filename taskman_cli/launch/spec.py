@@ -89,7 +89,7 @@ class Plans:
         stdin = execution.stdin
         keys = {name: json.loads(text) for name, text in execution.executor_keys}
         order = known_order(start) | {
-            "command": None if CALL in keys else start.task.command,
+            "command": None if CALL in keys else _far_command(start.task.command, execution.shell),
             "keys": keys,
             "env": dict(execution.env) | told,
             "local_env": self._environments.compose(execution, has_files=False) | told,
@@ -256,6 +256,11 @@ def remote_spec(
         "error": f"executor {executor} needs a newer supervisor than the one that runs: stop taskman, and "
         "run it again",
     }
+
+
+def _far_command(command: str | tuple[str, ...], shell: str | None) -> str | tuple[str, ...]:
+    """Return a command with the shell that its job names; without one, the executor chooses it."""
+    return (shell, "-c", command) if shell and isinstance(command, str) else command
 
 
 @lru_cache(maxsize=16)

@@ -7,7 +7,6 @@ import itertools
 import os
 import signal
 from contextlib import suppress
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,8 +14,18 @@ from container_engine import IMAGE, Daemon, dockerd, why_not
 from integration.executor_driver import Attempt, driven
 
 from taskman_cli.core.executors import ExecutorDefinition
-from taskman_cli.executors.base import Absent, ConnectionLost, Order, Result, Running, StartFailed, Unknown
+from taskman_cli.executors.base import (
+    Absent,
+    ConnectionLost,
+    Ended,
+    Order,
+    Result,
+    Running,
+    StartFailed,
+    Unknown,
+)
 from taskman_cli.executors.container import make
+from taskman_cli.executors.surroundings import Surroundings
 from taskman_cli.executors.testing import check, in_shell
 
 if TYPE_CHECKING:
@@ -45,9 +54,7 @@ class Box:
 
     def executor(self) -> Executor:
         environ = {"PATH": os.environ["PATH"], "HOME": "/root", "DOCKER_HOST": self.daemon.host}
-        around = SimpleNamespace(
-            directory=self.directory, inherited=lambda: environ, instance="i", ledger="l"
-        )
+        around = Surroundings(directory=self.directory, environ=environ, instance="i", ledger="l")
         return make(ExecutorDefinition("box", "container", settings=self.settings), around)
 
     def play(self, play: Callable[[Executor], Awaitable[None]]) -> None:
@@ -188,9 +195,13 @@ def test_memory_over_the_limit_is_told_as_such(box: Box) -> None:
     assert result == Result(signal=signal.SIGKILL, error="over its memory limit of 50 MB")
 
 
-def test_a_container_is_adopted_with_its_output_and_exit_code(box: Box) -> None:
+@pytest.mark.parametrize("is_seen", [True, False], ids=["running", "ended unseen"])
+def test_a_container_is_adopted_with_its_output_and_exit_code(box: Box, is_seen: bool) -> None:
     one = order("echo one; until [ -e /go ]; do sleep 0.05; done; echo two; exit 5")
     written: list[bytes] = []
+
+    def go() -> None:
+        box.daemon.run("exec", f"taskman-{one.handle}", "sh", "-c", ": >/go")
 
     async def first(executor: Executor) -> None:
         attempt = Attempt(executor, one)
@@ -206,18 +217,19 @@ def test_a_container_is_adopted_with_its_output_and_exit_code(box: Box) -> None:
         attempt = Attempt(executor, one)
         attempt.begin(is_attached=True)
         await attempt.started()
-        box.daemon.run("exec", f"taskman-{one.handle}", "sh", "-c", ": >/go")
+        if is_seen:
+            go()
         assert await attempt.result() == Result(exit_code=5)
         written.append(bytes(attempt.output))
-
-    async def third(executor: Executor) -> None:
-        assert await Attempt(executor, one).settled() == Result(exit_code=5)
+        assert await executor.probe(one) == Ended(Result(exit_code=5))
         await executor.forget(one)
         assert isinstance(await executor.probe(one), Absent)
 
     box.play(first)
+    if not is_seen:
+        go()
+        box.daemon.run("wait", f"taskman-{one.handle}")
     box.play(second)
-    box.play(third)
     assert b"".join(written) == b"one\ntwo\n"
 
 

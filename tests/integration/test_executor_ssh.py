@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -19,6 +18,7 @@ from wait import wait_until
 from taskman_cli.core.executors import ExecutorDefinition
 from taskman_cli.executors.base import Absent, ConnectionLost, Order, Result, StartFailed, Unknown
 from taskman_cli.executors.ssh import make
+from taskman_cli.executors.surroundings import Surroundings
 from taskman_cli.executors.testing import check, in_shell
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Far:
 
     def executor(self) -> Executor:
         environ = {"PATH": os.environ["PATH"]}
-        around = SimpleNamespace(directory=self.own, inherited=lambda: environ)
+        around = Surroundings(directory=self.own, environ=environ)
         return make(ExecutorDefinition("far", "ssh", settings=self.settings), around)
 
     def play(self, play: Callable[[Executor], Awaitable[None]]) -> None:

@@ -12,7 +12,6 @@ import socket
 import subprocess
 from contextlib import suppress
 from pathlib import Path
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -31,6 +30,7 @@ from taskman_cli.executors.base import (
     Unknown,
 )
 from taskman_cli.executors.ssh import make
+from taskman_cli.executors.surroundings import Surroundings
 from taskman_cli.executors.testing import check, in_shell
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Far:
         environ = {"PATH": os.environ["PATH"], "HOME": str(self.directory)}
         own = self.directory / "own"
         own.mkdir(mode=0o700, exist_ok=True)
-        around = SimpleNamespace(directory=own, inherited=lambda: environ)
+        around = Surroundings(directory=own, environ=environ)
         return make(ExecutorDefinition("far", "ssh", settings=self.settings), around)
 
     def play(self, play: Callable[[Executor], Awaitable[None]]) -> None:

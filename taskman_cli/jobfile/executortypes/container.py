@@ -72,7 +72,7 @@ def _read_user(value: object, context: Context) -> str:
     return user
 
 
-@shaped(type="array", items={"type": "string", "pattern": "^--?[A-Za-z]"})
+@shaped(type="array", items=shape_of(read_line))
 def _read_flags(value: object, context: Context) -> list[str]:
     flags: tuple[str, ...] = array(read_line, example='["--gpus=all"]')(value, context)
     return [*flags]
