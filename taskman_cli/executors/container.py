@@ -49,6 +49,7 @@ def make(definition: ExecutorDefinition, around: Surroundings) -> ContainerExecu
         raise ValueError(f"{image!r} is not the name of an image")
     if settings.get("engine", "docker") not in containerargs.ENGINES:
         raise ValueError(f"engine must be one of {', '.join(containerargs.ENGINES)}")
+    programs.check_program(containerargs.program(settings)[0], around.inherited())
     return ContainerExecutor(definition, around)
 
 
@@ -63,6 +64,9 @@ class ContainerExecutor(Executor):
         self._labels = {"instance": around.instance, "ledger": around.ledger, "executor": definition.name}
         self._environment = around.inherited()
         self._directory: Path = around.directory
+        for left in self._directory.glob("*.env"):  # of a process of ours that was killed
+            with suppress(OSError):
+                left.unlink()
         self._sent: dict[str, set[int]] = {}
         #: Attempts that were followed to their end, and are not forgotten yet.
         self._over: set[str] = set()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.escapes import printable
 from taskman_cli.executors.base import StartFailed
+from taskman_cli.trust import Untrusted, standing_trust
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -42,6 +44,16 @@ def in_words(data: bytes) -> str:
     """Return the end of what a program said as one printable line."""
     text = " ".join(data.decode("utf-8", "surrogateescape").split())
     return printable(text[-_MOST_WORDS:])
+
+
+def check_program(program: str, environment: Mapping[str, str]) -> None:
+    """Raise ValueError if root would run a program that another user can change."""
+    path = shutil.which(program, path=environment.get("PATH"))
+    try:
+        if path is not None:  # otherwise its start says so
+            standing_trust(environment).check(path)
+    except Untrusted as error:
+        raise ValueError(str(error)) from None
 
 
 async def start(argv: Sequence[str], environment: Mapping[str, str], *, is_talking: bool = True) -> Process:

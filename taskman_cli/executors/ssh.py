@@ -25,6 +25,7 @@ from taskman_cli.executors.base import (
     StartFailed,
     Unknown,
 )
+from taskman_cli.executors.programs import check_program
 from taskman_cli.executors.sshargs import CONNECT_TIMEOUT_NS, arguments
 from taskman_cli.executors.sshline import Line
 from taskman_cli.executors.sshmasters import Masters
@@ -42,12 +43,15 @@ _FIRST_WORD_S = 15.0
 _KILLED_S = 10.0
 #: Clean-ups that come within this time are one session.
 _GATHER_S = 0.1
+#: What shells say when there are no more processes, or no memory.
+_WANTS = ("Cannot fork", "fork: ", "Resource temporarily unavailable", "Cannot allocate memory")
 _LOST_LINE = "the connection broke, and its guard there ended it"
 
 
 def make(definition: ExecutorDefinition, around: Surroundings) -> SshExecutor:
     """Make an executor; raises ValueError if its settings are wrong."""
-    arguments(definition.settings)
+    words = arguments(definition.settings)
+    check_program(words[0], around.inherited())
     return SshExecutor(definition, around)
 
 
@@ -104,7 +108,7 @@ class SshExecutor(Executor):
                 line.send(text)
                 word = await self._first_word(line)
                 if word != "ready":
-                    raise StartFailed(_refusal(word, self._host))
+                    raise _refusal(word)
                 line.send(b"go\n")
                 return await self._follow(work, line)
         except StartFailed as error:
@@ -120,7 +124,7 @@ class SshExecutor(Executor):
                 "does a start file of the shell there read its input?"
             ) from None
         if word is None:
-            raise StartFailed(await line.words())
+            raise _failure(await line.words())
         return word
 
     async def _follow(self, work: Work, line: Line) -> Result:
@@ -138,7 +142,7 @@ class SshExecutor(Executor):
                 elif item == "started":
                     work.started()
                 elif item.startswith("refused"):
-                    raise StartFailed(_refusal(item, self._host))
+                    raise _refusal(item)
                 elif item == "absent":
                     raise ConnectionLost(f"{self._host}: its guard was killed")
                 elif item.startswith("end "):
@@ -251,9 +255,16 @@ class SshExecutor(Executor):
         await self._masters.close()
 
 
-def _refusal(word: str, host: str) -> str:
+def _refusal(word: str) -> StartFailed:
     verb, _, why = printable(word).partition(" ")
-    return why if verb == "refused" and why else f"an answer that makes no sense: {verb}"
+    if verb != "refused":
+        return StartFailed(f"an answer that makes no sense: {verb}")
+    return _failure(why)
+
+
+def _failure(words: str) -> StartFailed:
+    """Return why nothing was started; a want of processes or memory may soon be over."""
+    return StartFailed(words, is_transient=any(want in words for want in _WANTS))
 
 
 def _standing(word: str) -> Standing:

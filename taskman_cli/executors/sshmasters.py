@@ -54,15 +54,18 @@ class Masters:
         self._is_temporary = False
         self._masters: list[_Master] = []
         self._count = 0
-        self._lock = asyncio.Lock()
+        #: The connection that is being opened: those who wait for it share its end, also a bad one.
+        self._opening: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def lease(self) -> AsyncIterator[str]:
         """Give the path of a master that has room for a session, opened if need be; raises StartFailed."""
-        async with self._lock:
-            master = self._with_room() or await self._open()
-            master.sessions += 1
+        while (master := self._with_room()) is None:
+            if self._opening is None or self._opening.done():
+                self._opening = asyncio.ensure_future(self._open())
+            await asyncio.shield(self._opening)
+        master.sessions += 1
         if master.timer is not None:
             master.timer.cancel()
         try:
@@ -85,7 +88,7 @@ class Masters:
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)
 
-    async def _open(self) -> _Master:
+    async def _open(self) -> None:
         self._count += 1
         path = str(self._place() / str(self._count))
         with suppress(OSError):
@@ -111,7 +114,6 @@ class Masters:
         self._closing.add(said)  # type: ignore[arg-type]
         said.add_done_callback(self._closing.discard)
         self._masters.append(master)
-        return master
 
     def _place(self) -> Path:
         """Return a directory for sockets that nobody else gets into."""
@@ -124,6 +126,9 @@ class Masters:
 
     async def close(self) -> None:
         """End all of them."""
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
         for master in [*self._masters]:
             if master.timer is not None:
                 master.timer.cancel()

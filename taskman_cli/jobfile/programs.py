@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.core.executors import LOCAL
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import JobFile, JobFileError, load
 from taskman_cli.jobfile.places import problem_of_job
@@ -99,6 +100,8 @@ class _Judge:
         execution = task.execution
         if execution.user is not None and execution.user.uid != 0:
             return  # other users may run their own programs
+        if execution.executor != LOCAL:
+            return  # it is a program of somewhere else
         is_array = not isinstance(task.command, str)
         program = task.command[0] if is_array else execution.shell
         if program and (words := self._judge(program, execution)):
@@ -113,7 +116,8 @@ class _Judge:
             for task in job.commands:
                 execution = task.execution
                 is_root_s = execution.user is None or execution.user.uid == 0
-                if not job.enabled or not isinstance(task.command, str) or not is_root_s:
+                is_ours = is_root_s and execution.executor == LOCAL
+                if not job.enabled or not isinstance(task.command, str) or not is_ours:
                     continue
                 key = self._path(execution), execution.cwd or self._cwd
                 if key in seen:

@@ -32,7 +32,7 @@ echo "$*" >>{log}
 {before}
 while [ "$1" != -- ]; do shift; done
 shift 2
-cat | setsid env -i HOME={home} PATH="$PATH" LANG=C.UTF-8 {run} {shell} -c "$*" | cat
+cat | setsid env -i --default-signal HOME={home} PATH="$PATH" LANG=C.UTF-8 {run} {shell} -c "$*" | cat
 """
 # Another program is /bin/sh for what runs there.
 _OTHER_SH = """unshare --mount sh -c 'mount --bind {sh} "$(readlink -f /bin/sh)"; exec "$@"' sh"""
@@ -372,6 +372,32 @@ def test_many_attempts_share_connections(far: Far) -> None:
     far.play(play)
     calls = far.log.read_text()
     assert 1 <= calls.count("ControlMaster=yes") <= 3
+
+
+def test_an_unreachable_side_is_asked_once_for_all_that_wait(far: Far) -> None:
+    far.set_up(before="sleep 0.2; echo 'Connection timed out' >&2; exit 255")
+
+    async def play(executor: Executor) -> None:
+        attempts = [Attempt(executor, order("true")) for _ in range(10)]
+        tasks = [attempt.begin() for attempt in attempts]
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert {str(outcome) for outcome in outcomes} == {"far: Connection timed out"}
+
+    far.play(play)
+    assert far.log.read_text().count("\n") == 1
+
+
+@pytest.mark.parametrize("words", ["sh: 1: Cannot fork", "sh: fork: retry: Resource temporarily unavailable"])
+def test_a_want_of_processes_there_may_be_over_soon(far: Far, words: str) -> None:
+    far.set_up(before=f"case $* in *taskman-master*) ;; *) echo '{words}' >&2; exit 2 ;; esac")
+    assert _refused(far, order("true")).is_transient
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root is protected from others")
+def test_a_program_that_another_user_can_change_is_not_run_by_root(far: Far) -> None:
+    far.program.chmod(0o777)
+    with pytest.raises(ValueError, match="can write"):
+        far.executor()
 
 
 def test_a_close_leaves_no_process(far: Far) -> None:

@@ -264,6 +264,19 @@ def test_a_program_of_another_user_is_refused_in_root_s_own_jobs(
     assert main(check) == 0
 
 
+def test_a_command_on_another_machine_is_no_program_of_this_one(etc: Path, mallory: Person) -> None:
+    tool = etc / "tool"
+    tool.touch(0o755)
+    mallory.owns(tool)
+    path = etc / "jobs.toml"
+    far = "[executors.far]\ntype = 'ssh'\nhost = 'far'\n"
+    path.write_text(f"{far}[jobs.a]\nevery = '1h'\ncommand = ['{tool}']\nexecutor = 'far'\n")
+    check = ["check", "--state-dir", str(etc / "state"), str(path)]
+    assert main(check) == 0
+    path.write_text(f"[jobs.a]\nevery = '1h'\ncommand = ['{tool}']\n")
+    assert main(check) == 2
+
+
 @pytest.fixture
 def search(etc: Path) -> Path:
     """Return a directory on the PATH of root's job, before the one that has its program."""

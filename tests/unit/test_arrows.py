@@ -44,7 +44,7 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
         "jobfile": {"core", "errors", "launch", "trust"},
         "ledger": {"core", "errors"},
         "simulate": {"core"},
-        "executors": {"core", "launch", "supervisor"},
+        "executors": {"core", "launch", "supervisor", "trust"},
         "sinks": {"__init__", "core", "errors", "launch", "supervisor", "trust"},
         "ui": {"core"},
     },
