@@ -14,6 +14,8 @@ from taskman_cli.executors.program import Program
 from taskman_cli.executors.pyline import WorkerLine
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from taskman_cli.executors.base import Work
     from taskman_cli.executors.program import Launch
 
@@ -26,6 +28,8 @@ _DEATH_LIMIT_S = 1.0
 #: What is left in a pipe after a call is read up to so much: another process may go on writing.
 _MOST_LEFT_BYTES = 2 << 20
 _CHUNK_BYTES = 1 << 16
+#: How long the output of a call is left in its pipe.
+_UNWATCHED_S = 0.02
 _MOST_WORDS, _MOST_ERROR = 300, 1000
 #: What a worker can tell of itself at the most.
 _MOST_BYTES, _MOST_CPU_S = 1 << 60, 1e9
@@ -44,6 +48,8 @@ class Worker:
         #: It can have another call.
         self.is_sound = True
         self._line = line
+        #: The environment of its last call.
+        self._env: Mapping[str, str] = {}
         #: While this pipe is open, the worker and what it has started live: the kernel sees to it.
         self._lifeline = lifeline
         self._loop = asyncio.get_running_loop()
@@ -95,7 +101,9 @@ class Worker:
                     os.fchown(write, work.order.user[0], -1)
             if work.order.stdin is not None:
                 given.append(_memory_file(work.order.stdin))
-            self._line.send(frame, given)
+            self._line.send(frame | self._changed(work.order.local_env) | {"number": self.calls}, given)
+            self._line.on_progress = work.progress
+            work.started()
         except BaseException:
             os.close(read)
             raise
@@ -116,21 +124,16 @@ class Worker:
 
     async def _answer(self, work: Work) -> dict[str, Any] | Result | None:
         """Wait for the end of a call: what the worker says of it, or how the worker itself has ended."""
-        self._line.on_progress = work.progress
-        first = await self._next(_START_LIMIT_S) or {}
-        if first.get("type") == "refused":
-            raise StartFailed(printable(str(first.get("words")))[:_MOST_WORDS])
-        if first.get("type") == "stale":
+        told = await self._line.next()
+        kind = None if told is None else told.get("type")
+        if kind == "done":
+            return told
+        if kind == "refused":
+            words = printable(str(told and told.get("words")))[:_MOST_WORDS]
+            return Result(error=words)
+        if kind == "stale":
             self.retire()
             return None
-        if first.get("type") != "begun":
-            self.kill()
-            await asyncio.shield(self.program.ended)
-            return None
-        work.started()
-        told = await self._line.next()
-        if told is not None and told.get("type") == "done":
-            return told
         # It has ended, or the call has closed or misused the connection.
         await asyncio.wait((self.program.ended,), timeout=_DEATH_LIMIT_S)
         words = ""
@@ -141,7 +144,17 @@ class Worker:
 
     def signal(self, number: int) -> None:
         """Send a signal to the worker and to what the call has started."""
+        # Beside it, so that it can tell for which call it is meant.
+        self._line.send({"type": "cancel", "number": self.calls})
         self.program.signal(number)
+
+    def _changed(self, env: Mapping[str, str]) -> dict[str, Any]:
+        """Return what differs in the environment of a call from that of the one before."""
+        before, self._env = self._env, env
+        return {
+            "set": {name: text for name, text in env.items() if before.get(name) != text},
+            "unset": [name for name in before if name not in env],
+        }
 
     def rest(self, most_s: float) -> None:
         """Be idle for so long at the most."""
@@ -152,7 +165,7 @@ class Worker:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        return self.is_sound and not self.program.ended.done() and not self._line.has_ended
+        return self.is_sound and not self.program.ended.done() and self._line.is_open()
 
     def retire(self) -> None:
         """Have it end by itself; what its calls have left running goes on."""
@@ -191,18 +204,31 @@ class _Output:
         self._fd = fd
         self._work = work
         self._has_ended = False
-        asyncio.get_running_loop().add_reader(fd, self._pass_on)
+        self._is_watched = False
+        self._loop = asyncio.get_running_loop()
+        # Most calls are over before that: what they have written is read at their end.
+        self._timer = self._loop.call_later(_UNWATCHED_S, self._watch)
 
     def close(self) -> None:
         """Read what is left, and let go of it: whatever the call has left running writes to nobody."""
+        self._timer.cancel()
         left = _MOST_LEFT_BYTES
         while not self._has_ended and left > 0:
             count = self._pass_on()
-            if count == 0:
+            if count < _CHUNK_BYTES:
                 break
             left -= count
-        asyncio.get_running_loop().remove_reader(self._fd)
+        self._unwatch()
         os.close(self._fd)
+
+    def _watch(self) -> None:
+        self._is_watched = True
+        self._loop.add_reader(self._fd, self._pass_on)
+
+    def _unwatch(self) -> None:
+        if self._is_watched:
+            self._is_watched = False
+            self._loop.remove_reader(self._fd)
 
     def _pass_on(self) -> int:
         try:
@@ -211,7 +237,7 @@ class _Output:
             return 0
         if not data:
             self._has_ended = True
-            asyncio.get_running_loop().remove_reader(self._fd)
+            self._unwatch()
         self._work.write(data)
         return len(data)
 

@@ -85,6 +85,12 @@ class WorkerLine:
                 self._waiter = None
         return self._frames.popleft() if self._frames else None
 
+    def is_open(self) -> bool:
+        """Tell if the worker is there: it may have died just now."""
+        if not self.has_ended:
+            self.read()
+        return not self.has_ended
+
     def read(self) -> None:
         """Take in what has come."""
         try:

@@ -67,7 +67,8 @@ def start_text(path: list[str]) -> bytes:
         "sys.modules['taskman_cli'].jobs=sys.modules['taskman_cli.jobs']=jobs\n"
         f"worker=module('taskman_worker',{module_text('taskman_cli.executors.pyworker')!r})\n"
         f"ends=module('taskman_ends',{module_text('taskman_cli.executors.pyends')!r})\n"
-        f"worker.start(jobs,ends,{path!r})\n"
+        f"wire=module('taskman_wire',{module_text('taskman_cli.executors.pywire')!r})\n"
+        f"worker.start(jobs,ends,wire,{path!r})\n"
     )
     data = text.encode("utf-8", "surrogateescape")
     return b"%08d" % len(data) + data
@@ -109,7 +110,7 @@ class PythonExecutor(Executor):
                 self._put_back(worker)
             if result is not None:
                 return result
-        raise StartFailed("its worker ended before the call began, several times in a row", is_transient=True)
+        return Result(error="a file that the call imports changed each time before it began")
 
     async def signal(self, work: Work, number: int) -> None:
         """Send a signal to a worker that makes a call, and to all that the call has started."""
@@ -144,7 +145,6 @@ class PythonExecutor(Executor):
             "call": order.keys["call"],
             "args": list(order.keys.get("args", ())),
             "kwargs": dict(order.keys.get("kwargs", {})),
-            "env": dict(order.local_env),
             "cwd": order.cwd or self._cwd,
             "umask": self._umask if order.umask is None else order.umask,
             "context": {

@@ -1,7 +1,7 @@
 """The worker of type "python": runs in the job's own interpreter, one call after the other.
 
-Its text is sent to `PYTHON -c`, so it needs nothing of this package, and Python 3.8 at the least. Frames on
-the socket (a length of 4 bytes, then JSON) never mix with what a call prints: each call brings a pipe.
+Its text is sent to `PYTHON -c`, so it needs nothing of this package, and Python 3.8 at the least. What is
+said on the socket (`pywire`) never mixes with what a call prints: each call brings a pipe of its own.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ import fcntl
 import importlib
 import importlib.util
 import io
-import json
 import os
 import resource
 import signal
-import socket
-import struct
 import sys
 import time
 from contextlib import suppress
@@ -36,57 +33,26 @@ _ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 _DEFAULT = (signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
 
 
-class Line:
-    """The socket to the executor."""
-
-    def __init__(self, fd: int) -> None:
-        self._socket = socket.socket(fileno=fd)
-        self._data = b""
-        self._fds: list[int] = []
-
-    def send(self, frame: dict[str, Any]) -> None:
-        data = json.dumps(frame).encode("ascii")
-        self._socket.sendall(struct.pack("!I", len(data)) + data)
-
-    def receive(self) -> tuple[dict[str, Any], list[int]]:
-        """Return the next frame and the descriptors that came with it; raises EOFError at the end."""
-        (length,) = struct.unpack("!I", self._take(4))
-        frame = json.loads(self._take(length).decode("ascii"))
-        fds, self._fds = self._fds, []
-        return frame, fds
-
-    def _take(self, count: int) -> bytes:
-        while len(self._data) < count:
-            data, told, _flags, _address = self._socket.recvmsg(1 << 16, socket.CMSG_SPACE(4 * 8))
-            for level, kind, content in told:
-                if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                    self._fds += struct.unpack("%di" % (len(content) // 4), content)  # noqa: UP031
-            if not data:
-                raise EOFError
-            self._data += data
-        taken, self._data = self._data[:count], self._data[count:]
-        return taken
-
-    def close(self) -> None:
-        self._socket.close()
-
-
 class Worker:
     """Calls functions for one executor."""
 
-    def __init__(self, line: Line, jobs: Any, ends: Any) -> None:
+    def __init__(self, line: Any, jobs: Any, ends: Any) -> None:
         self._line = line
         self._ends = ends
         self._jobs = jobs
         self._pid = os.getpid()
         self._flush_c = _c_flush()
         self._told_at_s = 0.0
-        self._is_calling = False
+        #: That of the call that is made; 0: there is none.
+        self._number = 0
         #: Files of modules that calls have imported, each with its fingerprint.
         self._seen: dict[str, Any] = {}
         self._known = set(sys.modules)
         self._files: dict[str, Any] = {}
         self._streams: tuple[Any, ...] = ()
+        #: The environment of the last call; each says what differs in its own.
+        self._env: dict[bytes, bytes] = {}
+        self._has_input = False
         #: What every call finds signals set to; SIGPIPE as Python has it.
         self._actions: list[tuple[int, Any]] = [(number, self._asked_to_end) for number in _ASKING]
         self._actions += [(number, signal.SIG_DFL) for number in _DEFAULT]
@@ -107,7 +73,8 @@ class Worker:
             if frame["type"] != "call":
                 return
             if self._is_stale():
-                return self._line.send({"type": "stale"})
+                self._line.send({"type": "stale"})
+                return
             self._call(frame, *fds)
 
     def _is_stale(self) -> bool:
@@ -125,13 +92,14 @@ class Worker:
         before = _used()
         told = None
         try:
-            # From here on: who hears that it has begun may ask it to end.
-            self._is_calling = True
-            self._line.send({"type": "begun"})
+            self._number = frame["number"]
+            # A signal for this call may have come before it could be told that it was for this one.
+            if self._line.is_cancelled(self._number):
+                self._asked_to_end(signal.SIGTERM, None)
             told = self._outcome(frame)
-            self._is_calling = False
+            self._number = 0
         except BaseException as error:  # asked to end before or after the call itself
-            self._is_calling = False
+            self._number = 0
             told = told or self._ends.failure(error, self._jobs.Cancelled)
         if os.getpid() != self._pid:
             # The call has forked, and this is the child: not the one that answers.
@@ -203,15 +171,8 @@ class Worker:
         for fd in (given, output):
             if fd is not None:
                 os.close(fd)
-        self._renew_streams()
-        wanted = {os.fsencode(name): os.fsencode(value) for name, value in frame["env"].items()}
-        found = dict(os.environb)
-        if found != wanted:
-            for name in found.keys() - wanted.keys():
-                del os.environb[name]
-            for name in wanted:
-                if found.get(name) != wanted[name]:
-                    os.environb[name] = wanted[name]
+        self._renew_streams(has_input=given is not None)
+        self._set_environment(frame)
         os.chdir(frame["cwd"] or "/")
         os.umask(frame["umask"])
         for number, action in self._actions:
@@ -223,22 +184,39 @@ class Worker:
             with suppress(OSError):
                 os.write(self._peaks, b"5")  # the peak of memory counts from here
 
-    def _renew_streams(self) -> None:
-        """Make sys.stdin anew; stdout and stderr too if a call closed or replaced them."""
+    def _set_environment(self, frame: dict[str, Any]) -> None:
+        """Have the environment be the call's, whatever the one before has done to it."""
+        for name in frame["unset"]:
+            self._env.pop(os.fsencode(name), None)
+        for name, value in frame["set"].items():
+            self._env[os.fsencode(name)] = os.fsencode(value)
+        if getattr(os.environb, "_data", None) != self._env:
+            found = dict(os.environb)
+            for odd in found.keys() - self._env.keys():
+                del os.environb[odd]
+            for odd, text in self._env.items():
+                if found.get(odd) != text:
+                    os.environb[odd] = text
+
+    def _renew_streams(self, *, has_input: bool) -> None:
+        """Make the streams anew that a call closed, replaced or has read from."""
         out, err = self._streams[1:] if self._streams else (None, None)
         if out is None or out is not sys.stdout or out.closed:
             out = _text(1, "surrogateescape")
         if err is None or err is not sys.stderr or err.closed:
             err = _text(2, "backslashreplace")
-        given = io.BufferedReader(io.FileIO(0, "r", closefd=False))
-        stdin = io.TextIOWrapper(given, "utf-8", "surrogateescape")
+        stdin: Any = self._streams[0] if self._streams else None
+        if stdin is None or stdin is not sys.stdin or stdin.closed or has_input or self._has_input:
+            given = io.BufferedReader(io.FileIO(0, "r", closefd=False))
+            stdin = io.TextIOWrapper(given, "utf-8", "surrogateescape")
+        self._has_input = has_input
         self._streams = (stdin, out, err)
         sys.stdin = sys.__stdin__ = stdin  # type: ignore[misc]
         sys.stdout = sys.__stdout__ = out  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = err  # type: ignore[misc]
 
     def _flush(self) -> None:
-        for stream in (sys.stdout, sys.stderr, self._streams[1], self._streams[2]):
+        for stream in {sys.stdout, sys.stderr, *self._streams[1:]}:
             with suppress(BaseException):  # closed by the call, or an object of its own
                 stream.flush()
         self._flush_c()
@@ -269,7 +247,7 @@ class Worker:
     def _asked_to_end(self, number: int, _frame: Any) -> None:
         """Tell the call, or break it off if it never asks."""
         context = self._jobs._current
-        if not self._is_calling or context is None or os.getpid() != self._pid:
+        if not self._number or context is None or os.getpid() != self._pid:
             return
         context._is_cancelled = True
         if not context._has_asked:
@@ -337,7 +315,7 @@ def _die_with(lifeline: int) -> None:
     fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
 
 
-def _let_children_be(line: Line) -> None:
+def _let_children_be(line: Any) -> None:
     """Have what calls fork be processes of their own: they do not answer, and end by signals like others."""
     masks: list[Any] = []
 
@@ -360,9 +338,9 @@ def _let_children_be(line: Line) -> None:
     os.register_at_fork(before=before, after_in_child=in_child, after_in_parent=in_parent)
 
 
-def start(jobs: Any, ends: Any, path: list[str]) -> NoReturn:
-    """Serve on descriptor 0, with the lifeline as 1; `jobs` and `ends` are these two modules of ours."""
-    line, lifeline, null = Line(_moved(0)), _moved(1), os.open(os.devnull, os.O_RDWR)
+def start(jobs: Any, ends: Any, wire: Any, path: list[str]) -> NoReturn:
+    """Serve on descriptor 0, with the lifeline as 1; the rest but `path` are modules of ours."""
+    line, lifeline, null = wire.Line(_moved(0)), _moved(1), os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         if number != null:
             os.dup2(null, number)
