@@ -18,6 +18,7 @@ from taskman_cli.executors.base import (
     Absent,
     ConnectionLost,
     Ended,
+    Executor,
     Order,
     Result,
     Running,
@@ -33,7 +34,7 @@ from taskman_cli.supervisor.output import BoundedFile
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
-    from taskman_cli.executors.base import Executor, Standing
+    from taskman_cli.executors.base import Standing
     from taskman_cli.supervisor.wire import Message
 
 #: Pauses between two questions how an attempt stands; they double up to the longest.
@@ -43,6 +44,8 @@ _PROBE_S = _SIGNAL_S = 30.0
 _FORGET_S = 60.0
 #: An attempt that gets KILL before it was begun is given up after this time.
 _UNBEGUN_S = 3.0
+#: "started" is held back this long: mostly the end of a short command can then be sent with it.
+_HOLD_S = 0.002
 #: Progress is passed on at most so often.
 _PROGRESS_S = 0.2
 
@@ -88,6 +91,9 @@ class ExecutorHost:
         self._carried: dict[str, _Carried] = {}
         #: Clean-ups on their way.
         self._chores: set[asyncio.Task[None]] = set()
+        #: Messages that are held back, and until when.
+        self._held: list[Message] = []
+        self._holding: asyncio.TimerHandle | None = None
 
     # --- what is said ---
 
@@ -108,13 +114,29 @@ class ExecutorHost:
                 self._abandon(key, order)
             case ("forget", str(key), dict(order)):
                 self._carried.pop(key, None)
-                self._do(self._forget(order_of(order)))
+                self._clean_up(order)
             case ("ping", *_):
                 self._say("pong")
 
     def _say(self, *message: Any) -> None:
-        self._send([message])
+        """Send a message, after those that were held back."""
+        if self._holding is not None:
+            self._holding.cancel()
+            self._holding = None
+        messages, self._held = [*self._held, message], []
+        self._send(messages)
         self.after_send()
+
+    def _say_soon(self, *message: Any) -> None:
+        """Hold a message back for a moment: mostly another one can go with it."""
+        self._held.append(message)
+        if self._holding is None:
+            self._holding = self._loop.call_later(_HOLD_S, self._send_held)
+
+    def _send_held(self) -> None:
+        self._holding = None
+        *self._held, last = self._held
+        self._say(*last)
 
     def _configure(self, definition: dict[str, Any], facts: dict[str, Any]) -> None:
         self._definition = ExecutorDefinition(**definition)
@@ -226,7 +248,7 @@ class ExecutorHost:
         def started() -> None:
             carried.is_there.set()
             self._heard(carried)
-            self._say("started", carried.key)
+            self._say_soon("started", carried.key)
 
         def write(data: bytes) -> None:
             if carried.file is not None:
@@ -344,9 +366,14 @@ class ExecutorHost:
         if carried is not None and carried.task is not None:
             carried.is_abandoned = True
             carried.task.cancel()
-        self._do(self._forget(order_of(values)))
+        self._clean_up(values)
 
     # --- the end ---
+
+    def _clean_up(self, values: dict[str, Any]) -> None:
+        keeps_nothing = self._executor is not None and type(self._executor).forget is Executor.forget
+        if not keeps_nothing:
+            self._do(self._forget(order_of(values)))
 
     async def _forget(self, order: Order) -> None:
         """Have the executor remove what is kept of an attempt."""
