@@ -648,15 +648,27 @@ def test_the_target_rises_at_once_and_falls_by_a_good_part_only() -> None:
         (13, 5, 20),
         (24, 5, 5),
     ):
-        target.note(running, seconds(second), tuning)
+        target.note(running, seconds(second))
         assert target.value(seconds(second), tuning) == value
+
+
+def test_a_target_is_looked_at_when_more_run_than_it_says_or_a_peak_is_over() -> None:
+    target, tuning = Target(), AdmissionTuning(target_window_ns=seconds(10))
+    looked = []
+    for second, running in ((0, 4), (1, 6), (1.5, 5), (3, 6), (10.9, 6), (11.1, 1), (21, 1), (21.2, 1)):
+        looked.append(target.note(running, seconds(second)))
+        if looked[-1]:
+            target.change(seconds(second), tuning, quiet=2)
+    # It looks again ten seconds after what was the last peak then.
+    assert looked == [True, True, False, False, False, True, False, True]
 
 
 def test_a_rise_and_a_fall_between_two_lines_of_the_journal_are_no_small_fall() -> None:
     target, tuning = Target(), AdmissionTuning(target_window_ns=seconds(0.1))
     changes = []
     for second, running in ((0, 98), (0.2, 130), (0.4, 96), (2, 96), (3, 80)):
-        target.note(running, seconds(second), tuning)
-        target.note(running, seconds(second + 0.15), tuning)
+        target.note(running, seconds(second))
+        target.value(seconds(second), tuning)
+        target.note(running, seconds(second + 0.15))
         changes.append(target.change(seconds(second + 0.15), tuning, quiet=2))
     assert changes == [(0, 98), None, None, None, (98, 80)]

@@ -267,8 +267,10 @@ class Gate:
         if running < signals.cpus or signals.runnable is None or has_seat:
             return None
         settled_ns = elapsed_ns - self._tuning.settle_ns
-        since = sum(at_ns >= self._read_ns for at_ns in self._fresh.values())
-        young = sum(at_ns > settled_ns for at_ns in self._fresh.values())
+        since = young = 0
+        for at_ns in self._fresh.values():
+            since += at_ns >= self._read_ns
+            young += at_ns > settled_ns
         runnable = max(signals.runnable + since - self._ended, young, 0)
         if runnable + 1 <= self._most_runnable(signals.cpus):
             if not self._is_used_to_it:
@@ -332,10 +334,11 @@ class Gate:
             self._ended += 1
         if self._young.pop(attempt.key, None) is None:
             self._freed += self.memory.need(attempt)
+            may_grow = self._growing.pop(attempt.key, None) is not None
         else:
-            self.memory.end_young(attempt.key)
-        self._growing.pop(attempt.key, None)
-        self.memory.end_growing(attempt.key)
+            may_grow = self.memory.end_young(attempt.key)
+        if may_grow:
+            self.memory.end_growing(attempt.key)
         self._urgent.discard(attempt.key)
         self.memory.end(attempt)
 

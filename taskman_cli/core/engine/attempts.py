@@ -212,7 +212,6 @@ class Attempts:
         """Record the target of the pool, if it has changed by enough."""
         gate, target, tuning = self.pool.gate, self.pool.target, self.pool.memory.tuning
         assert gate is not None
-        target.note(len(self.pool.running), elapsed_ns, tuning)
         cpus = gate.signals.cpus if gate.signals else 1
         if change := target.change(elapsed_ns, tuning, quiet=cpus):
             before, value = change

@@ -55,11 +55,20 @@ class Engine:
     """Decides what runs when."""
 
     def __init__(
-        self, settings: Settings, sinks: Iterable[SinkDefinition] = (), *, is_gate_shut: bool = False
+        self,
+        settings: Settings,
+        sinks: Iterable[SinkDefinition] = (),
+        *,
+        is_gate_shut: bool = False,
+        is_counted: bool = True,
     ) -> None:
-        """`is_gate_shut`: all start as with `admission = "fixed"`, until `GateTried`."""
+        """`is_gate_shut`: all start as with `admission = "fixed"`, until `GateTried`.
+
+        `is_counted` False: nobody is going to ask for `metrics`.
+        """
         self.settings = settings
         self._is_gate_shut = is_gate_shut
+        self._is_counted = is_counted
         self.timetable = Timetable()
         self.metrics = Metrics()
         self._outbox = Outbox()
@@ -154,7 +163,7 @@ class Engine:
         if running.is_stopping and not self.pool.running and not self._is_stopped:
             self._is_stopped = True
             actions.append(effects.Stopped())
-        if records:
+        if records and self._is_counted:
             self.metrics.fold(records)
         return [*records, *actions]
 
@@ -233,7 +242,9 @@ class Engine:
 
     def next_wake(self) -> Wake:
         """Return when the next `Tick` is wanted, on each clock."""
-        elapsed_ns = earliest(self.pool.next_timer(), self.reports.next_elapsed())
+        elapsed_ns, slow_ns = self.pool.next_timer(), self.reports.next_elapsed()
+        if slow_ns is not None:
+            elapsed_ns = earliest(elapsed_ns, slow_ns)
         if self.is_stopping:
             return Wake(None, elapsed_ns)
         wall_ns = earliest(

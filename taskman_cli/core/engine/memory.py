@@ -109,11 +109,11 @@ class Memory:
     def need(self, attempt: Attempt) -> int:
         """Return how much an attempt is taken to need."""
         declared = _declared(attempt)
-        return self._need_of(owner_of(attempt)) if declared is None else declared
+        return self._need_of(attempt.owner) if declared is None else declared
 
     def is_known(self, attempt: Attempt) -> bool:
         """Tell whether it is known, and no guess, what an attempt needs."""
-        return _declared(attempt) is not None or owner_of(attempt) in self._known
+        return _declared(attempt) is not None or attempt.owner in self._known
 
     def _need_of(self, owner: Owner) -> int:
         known = self._known.get(owner)
@@ -192,7 +192,7 @@ class Memory:
     def begin(self, attempt: Attempt) -> None:
         """Book an attempt."""
         self._enter(self._running, attempt)
-        owner = owner_of(attempt)
+        owner = attempt.owner
         if _declared(attempt) is None and owner not in self._looks:
             if left := self._left_out.get(owner):
                 self._left_out[owner] = left - 1
@@ -210,7 +210,7 @@ class Memory:
         if declared is not None:
             book.declare(attempt.key, declared)
         else:
-            owner = owner_of(attempt)
+            owner = attempt.owner
             book.add(attempt.key, owner, self._known.get(owner))
 
     def end_young(self, key: str) -> bool:
@@ -248,7 +248,7 @@ class Memory:
         used = max(peak_bytes, looked)
         if used <= 0 or _declared(attempt) is not None:
             return None
-        owner = owner_of(attempt)
+        owner = attempt.owner
         if looked:
             has_told = looked > peak_bytes * (1 + self.tuning.look_growth)
             self._left_out[owner] = 0 if has_told else self.tuning.look_every - 1
@@ -271,12 +271,13 @@ class Memory:
 
     def _set(self, owner: Owner, need: int) -> tuple[Owner, int] | None:
         known = self._known.get(owner)
+        if need == known:
+            return None
         if known is None:
             self._note_first(need)
-        if need != known:
-            self._known[owner] = need
-            for book in (self._running, self._young, self._growing):
-                book.change(owner, known, need)
+        self._known[owner] = need
+        for book in (self._running, self._young, self._growing):
+            book.change(owner, known, need)
         recorded = self._recorded.get(owner)
         if recorded is not None and abs(need - recorded) <= recorded * _WORTH_RECORDING:
             return None
@@ -293,7 +294,7 @@ class Memory:
 
     def plan_first_look(self, attempt: Attempt) -> int | None:
         """Plan the first look at an attempt whose process has just begun; return when, or None."""
-        owner = owner_of(attempt)
+        owner = attempt.owner
         look = self._looks.get(owner)
         if look is None or look.key != attempt.key:
             return None
@@ -316,7 +317,7 @@ class Memory:
         return due
 
     def _plan_next(self, attempt: Attempt, elapsed_ns: int) -> None:
-        owner = owner_of(attempt)
+        owner = attempt.owner
         look = self._looks[owner]
         age_ns = max(look.age_ns, elapsed_ns - attempt.began_elapsed_ns) * 2
         look.age_ns = age_ns
@@ -325,7 +326,7 @@ class Memory:
 
     def looked(self, attempt: Attempt, used: int, elapsed_ns: int) -> tuple[Owner, int] | None:
         """Learn what an attempt uses now; return its task and need if that is to be recorded."""
-        owner = owner_of(attempt)
+        owner = attempt.owner
         look = self._looks.get(owner)
         if look is None or look.key != attempt.key or used <= 0:
             return None
@@ -355,11 +356,6 @@ class Memory:
         growth = min(growth, max(1.0, used / before)) if before else growth**2
         self._seen[owner] = _Seen(most, growth)
         return None
-
-
-def owner_of(attempt: Attempt) -> Owner:
-    """Return the task of an attempt."""
-    return attempt.run.job.id, attempt.task.id
 
 
 def _declared(attempt: Attempt) -> int | None:

@@ -33,15 +33,13 @@ class Overdue:
         self._told: set[str] = set()
         #: When each job becomes overdue, on the wall clock.
         self._due: DueQueue[str] = DueQueue()
+        #: Return when a job becomes overdue, on the wall clock, or None.
+        self.next_due = self._due.next_due
 
     @property
     def is_watching(self) -> bool:
         """Tell whether any job is expected."""
         return bool(self._expected)
-
-    def next_due(self) -> int | None:
-        """Return when a job becomes overdue, on the wall clock, or None."""
-        return self._due.next_due()
 
     def load(self, known: Mapping[str, JobStanding], now: Now, *, step_ns: int) -> None:
         """Continue from what is on record, after a step of the clock."""

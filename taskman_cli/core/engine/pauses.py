@@ -31,6 +31,8 @@ class Pauses:
         self._outbox = outbox
         #: When pauses end by themselves, on the wall clock. The entry of a removed job is ignored.
         self._ends: DueQueue[str] = DueQueue()
+        #: Return when a pause ends, on the wall clock, or None.
+        self.next_end = self._ends.next_due
 
     def load(self, armed_jobs: Iterable[ArmedJob], now: Now) -> None:
         """Take over the pauses of an earlier scheduler."""
@@ -78,10 +80,6 @@ class Pauses:
             self._outbox.records.append(skipped(armed.job, stretch, SkipReason.PAUSED, f"paused: {why}"))
         armed.since_ns = slots[-1]
         self._timetable.arm(armed, passed.next_ns)
-
-    def next_end(self) -> int | None:
-        """Return when a pause ends, on the wall clock, or None."""
-        return self._ends.next_due()
 
     def tick(self, now: Now) -> None:
         """End the pauses whose time is over."""

@@ -96,7 +96,8 @@ class Pool:
             self.memory.clear()
             self.resume_needs(self._unused_needs)
             for attempt in self.running.values():
-                self._book(attempt)
+                if not attempt.is_remote:
+                    self.gate.begin(attempt, attempt.began_elapsed_ns)
         self._count_seats()
 
     def _count_seats(self) -> None:
@@ -293,21 +294,20 @@ class Pool:
         self.running[attempt.key] = attempt
         if attempt.holds:
             self.resources.hold(attempt.holds)
-        self._local_count += not attempt.is_remote
-        self._book(attempt)
-
-    def _book(self, attempt: Attempt) -> None:
-        if self.gate is not None and not attempt.is_remote:
-            self.gate.begin(attempt, attempt.began_elapsed_ns)
+        if not attempt.is_remote:
+            self._local_count += 1
+            if self.gate is not None:
+                self.gate.begin(attempt, attempt.began_elapsed_ns)
 
     def release(self, attempt: Attempt) -> None:
         """Take an attempt's seat back."""
         self._answered_ns = None
         del self.running[attempt.key]
         self._timers.remove(attempt.key)
-        self._local_count -= not attempt.is_remote
-        if self.gate is not None and not attempt.is_remote:
-            self.gate.end(attempt)
+        if not attempt.is_remote:
+            self._local_count -= 1
+            if self.gate is not None:
+                self.gate.end(attempt)
         if attempt.holds:
             self.resources.release(attempt.holds)
             attempt.holds = ()

@@ -9,7 +9,7 @@ log k).
 
 from __future__ import annotations
 
-import heapq
+from heapq import heapify, heappop, heappush
 from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -45,11 +45,11 @@ class DueQueue(Generic[K]):
 
     def put(self, key: K, due_ns: int, *, place: int | None = None) -> None:
         """Add `key`, or move it; among equal times it goes last, or before those of a higher `place`."""
-        self._sequence = self._sequence + 1 if place is None else place
-        entry = (due_ns, self._sequence, key)
-        self._entries[key] = entry
-        heapq.heappush(self._heap, entry)
-        if len(self._heap) > 2 * len(self._entries) + _SLACK:
+        self._sequence = place = self._sequence + 1 if place is None else place
+        entries, heap = self._entries, self._heap
+        entry = entries[key] = (due_ns, place, key)
+        heappush(heap, entry)
+        if len(heap) > _SLACK and len(heap) > 2 * len(entries) + _SLACK:
             self._rebuild()
 
     def put_all(self, items: Iterable[tuple[K, int]]) -> None:
@@ -64,7 +64,7 @@ class DueQueue(Generic[K]):
         entry = self._entries.pop(key, None)
         if entry is None:
             return None
-        if len(self._heap) > 2 * len(self._entries) + _SLACK:
+        if len(self._heap) > _SLACK and len(self._heap) > 2 * len(self._entries) + _SLACK:
             self._rebuild()
         return entry[0]
 
@@ -75,7 +75,7 @@ class DueQueue(Generic[K]):
             first = heap[0]
             if entries.get(first[2]) is first:
                 return first[0]
-            heapq.heappop(heap)
+            heappop(heap)
         return None
 
     def head(self) -> tuple[int, int] | None:
@@ -89,19 +89,20 @@ class DueQueue(Generic[K]):
     def pop_due(self, now_ns: int) -> list[K]:
         """Take out all keys due at or before `now_ns`, in order."""
         due: list[K] = []
-        heap = self._heap
+        heap, entries = self._heap, self._entries
         while heap and heap[0][0] <= now_ns:
-            entry = heapq.heappop(heap)
-            if not self._is_stale(entry):
-                del self._entries[entry[2]]
-                due.append(entry[2])
+            entry = heappop(heap)
+            key = entry[2]
+            if entries.get(key) is entry:
+                del entries[key]
+                due.append(key)
         return due
 
     def pop(self) -> K | None:
         """Take out the earliest key, or return None."""
         if self.next_due() is None:
             return None
-        key = heapq.heappop(self._heap)[2]
+        key = heappop(self._heap)[2]
         del self._entries[key]
         return key
 
@@ -115,17 +116,17 @@ class DueQueue(Generic[K]):
         # A walk from the root: an entry can only be next once its parent has been passed.
         frontier = [(*heap[0][:2], 0)] if heap else []
         while frontier:
-            index = heapq.heappop(frontier)[2]
+            index = heappop(frontier)[2]
             entry = heap[index]
             if not self._is_stale(entry):
                 yield entry[0], entry[2]
             for child in (2 * index + 1, 2 * index + 2):
                 if child < len(heap):
-                    heapq.heappush(frontier, (*heap[child][:2], child))
+                    heappush(frontier, (*heap[child][:2], child))
 
     def _is_stale(self, entry: tuple[int, int, K]) -> bool:
         return self._entries.get(entry[2]) is not entry
 
     def _rebuild(self) -> None:
         self._heap = list(self._entries.values())
-        heapq.heapify(self._heap)
+        heapify(self._heap)

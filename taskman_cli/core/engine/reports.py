@@ -68,6 +68,8 @@ class Reports:
         self._slow: DueQueue[str] = DueQueue()
         self._runs: dict[str, Run] = {}
         self._overdue = Overdue(timetable, outbox)
+        #: Return when a job becomes overdue, on the wall clock, and a run slow, on the elapsed one; or None.
+        self.next_wall, self.next_elapsed = self._overdue.next_due, self._slow.next_due
         #: Whether the records of a step have to be looked at.
         self.is_on = bool(self._sinks)
 
@@ -122,14 +124,6 @@ class Reports:
         self.is_on = bool(self._sinks) or self._overdue.is_watching
 
     # --- time ---
-
-    def next_wall(self) -> int | None:
-        """Return when a job becomes overdue, on the wall clock."""
-        return self._overdue.next_due()
-
-    def next_elapsed(self) -> int | None:
-        """Return when a run becomes slow, on the elapsed clock."""
-        return self._slow.next_due()
 
     def overdue(self, now: Now) -> list[tuple[str, int]]:
         """Return the jobs that are overdue, and since when they did not succeed, the longest first."""

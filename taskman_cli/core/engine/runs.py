@@ -43,7 +43,9 @@ def run_number(wall_ns: int, *, last: int) -> int:
 
 def encode_run_id(number: int) -> str:
     """Write a run's number so that ids sort as their numbers do."""
-    return "".join([_PAIRS[(number >> shift) & 1023] for shift in range(5 * (_ID_LENGTH - 2), -1, -10)])
+    pairs = _PAIRS
+    high = pairs[number >> 40 & 1023] + pairs[number >> 30 & 1023] + pairs[number >> 20 & 1023]
+    return high + pairs[number >> 10 & 1023] + pairs[number & 1023]
 
 
 def decode_run_id(run_id: str) -> int:
@@ -79,6 +81,8 @@ class Attempt:
     run: Run
     task: Task
     number: int
+    #: The names of its job and task: what is known of its needs is known of all with the same.
+    owner: tuple[str, str]
     state: State = State.QUEUED
     #: The record of its process, once there is one.
     spawned: AttemptSpawned | None = None
@@ -112,7 +116,7 @@ class Attempt:
     @classmethod
     def of(cls, run: Run, task: Task, number: int) -> Attempt:
         """Make attempt `number` of a task; its key names it to the supervisor and in the output directory."""
-        return cls(key=attempt_key(run.id, task.id, number), run=run, task=task, number=number)
+        return cls(attempt_key(run.id, task.id, number), run, task, number, (run.job.id, task.id))
 
     def stopped_until_ns(self, elapsed_ns: int) -> int:
         """Return how long it has been stopped in total, up to an instant on the elapsed clock."""
@@ -238,6 +242,8 @@ class Run:
             return State.LOST
         if self.is_cancelled:
             return State.CANCELLED
+        if all(state is State.SUCCEEDED for state in self.results.values()):  # nearly always
+            return State.SUCCEEDED
         for worst in (State.FAILED, State.TIMED_OUT, State.LOST, State.CANCELLED, State.SKIPPED):
             if worst in self.results.values():
                 return worst

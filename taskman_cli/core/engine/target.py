@@ -23,21 +23,18 @@ class Target:
         self._peaks: deque[tuple[int, int]] = deque()
         self._running = 0
         self._value = 0
-        #: Until then nothing changes, if as many run as now.
+        #: Until then it changes only if more run than it says.
         self._still_until_ns = 0
 
-    def is_still(self, running: int, elapsed_ns: int) -> bool:
-        """Tell whether there is nothing to note: mostly, after a step in which nothing began or ended."""
-        return running == self._running and elapsed_ns < self._still_until_ns
-
-    def note(self, running: int, elapsed_ns: int, tuning: AdmissionTuning) -> None:
-        """Note how many run from now on."""
-        if running != self._running:
-            while self._peaks and self._peaks[-1][1] <= self._running:
-                self._peaks.pop()
-            self._peaks.append((elapsed_ns, self._running))
+    def note(self, running: int, elapsed_ns: int) -> bool:
+        """Note how many run from now on; tell whether the target may have changed."""
+        before, peaks = self._running, self._peaks
+        if running != before:
+            while peaks and peaks[-1][1] <= before:
+                peaks.pop()
+            peaks.append((elapsed_ns, before))
             self._running = running
-        self.value(elapsed_ns, tuning)
+        return running > self._value or elapsed_ns >= self._still_until_ns
 
     def value(self, elapsed_ns: int, tuning: AdmissionTuning) -> int:
         """Return the target at this moment."""
@@ -50,7 +47,7 @@ class Target:
 
     def change(self, elapsed_ns: int, tuning: AdmissionTuning, *, quiet: float) -> tuple[int, int] | None:
         """Return the target before and now if it is to be recorded; up to `quiet` it is not worth a line."""
-        value, before = self._value, self.recorded
+        value, before = self.value(elapsed_ns, tuning), self.recorded
         since_ns = self._peaks[0][0] if self._peaks else elapsed_ns
         self._still_until_ns = since_ns + tuning.target_window_ns
         # It may have risen since, and then have fallen to a little less than what was recorded.

@@ -181,6 +181,8 @@ class Timetable:
     def __init__(self) -> None:
         self.jobs: dict[str, ArmedJob] = {}
         self._queue: DueQueue[str] = DueQueue()
+        #: Return when the next slot is due, or None.
+        self.next_due = self._queue.next_due
 
     def load(self, jobs: Iterable[ArmedJob]) -> None:
         """Replace all jobs by these, which are armed."""
@@ -229,10 +231,6 @@ class Timetable:
     def due_count(self) -> int:
         """Return how many jobs have a slot to come."""
         return len(self._queue)
-
-    def next_due(self) -> int | None:
-        """Return when the next slot is due, or None."""
-        return self._queue.next_due()
 
     def pop_due(self, wall_ns: int) -> list[ArmedJob]:
         """Remove the due jobs from the queue and return them in order; each needs `passed` and `arm` next."""
