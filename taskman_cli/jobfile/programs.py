@@ -2,11 +2,13 @@
 
 Checked is what taskman itself starts: the program of an array, a `shell`, and the interpreters of scripts,
 looked up as at the start; and directories of the search path into which others could put a program of that
-name before it is found. The words of a string are looked up by the shell and are not checked.
+name before it is found. The words of a string are looked up by the shell and are not checked. So with the
+programs of executors, and with the files and directories that their Python imports from.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import stat
 from contextlib import suppress
@@ -26,6 +28,7 @@ from taskman_cli.trust import Untrusted
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from taskman_cli.core.executors import ExecutorDefinition
     from taskman_cli.core.model import Execution, Job, Task
     from taskman_cli.jobfile import Problem
     from taskman_cli.jobfile.source import Source
@@ -46,7 +49,7 @@ def load_to_run(
     if trust.is_checked:
         judge = _Judge(trust)
         problems = run_with_timeout(
-            lambda: judge.problems(jobfile.jobs, sources), lambda: judge.looked_at, timeout_s=READ_TIMEOUT_S
+            lambda: judge.problems(jobfile, sources), lambda: judge.looked_at, timeout_s=READ_TIMEOUT_S
         )
         if problems:
             raise JobFileError(problems, jobs=len(jobfile.jobs))
@@ -86,22 +89,76 @@ class _Judge:
         #: Problems of directories of search paths.
         self._directories: dict[str, Untrusted | None] = {}
 
-    def problems(self, jobs: Sequence[Job], sources: Sequence[Source]) -> list[Problem]:
-        """Return the problems of these jobs."""
+    def problems(self, jobfile: JobFile, sources: Sequence[Source]) -> list[Problem]:
+        """Return the problems of the jobs, and of the executors that work for root."""
         by_path = {str(source.path): source for source in sources}
-        return [
+        found = [
             problem_of_job(by_path[job.source], job.id, fault)
-            for job in jobs
+            for job in jobfile.jobs
             for task in job.commands
             for fault in self._look(job, task)
         ]
+        roots = {
+            task.execution.executor
+            for job in jobfile.jobs
+            for task in job.commands
+            if task.execution.user is None or task.execution.user.uid == 0
+        }
+        for executor in jobfile.settings.executors:
+            defining = [one for one in sources if executor.name in one.tables.get("executors", {})]
+            for fault in self._look_at_executor(executor, has_roots_jobs=executor.name in roots):
+                found += [source.problem(fault) for source in defining[:1]]
+        return found
+
+    def _look_at_executor(self, executor: ExecutorDefinition, *, has_roots_jobs: bool) -> Iterator[Fault]:
+        """Yield what another user could change of the programs that an executor starts as root."""
+        settings, programs = executor.settings, []
+        match executor.type:
+            case "python" if has_roots_jobs:
+                programs = [("python", settings.get("python"))]
+                for index, directory in enumerate(settings.get("path", ())):
+                    if (error := self._trouble_with(directory)) is not None:
+                        words = f"modules are looked for in {directory}: {error}"
+                        yield Fault(("executors", executor.name, "path", index), words)
+            case "consumer" if settings.get("user", "root") == "root":
+                command = settings.get("command")
+                programs = [("command", command[0] if isinstance(command, list | tuple) else None)]
+            case "ssh" | "container":
+                programs = [("program", settings.get("program"))]
+        for key, program in programs:
+            if program:
+                try:
+                    self._check(
+                        program, os.environ.get("PATH", os.defpath), settings.get("cwd") or self._cwd, depth=0
+                    )
+                except Untrusted as error:
+                    yield Fault(("executors", executor.name, key), str(error))
+
+    def _look_at_call(self, job: Job, task: Task) -> Iterator[Fault]:
+        """Yield what another user could change of a file whose function root calls."""
+        where = dict(task.execution.executor_keys).get("call")
+        file = "" if where is None else json.loads(where).rpartition(":")[0]
+        if not file.endswith(".py"):
+            return
+        self.looked_at = Path(file)
+        error: Untrusted | None = None
+        try:
+            os.close(self._trust.open(file, refuse=_need_file))
+            error = self._trouble_with(os.path.dirname(file))  # noqa: PTH120
+        except Untrusted as found:
+            error = found
+        except (OSError, ValueError):
+            return
+        if error is not None:
+            yield Fault((*job.command_path(task.id)[:-1], "call"), str(error))
 
     def _look(self, job: Job, task: Task) -> Iterator[Fault]:
         execution = task.execution
         if execution.user is not None and execution.user.uid != 0:
             return  # other users may run their own programs
         if execution.executor != LOCAL:
-            return  # it is a program of somewhere else
+            yield from self._look_at_call(job, task)
+            return  # else it is a program of somewhere else
         is_array = not isinstance(task.command, str)
         program = task.command[0] if is_array else execution.shell
         if program and (words := self._judge(program, execution)):

@@ -277,6 +277,46 @@ def test_a_command_on_another_machine_is_no_program_of_this_one(etc: Path, mallo
     assert main(check) == 2
 
 
+EXECUTORS = {
+    "python": ('python = "{0}/tool"', "call = 'm:f'", "executors.x.python: {0}/tool belongs to {1}"),
+    "path": ('path = "{0}/lib"', "call = 'm:f'", "executors.x.path[0]: modules are looked for in {0}/lib: "),
+    "file": ("", "call = 'tool.py:f'", "jobs.a.call: {0}/tool.py belongs to {1}"),
+    "directory": ("", "call = 'lib/good.py:f'", "jobs.a.call: {0}/lib belongs to {1}"),
+    "consumer": ('command = ["{0}/tool"]', "command = 'x'", "executors.x.command: {0}/tool belongs to {1}"),
+    "program": (
+        'host = "far"\nprogram = "{0}/tool"',
+        "command = 'x'",
+        "executors.x.program: {0}/tool belongs",
+    ),
+}
+
+
+@pytest.mark.parametrize(("name", "case"), EXECUTORS.items(), ids=EXECUTORS)
+def test_what_an_executor_runs_as_root_is_nobody_else_s(
+    etc: Path, name: str, case: tuple[str, str, str], capsys: pytest.CaptureFixture[str], mallory: Person
+) -> None:
+    type_ = {"consumer": "consumer", "program": "ssh"}.get(name, "python")
+    (etc / "lib").mkdir()
+    for file in ("tool", "tool.py", "lib/good.py"):
+        (etc / file).write_text("x = 1\n")
+        (etc / file).chmod(0o755)
+    settings, job, words = case
+    text = f"[executors.x]\ntype = '{type_}'\n{settings}\n[jobs.a]\nevery = '1h'\nexecutor = 'x'\n{job}\n"
+    path = etc / "jobs.toml"
+    path.write_text(text.format(etc))
+    check = ["check", "--state-dir", str(etc / "state"), str(path)]
+    assert main(check) == 0
+    for file in ("tool", "tool.py", "lib"):
+        mallory.owns(etc / file)
+    capsys.readouterr()
+    assert main(check) == 2
+    assert words.format(etc, mallory) in capsys.readouterr().err
+    assert main([*check, "--trust", str(mallory.uid)]) == 0
+    if type_ == "python":
+        path.write_text(text.format(etc) + "user = 'games'\n")
+        assert main(check) == 0
+
+
 @pytest.fixture
 def search(etc: Path) -> Path:
     """Return a directory on the PATH of root's job, before the one that has its program."""
