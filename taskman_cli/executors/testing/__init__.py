@@ -7,10 +7,12 @@
 
 `check` drives executors directly, each on an event loop of its own. `say` turns a small program (acts.py)
 into the command or call of a job: `in_shell`, `in_python`, or a function of yours. What a type cannot
-promise by nature is named in `without`, by the names in CHECKS. It raises AssertionError, in words.
+promise by nature is named in `without`, by the names in CHECKS. `check_program` runs jobs with the real
+program, and kills each of its processes in turn (SCENES). Both raise AssertionError, in words.
 """
 
 from taskman_cli.executors.testing.acts import Act, Said, in_python, in_shell
 from taskman_cli.executors.testing.checks import CHECKS, check
+from taskman_cli.executors.testing.program import SCENES, check_program
 
-__all__ = ["CHECKS", "Act", "Said", "check", "in_python", "in_shell"]
+__all__ = ["CHECKS", "SCENES", "Act", "Said", "check", "check_program", "in_python", "in_shell"]
