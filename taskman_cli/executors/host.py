@@ -26,6 +26,7 @@ from taskman_cli.executors.base import (
     Unknown,
     Work,
 )
+from taskman_cli.executors.leftovers import end_left
 from taskman_cli.executors.orders import complete, order_of, result_values, short
 from taskman_cli.executors.surroundings import Surroundings
 from taskman_cli.executors.types import make
@@ -187,6 +188,7 @@ class ExecutorHost:
             self._say("failed", carried.key, self._words(error), error.is_transient)
             return
         except _Lost as error:
+            await end_left(carried.order)
             said = {"lost": short(error)}
         except asyncio.CancelledError:
             if carried.is_abandoned:

@@ -274,10 +274,10 @@ class Hosts:
         host = next((host for host in self._hosts if host.pid == pid), None)
         if host is None:
             return False
+        host.pid = None  # from here on, it may be another's
         if host.fd is not None:
             self._hear(host)  # its last words
         host.let_go()
-        host.pid = None
         if host.running:
             say(f"the process of executor {host.name} ({pid}) has ended: starting another one")
         self._rest(host)
