@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Mapping
 from datetime import UTC
@@ -9,7 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.clock import wall_time
-from taskman_cli.core.executors import executor_of
+from taskman_cli.core.executors import CALL, executor_of
 from taskman_cli.core.model import GATE_TIMEOUT_NS
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot
 from taskman_cli.core.sinks import MAILTO
@@ -19,7 +20,7 @@ from taskman_cli.jobfile.keys import POLICY_KEYS
 from taskman_cli.jobfile.tasks import EXECUTION_KEYS, RETRY_KEYS
 
 if TYPE_CHECKING:
-    from taskman_cli.core.model import Execution, Job, Resource, Retry, Settings
+    from taskman_cli.core.model import Execution, Job, Resource, Retry, Settings, Task
     from taskman_cli.core.schedule import Schedule
     from taskman_cli.jobfile.tables import Key
 
@@ -37,13 +38,11 @@ def definition(job: Job) -> dict[str, Any]:
     executions = {id(task.execution) for task in job.tasks}
     if [task.id for task in job.tasks] == ["main"]:
         del values["mode"]  # a single task has no order
-        return values | {"command": _command(job.tasks[0].command)} | _execution(job.tasks[0].execution)
+        return values | _task(job.tasks[0]) | _execution(job.tasks[0].execution)
     if len(executions) == 1:
         values |= _execution(job.tasks[0].execution)
-        return values | {"tasks": {task.id: {"command": _command(task.command)} for task in job.tasks}}
-    values["tasks"] = {
-        task.id: {"command": _command(task.command)} | _execution(task.execution) for task in job.tasks
-    }
+        return values | {"tasks": {task.id: _task(task) for task in job.tasks}}
+    values["tasks"] = {task.id: _task(task) | _execution(task.execution) for task in job.tasks}
     return values
 
 
@@ -73,6 +72,12 @@ def _schedule(schedule: Schedule) -> dict[str, Any]:
         case Reboot():
             return {"cron": "@reboot", "timezone": schedule.timezone}
     raise TypeError(f"unknown kind of schedule: {schedule!r}")
+
+
+def _task(task: Task) -> dict[str, Any]:
+    """Return the command of a task, or what its executor's type has in its place."""
+    own = {name: json.loads(text) for name, text in task.execution.executor_keys}
+    return own if CALL in own else {"command": _command(task.command)} | own
 
 
 def _command(command: str | tuple[str, ...]) -> str | list[str]:

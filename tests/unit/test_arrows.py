@@ -27,8 +27,8 @@ LAYERS: tuple[dict[str, set[str]], ...] = (
     },
     {
         "cli": {
-            "__init__", "control", "core", "errors", "insight", "instance", "jobfile", "launch", "ledger",
-            "metrics", "scheduler", "simulate", "supervisor", "trust", "ui",
+            "__init__", "control", "core", "errors", "executors", "insight", "instance", "jobfile", "launch",
+            "ledger", "metrics", "scheduler", "simulate", "supervisor", "trust", "ui",
         },
     },
     {

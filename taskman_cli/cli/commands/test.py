@@ -18,7 +18,13 @@ from taskman_cli.cli.options.files import FileName, default_file, trust_option
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.targets import JobTask, JobTaskType, with_env
 from taskman_cli.cli.render import note, say
-from taskman_cli.errors import EXIT_COMMAND_NOT_FOUND, EXIT_NOT_EXECUTABLE, EXIT_TIMED_OUT, NotFound
+from taskman_cli.errors import (
+    EXIT_COMMAND_NOT_FOUND,
+    EXIT_FAILED,
+    EXIT_NOT_EXECUTABLE,
+    EXIT_TIMED_OUT,
+    NotFound,
+)
 from taskman_cli.trust import user_name
 
 if TYPE_CHECKING:
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.cli.support.start_context import StartContext
     from taskman_cli.cli.trial.attempt import Trial
+    from taskman_cli.core.executors import ExecutorDefinition
     from taskman_cli.core.model import Job, Task
     from taskman_cli.jobfile import JobFile
     from taskman_cli.launch.spec import Plans
@@ -71,7 +78,7 @@ def test(
 
     If a scheduler runs, its environment is used, and its job files if you name none. Otherwise the
     environment is minimal, as under systemd, and the job file is ./jobs.toml; for root,
-    /etc/taskman/jobs.toml.
+    /etc/taskman/jobs.toml. A job with an executor runs on it.
     """
     from taskman_cli.cli.support import start_context
     from taskman_cli.cli.support.running_options import trust_of
@@ -87,12 +94,19 @@ def test(
     plans = _plans(theirs, trust, job_file)
     failed, told = 0, None
     for index, task in enumerate(tasks):
-        spec = plans.spec(_start(job, task, dict(variables)), path=None)
-        if not quiet:
-            found = _differences(task, _with_its_own(theirs, spec), mine, spec)
-            _introduce(job, task, theirs, spec, found if found != told else [])
-            told = found
-        code, is_success = _run(task, spec, theirs, quiet=quiet)
+        start = _start(job, task, dict(variables))
+        if start.handle:
+            spec = plans.remote(start, path=None)
+            elsewhere = _executor_of(task, job_file)
+            if not quiet:
+                _introduce_elsewhere(job, task, elsewhere)
+        else:
+            spec, elsewhere = plans.spec(start, path=None), None
+            if not quiet:
+                found = _differences(task, _with_its_own(theirs, spec), mine, spec)
+                _introduce(job, task, theirs, spec, found if found != told else [])
+                told = found
+        code, is_success = _run(task, spec, theirs, elsewhere, job_file, quiet=quiet)
         if len(tasks) == 1:
             return code
         if is_success:
@@ -163,19 +177,42 @@ def _plans(theirs: StartContext, trust: Trust, job_file: JobFile) -> Plans:
 
 def _start(job: Job, task: Task, variables: Mapping[str, str]) -> Any:
     from taskman_cli.core.engine.actions import Start
+    from taskman_cli.core.executors import LOCAL
     from taskman_cli.core.model import Trigger
 
-    return Start(f"{_RUN_ID}.{task.id}.1", _RUN_ID, job.id, task, 1, None, Trigger.MANUAL, variables)
+    executor = task.execution.executor
+    handle = "" if executor == LOCAL else f"{executor}/{_RUN_ID}"
+    key = f"{_RUN_ID}.{task.id}.1"
+    return Start(key, _RUN_ID, job.id, task, 1, None, Trigger.MANUAL, variables, handle)
 
 
-def _run(task: Task, spec: dict[str, Any], theirs: StartContext, *, quiet: bool) -> tuple[int, bool]:
+def _executor_of(task: Task, job_file: JobFile) -> ExecutorDefinition:
+    return next(one for one in job_file.settings.executors if one.name == task.execution.executor)
+
+
+def _run(
+    task: Task,
+    spec: dict[str, Any],
+    theirs: StartContext,
+    elsewhere: ExecutorDefinition | None,
+    job_file: JobFile,
+    *,
+    quiet: bool,
+) -> tuple[int, bool]:
     """Run one task, print its result, and return its exit code and whether it succeeded."""
     from taskman_cli.cli.trial.attempt import attempt
     from taskman_cli.core.model import State
+    from taskman_cli.core.sinks import secret_variables
     from taskman_cli.supervisor.spawn import StartError
 
     try:
-        trial = attempt(spec, task.execution, cwd=theirs.cwd, umask=theirs.umask)
+        if elsewhere is None:
+            trial = attempt(spec, task.execution, cwd=theirs.cwd, umask=theirs.umask)
+        else:
+            from taskman_cli.cli.trial.elsewhere import attempt_elsewhere
+
+            hidden = secret_variables(job_file.sinks)
+            trial = attempt_elsewhere(spec, task.execution, elsewhere, hidden)
     except StartError as error:
         note(f"{task.id} could not be started: {error}")
         is_missing = str(error).startswith("not found")
@@ -184,6 +221,8 @@ def _run(task: Task, spec: dict[str, Any], theirs: StartContext, *, quiet: bool)
         note(_outcome(task, trial))
     # A command that timed out but exited with 0 must not look successful.
     code = trial.exit_code or (EXIT_TIMED_OUT if trial.state is State.TIMED_OUT else 0)
+    if trial.state is State.FAILED:  # an executor may say so in words alone
+        code = code or EXIT_FAILED
     return code, trial.state is State.SUCCEEDED
 
 
@@ -228,6 +267,18 @@ def _introduce(
         lines += [("different from your shell:", ""), *found]
     for name, value in lines:
         say(f"  {name:<10} {_cut(printable(value))}" if value else f"  {name}", err=True)
+
+
+def _introduce_elsewhere(job: Job, task: Task, executor: ExecutorDefinition) -> None:
+    """Print what is run, and on which executor."""
+    import shlex
+
+    from taskman_cli.core.escapes import printable
+
+    note(f"test of {job.id}.{task.id}; it is not recorded")
+    words = task.command if isinstance(task.command, str) else shlex.join(task.command)
+    for name, value in (("runs", words), ("on", f"{executor.type} {executor.name}")):
+        say(f"  {name:<10} {_cut(printable(value))}", err=True)
 
 
 def _words(spec: dict[str, Any]) -> str:

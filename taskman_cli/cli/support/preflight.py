@@ -81,7 +81,9 @@ class _Looker:
         self._made: dict[str, bool] = {}
 
     def look(self, job: Job, task: Task) -> Iterator[Finding]:
-        """Yield the findings about one task."""
+        """Yield the findings about one task; what an executor finds there is not known here."""
+        if task.execution.executor != LOCAL:
+            return
         execution, cwd = task.execution, task.execution.cwd or self._cwd
         user = execution.user.name if execution.user else ""
         who = _who(execution)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
+from taskman_cli.core.executors import LOCAL
 from taskman_cli.insight.lint.finding import Finding
 
 if TYPE_CHECKING:
@@ -231,7 +232,7 @@ def _blanked(match: re.Match[str]) -> str:
 
 def lint_shell(job: Job, task: Task, shell: str) -> Iterator[Finding]:
     """Yield a finding for each bash feature in a command that this shell lacks."""
-    if not isinstance(task.command, str):
+    if not isinstance(task.command, str) or task.execution.executor != LOCAL:
         return
     for found in bashisms(task.command, shell=shell):
         message = f"{found.what} needs bash, but {shell} runs this: {found.instead}"
