@@ -141,6 +141,8 @@ def _fate(
     if attempt.state not in _UNFINISHED:
         return events.Told(attempt.state, attempt.ended_ns or attempt.begun_ns, attempt.next_ns)
     told = attempt.told if is_same_boot else None  # the clock since boot starts from 0 again
+    if attempt.told is not None and not is_same_boot and attempt.handle:
+        told = _on_this_boot(attempt.told, now)  # where it runs, nothing was booted
     if seen is not None:
         if isinstance(seen.fate, events.Going):
             return replace(seen.fate, told=told, ending=seen.fate.ending or attempt.ending)
@@ -154,7 +156,8 @@ def _fate(
         if not hello.has_executors:
             return events.Gone("the supervisor is of a version that has no executors")
         # Where it runs, it may have outlived even a restart of this machine.
-        started = _started(attempt, now, is_same_boot=is_same_boot)
+        begun = attempt.started or Now(attempt.begun_ns, 0)
+        started = begun if is_same_boot and attempt.started else _on_this_boot(begun, now)
         return events.Going(None, started, attempt.ending, is_orphan=True, told=told)
     if is_same_boot and attempt.pid is not None and attempt.started is not None:
         return events.Going(attempt.pid, attempt.started, attempt.ending, is_orphan=True, told=told)
@@ -166,12 +169,9 @@ def _fate(
     return events.Gone()
 
 
-def _started(attempt: OpenAttemptRow, now: Now, *, is_same_boot: bool) -> Now:
-    """Return when an attempt was started, on the clocks of this boot; before that is known, when it began."""
-    if is_same_boot and attempt.started is not None:
-        return attempt.started
-    wall_ns = attempt.begun_ns if attempt.started is None else attempt.started.wall_ns
-    return Now(wall_ns, now.elapsed_ns - max(0, now.wall_ns - wall_ns))
+def _on_this_boot(before: Now, now: Now) -> Now:
+    """Return an instant of an earlier boot on the clocks of this one."""
+    return Now(before.wall_ns, now.elapsed_ns - max(0, now.wall_ns - before.wall_ns))
 
 
 def _unrecorded(strangers: Iterable[SeenAttempt]) -> list[events.OpenRun]:

@@ -51,10 +51,6 @@ GATE = (
 )
 
 
-#: What no history has: the machine has no executors.
-UNPLAYED = (events.AttemptProgressed, events.AttemptUnheard)
-
-
 class Spell:
     """Lets one handler raise when it meets its first item: then only, or each time that it meets it."""
 
@@ -118,12 +114,7 @@ def tables(machine: Machine) -> dict[str, dict[type, Callable[..., Any]]]:
 def points() -> list[str]:
     """Name all handlers."""
     machine = Machine(0)
-    named = [
-        f"{kind}:{key.__name__}"
-        for kind, table in tables(machine).items()
-        for key in table
-        if key not in UNPLAYED
-    ]
+    named = [f"{kind}:{key.__name__}" for kind, table in tables(machine).items() for key in table]
     return [*named, *(f"inner:{name}" for name in INNER), *(f"gate:{name}" for name in GATE)]
 
 

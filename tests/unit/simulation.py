@@ -28,6 +28,7 @@ from taskman_cli.core.engine.jobset import visible
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.runs import decode_run_id
 from taskman_cli.core.engine.waits import WaitsFor
+from taskman_cli.core.executors import LOCAL, ExecutorDefinition, seats_of
 from taskman_cli.core.model import (
     GATE,
     GATE_CODES,
@@ -73,6 +74,7 @@ YEAR_NS = 366 * 86_400 * SECOND_NS
 RESOURCES = (
     ("api", Resource(2, rate=3, per_ns=60 * SECOND_NS, burst=2)),
     ("db", Resource(2)),
+    (seats_of("far"), Resource(2)),
     ("ram", Resource(6 << 30)),
 )
 NEEDS: tuple[Amounts, ...] = (
@@ -85,6 +87,7 @@ SETTINGS = Settings(
     admission=Admission.AUTO,
     admission_patience_ns=5 * SECOND_NS,
     admission_tuning=AdmissionTuning(retry_ns=SECOND_NS, retry_max_ns=4 * SECOND_NS),
+    executors=(ExecutorDefinition("far", "ssh", max_workers=2),),
 )
 #: What an attempt may wait for though nothing of ours runs.
 WHILE_IDLE = {WaitsFor.RATE, WaitsFor.ROOM, WaitsFor.LEDGER, WaitsFor.RESUME, WaitsFor.RETRY}
@@ -112,6 +115,7 @@ class Hello:
     started_ns: int
     attempts: tuple[SeenAttempt, ...]
     is_complete: bool = True
+    has_executors: bool = True
 
 
 class Machine(Commands):
@@ -134,6 +138,9 @@ class Machine(Commands):
         self.ends = 0
         self.chance = random.Random(seed)
         self.taste = random.Random(seed + 1)
+        self.places = random.Random(seed + 2)
+        #: What an executor has ended while no supervisor was there to hear of it.
+        self.far: dict[str, Process] = {}
         super().__init__(Now(START_NS, 1000 * SECOND_NS), HARDWARE)
         self.disk = Disk()
         self.boot = 0
@@ -149,6 +156,10 @@ class Machine(Commands):
         self.stopped = False
         #: The scheduler dies before so many more writes and deeds; None: it does not.
         self.fuse: int | None = None
+        #: The longest sleep of the machine that what was decided had to wait for.
+        self.overslept_ns = 0
+        #: No turn is half done.
+        self.is_settled = True
         #: As they are on the disk, and as this life of the program has read them.
         self.jobs = self._make_jobs()
         self.read_jobs = self.jobs
@@ -188,8 +199,17 @@ class Machine(Commands):
             skip_exit_codes=pick([None, None, (75,)]),
             resources=pick(NEEDS[2:] if self._has_all else NEEDS),
         )  # fmt: skip
+        if self.places.random() < 0.3:
+            needs = tuple(sorted((*execution.resources, (seats_of("far"), 1))))
+            execution = replace(execution, executor="far", resources=needs)
         tasks = tuple(Task(task, "true", execution) for task in "abc"[: self.chance.choice([1, 1, 3])])
-        gate = Task(GATE, "true", replace(execution, skip_exit_codes=GATE_CODES, retry=Retry()))
+        here = tuple(need for need in execution.resources if need[0] != seats_of("far"))
+        gate = Task(
+            GATE, "true",
+            replace(
+                execution, skip_exit_codes=GATE_CODES, retry=Retry(), executor=LOCAL, resources=here
+            ),
+        )  # fmt: skip
         is_gated = self.chance.random() < (0.6 if self._has_all else 0.3)
         return Job(
             name, schedule, tasks, policy, self.chance.random() < 0.9, gate=gate if is_gated else None
@@ -275,6 +295,7 @@ class Machine(Commands):
                     for name, full in disk.rates.items()
                 },
                 needs=disk.needs,
+                identity=f"ledger{self.life}",
                 series=tuple(disk.told.series.values()),
                 set_aside=without.paused | self.poison.leave(left),
             )
@@ -324,12 +345,13 @@ class Machine(Commands):
         if isinstance(child, events.StartFailed):
             start, fate = self.failed_starts[key], child
         elif child.end is None:
-            start, fate = child.start, events.Going(child.pid, child.started, child.ending)
+            start, fate = child.start, events.Going(_pid(child), child.started, child.ending)
         else:
-            start, fate = child.start, events.Over(child.pid, child.started, child.end, child.ending)
+            start, fate = child.start, events.Over(_pid(child), child.started, child.end, child.ending)
         return SeenAttempt(
-            key, start.run, start.job, start.task.id, start.attempt, start.slot_ns, start.trigger, fate
-        )
+            key, start.run, start.job, start.task.id, start.attempt, start.slot_ns, start.trigger, fate,
+            start.handle,
+        )  # fmt: skip
 
     def _find(self, keys: Collection[str]) -> dict[str, Orphan]:
         return {
@@ -414,7 +436,8 @@ class Machine(Commands):
             assert process.held_ns is not None, "what KILL ends is waited for"
             # The patience begins with the decision; KILL itself may have waited for the ledger's next try.
             waited_ns = self.now.elapsed_ns - process.held_ns
-            assert waited_ns >= KILL_PATIENCE_NS - RETRY_NS, "and so is all for a while"
+            at_least_ns = KILL_PATIENCE_NS - RETRY_NS - self.overslept_ns
+            assert waited_ns >= at_least_ns, "and so is all for a while"
             del self.alive[action.key]
 
     def _stopped(self, _: effects.Stopped) -> None:
@@ -429,13 +452,59 @@ class Machine(Commands):
         return self.chance.random() < 0.7
 
     def is_own(self, process: Process) -> bool:
-        """Tell whether this supervisor has started a command itself."""
-        return self._supervisor_of(process.key) == self.life
+        """Tell whether this supervisor has started a command itself, or an executor tells how it ended."""
+        return process.start.handle != "" or self._supervisor_of(process.key) == self.life
+
+    # --- what executors carry out ---
+
+    def begin(self, start: effects.Start) -> Process:
+        """Make the process of an attempt; that of an executor has no pid here."""
+        process = super().begin(start)
+        if start.handle:
+            self.news[-1] = events.AttemptStarted(start.key, None, self.now)
+            self.news.append(events.AttemptProgressed(start.key, 0.5, "half of it"))
+            if self.places.random() < 0.5:
+                self.news.append(events.AttemptUnheard(start.key, "no line"))
+        return process
+
+    def adopt(self, action: effects.Adopt) -> None:
+        """Watch what an earlier supervisor left; an executor may know how it ended meanwhile."""
+        ended = self.far.pop(action.key, None)
+        if ended is not None and self.places.random() < 0.7:
+            assert ended.end is not None
+            self.children[action.key] = ended
+            self.news.append(ended.end)
+        elif action.handle and action.key in self.alive:
+            assert action.handle == self.alive[action.key].start.handle, "it is found by its name on record"
+            self.children[action.key] = self.alive[action.key]
+            self.news.append(events.OrphanAdopted(action.key, None))
+        else:
+            super().adopt(action)
+
+    def end(self, process: Process, end: Exit) -> None:
+        """Let a command end; an executor keeps how, until somebody asks."""
+        super().end(process, end)
+        if process.start.handle and self.children.get(process.key) is not process:
+            assert process.end is not None
+            process.end = replace(process.end, exit=end)
+            self.far[process.key] = process
+
+    def cut_power(self) -> None:
+        """Let everything end that runs on the machine; what an executor carries out may go on."""
+        left = {
+            key: process
+            for key, process in self.alive.items()
+            if process.start.handle and process.held_ns is None and self.places.random() < 0.5
+        }
+        super().cut_power()
+        self.alive.update(left)
 
     def _start(self, start: effects.Start) -> None:
         key = start.key
         row = self.disk.runs[start.run].attempts[start.task.id, start.attempt]
         assert row.state is State.RUNNING, "recorded before started"
+        assert row.handle == start.handle, "and so is its name"
+        assert (start.task.execution.executor != LOCAL) == (start.handle != "")
         others = {
             task
             for (task, _), attempt in self.disk.runs[start.run].attempts.items()
@@ -581,6 +650,7 @@ class Machine(Commands):
 
     def settle(self) -> None:
         """End a turn as the loop does."""
+        self.is_settled = True
         self.handlers.turn()
         if is_tick_due(self.engine, self.now):
             self.give(events.Tick())
@@ -626,6 +696,8 @@ class Machine(Commands):
     def wait(self, length_ns: int, *, asleep: bool = False) -> None:
         """Let time pass; unless asleep, the loop wakes when it wants to, and when a command ends."""
         end = later(self.now, length_ns)
+        if asleep and (self.recorder.trouble or not self.is_settled):
+            self.overslept_ns = max(self.overslept_ns, length_ns)
         for _ in range(0 if asleep else 40):
             due_ns = earliest(self._next_wake(), self.machine.next_ns())
             if due_ns is None or due_ns >= end.elapsed_ns:
@@ -651,6 +723,10 @@ class Machine(Commands):
             return
         self.give(events.ClockStepped(delta_ns))
         self.settle()
+
+
+def _pid(process: Process) -> int | None:
+    return None if process.start.handle else process.pid
 
 
 def _is_lost(run: Run, key: str) -> bool:
@@ -764,6 +840,7 @@ def _wish(machine: Machine, chance: random.Random) -> None:
         customer.refuse("internal error", code=1)
     if chance.random() < 0.7:
         machine.have_read()
+    machine.is_settled = False
     if chance.random() < 0.9:  # or it is of one turn with what comes next
         machine.settle()
         assert customer.is_answered or machine.is_reading or machine.recorder.trouble, "everybody is answered"

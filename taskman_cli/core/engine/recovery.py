@@ -206,7 +206,9 @@ class Recovery:
         needs = resources.needs(attempt.task.execution.resources) if seen.holds is None else seen.holds
         marks = resources.give_back(needs, now.elapsed_ns)
         self._outbox.records += marks
-        if marks and isinstance(fate, events.Unstarted) and fate.ending is None:
+        # What is on record with a handle counts as running after the supervisor's death, until it is found.
+        is_named = marks or attempt.handle
+        if is_named and isinstance(fate, events.Unstarted) and fate.ending is None:
             self._running.attempts.withdraw(attempt)
 
     def _place_told(self, attempt: Attempt, told: events.Told, now: Now) -> None:
