@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.executor_driver import Attempt, driven, until
+from stand_in_ssh import write_stand_in
 from wait import wait_until
 
 from taskman_cli.core.executors import ExecutorDefinition
@@ -26,16 +27,6 @@ if TYPE_CHECKING:
 
     from taskman_cli.executors.base import Executor
 
-# As with the real one, what runs there is in another session, and hangs on the connection by its pipes only.
-_SSH = """#!/bin/sh
-echo "$*" >>{log}
-{before}
-while [ "$1" != -- ]; do shift; done
-shift 2
-cat | setsid env -i --default-signal HOME={home} PATH="$PATH" LANG=C.UTF-8 {run} {shell} -c "$*" | cat
-"""
-# Another program is /bin/sh for what runs there.
-_OTHER_SH = """unshare --mount sh -c 'mount --bind {sh} "$(readlink -f /bin/sh)"; exec "$@"' sh"""
 _handles = (f"h-{number}" for number in itertools.count())
 
 
@@ -43,7 +34,7 @@ class Far:
     """The other side, which is a directory here."""
 
     def __init__(self, directory: Path, *, sh: str | None = None) -> None:
-        self._run = _OTHER_SH.format(sh=sh) if sh else ""
+        self._sh = sh
         self.home = directory / "home"
         self.home.mkdir()
         self.program = directory / "ssh"
@@ -54,11 +45,7 @@ class Far:
         self.own.mkdir(mode=0o700)
 
     def set_up(self, *, before: str = "", shell: str = "/bin/sh") -> None:
-        text = _SSH.format(log=self.log, before=before, home=self.home, shell=shell, run=self._run)
-        new = self.program.with_suffix(".new")
-        new.write_text(text)
-        new.chmod(0o755)
-        new.rename(self.program)
+        write_stand_in(self.program, home=self.home, log=self.log, before=before, shell=shell, sh=self._sh)
 
     @property
     def kept(self) -> Path:
