@@ -99,6 +99,8 @@ class Courier:
         self._is_wanted = self.is_open = False
         #: What is on its way to each sink; and messages of tests.
         self._pending: dict[str, tuple[int, str, list[int]]] = {}
+        #: How much had arrived when that was sent.
+        self._sent_at: dict[str, int] = {}
         self._tests: list[tuple[str, int]] = []
 
     def start(self, _: int) -> None:
@@ -117,6 +119,7 @@ class Courier:
             case ("deliver", name, number, key, reports, False):
                 assert name not in self._pending, "one message of each sink is on its way"
                 self._pending[name] = number, key, [report["seq"] for report in reports]
+                self._sent_at[name] = len(self._machine.arrived[name])
             case ("drop", name, number):
                 if name in self._pending and self._pending[name][0] == number:
                     self._end(name)
@@ -163,7 +166,11 @@ class Courier:
 
     def _arrive(self, name: str) -> None:
         _, key, seqs = self._pending.pop(name)
-        self._machine.arrived[name] += [(key, seq) for seq in seqs]
+        arrived, place = self._machine.arrived[name], self._sent_at[name]
+        while place < len(arrived) and arrived[place] is not None:
+            place += 1
+        # If it was moved meanwhile, this is of the order before that.
+        arrived[place:place] = [(key, seq) for seq in seqs]
 
 
 class Driver:

@@ -5,15 +5,28 @@ With `TASKMAN_SEED=N` it plays that history again, with `TASKMAN_SEEDS=N` so man
 
 from __future__ import annotations
 
+import logging
 import os
+from typing import TYPE_CHECKING
 
 import pytest
 from unit.simulated_deliveries import play
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SEEDS = int(os.environ.get("TASKMAN_SEEDS", "400"))
 FIRST = int(os.environ.get("TASKMAN_SEED", "0"))
 LAST = FIRST + 1 if "TASKMAN_SEED" in os.environ else SEEDS
 PARTS = 4
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Let what sinks say not fill the log."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.mark.parametrize("part", range(PARTS))
