@@ -460,6 +460,17 @@ def test_waiting_for_memory_holds_everything_back() -> None:
     assert started(driver) == ["a", "b", "c"]
 
 
+def test_what_runs_elsewhere_is_none_of_the_load_here_when_the_gate_opens_either() -> None:
+    here, far = named("here", ram=4), named("far", ram=5)
+    (task,) = far.tasks
+    far = replace(far, tasks=(replace(task, execution=replace(task.execution, executor="far")),))
+    driver = Driver((here, far), FIXED)
+    driver.at(10)
+    assert started(driver) == ["here", "far"]
+    driver.send(events.JobsReloaded(1, (here, far), AUTO, (), "ann"))
+    assert driver.engine.pool.memory.booked == 4
+
+
 def test_memory_of_which_only_the_total_is_known_is_booked() -> None:
     driver = Machine((named("a", ram=9 * GB), named("b", ram=9 * GB)), AUTO)
     driver.says(replace(QUIET, available_bytes=None), 10)
