@@ -10,8 +10,8 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.clock import wall_time
-from taskman_cli.core.executors import CALL, executor_of
-from taskman_cli.core.model import GATE_TIMEOUT_NS
+from taskman_cli.core.executors import CALL, LOCAL, executor_of
+from taskman_cli.core.model import GATE_TIMEOUT_NS, Execution
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot
 from taskman_cli.core.sinks import MAILTO
 from taskman_cli.core.timespec import format_duration
@@ -20,7 +20,7 @@ from taskman_cli.jobfile.keys import POLICY_KEYS
 from taskman_cli.jobfile.tasks import EXECUTION_KEYS, RETRY_KEYS
 
 if TYPE_CHECKING:
-    from taskman_cli.core.model import Execution, Job, Resource, Retry, Settings, Task
+    from taskman_cli.core.model import Job, Resource, Retry, Settings, Task
     from taskman_cli.core.schedule import Schedule
     from taskman_cli.jobfile.tables import Key
 
@@ -31,7 +31,7 @@ def definition(job: Job) -> dict[str, Any]:
     values |= {"description": job.description, "tags": list(job.tags), "enabled": job.enabled}
     values |= {name: written(job.policy, key) for name, key in POLICY_KEYS.items()}
     values["sinks"] = [name for name in job.policy.sinks if name != MAILTO]
-    values |= {"only_if": None, "only_if_timeout": format_duration(GATE_TIMEOUT_NS)}
+    values |= {"only_if": None, "only_if_timeout": None}
     if job.gate is not None:
         values["only_if"] = _command(job.gate.command)
         values["only_if_timeout"] = format_duration(job.gate.execution.timeout_ns or GATE_TIMEOUT_NS)
@@ -84,7 +84,19 @@ def _command(command: str | tuple[str, ...]) -> str | list[str]:
     return command if isinstance(command, str) else list(command)
 
 
+#: Keys that some type of executor refuses: left out where they are as usual.
+_OF_SOME = frozenset({"shell", "inherit_env", "user", "group", "umask", "nice", "limits"})
+
+
 def _execution(execution: Execution) -> dict[str, Any]:
+    values = _execution_values(execution)
+    if execution.executor == LOCAL:
+        return values
+    usual = _execution_values(Execution())
+    return {key: value for key, value in values.items() if key not in _OF_SOME or value != usual[key]}
+
+
+def _execution_values(execution: Execution) -> dict[str, Any]:
     values = {name: written(execution, key) for name, key in EXECUTION_KEYS.items()}
     values["retry"] = _retry(execution.retry)
     values["kill_signal"] = signal.Signals(execution.kill_signal).name.removeprefix("SIG")

@@ -40,7 +40,12 @@ _SHEBANG = re.compile(rb"#!\s*(/\S*)(?:[ \t]+([^\s-]\S*))?[ \t]*\r?\n")
 _Place = tuple[int, int, int]
 
 _BOOTSTRAP = (
-    "import os,sys\n"
+    "import fcntl,os,sys\n"
+    # Whatever the file starts ends with the process that has it read: the kernel sees to it (F_SETSIG is 10).
+    "life=int(sys.argv.pop())\n"
+    "fcntl.fcntl(life,fcntl.F_SETOWN,-os.getpgrp())\n"
+    "fcntl.fcntl(life,10,9)\n"
+    "fcntl.fcntl(life,fcntl.F_SETFL,fcntl.fcntl(life,fcntl.F_GETFL)|os.O_ASYNC)\n"
     "result=os.dup(1)\n"
     "os.dup2(2,1)\n"
     "text,data=sys.stdin.buffer.read().split(b'\\0',1)\n"
@@ -146,9 +151,11 @@ def _told(source: PythonSource, interpreter: str, data: bytes) -> dict[str, Any]
         f"defining.define({os.fspath(source.path)!r},data,jobs,result)\n"
     )
     given = text.encode("utf-8", "surrogateescape") + b"\0" + data
+    life_read, life_write = os.pipe2(os.O_CLOEXEC)
     try:
         process = subprocess.Popen(
-            [interpreter, "-c", _BOOTSTRAP],
+            [interpreter, "-c", _BOOTSTRAP, str(life_read)],
+            pass_fds=(life_read,),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -157,13 +164,17 @@ def _told(source: PythonSource, interpreter: str, data: bytes) -> dict[str, Any]
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         words = f"its interpreter {interpreter} cannot be run: {reason}"
+        os.close(life_write)
         raise JobFileError([source.place(1, 1, 1, words)]) from None
+    finally:
+        os.close(life_read)
     with process:
         try:
             result, said, trouble = _converse(process, given)
         finally:
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(process.pid, signal.SIGKILL)
+            os.close(life_write)
         code = process.wait()
     with suppress(ValueError, RecursionError):
         told = json.loads(result)

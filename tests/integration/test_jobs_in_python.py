@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from wait import wait_until
 
 from taskman_cli.jobfile.problems import JobFileError
 from taskman_cli.jobfile.pysource import PythonSource, interpreter_of, read_python
@@ -141,9 +143,24 @@ def test_endless_output_of_an_import_fills_no_memory(tmp_path: Path, monkeypatch
 def test_what_an_import_leaves_running_is_ended(tmp_path: Path) -> None:
     text = "import subprocess, sys\nsys.exit(str(subprocess.Popen(['sleep', '1000']).pid))\n"
     pid = int(refusal(tmp_path, text).split("SystemExit: ")[1].split()[0])
-    from wait import wait_until
-
     wait_until(lambda: not Path(f"/proc/{pid}/exe").exists(), what="what an import had started")
+
+
+def test_an_import_ends_with_the_process_that_reads_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.py"
+    path.write_text(
+        "import os, subprocess, time\n"
+        f"child = subprocess.Popen(['sleep', '1000'])\n"
+        f"open({str(tmp_path / 'pids')!r}, 'w').write(f'{{os.getpid()}} {{child.pid}}\\n')\n"
+        "time.sleep(1000)\n"
+    )
+    reader = subprocess.Popen([sys.executable, "-m", "taskman_cli", "check", str(path)])
+    pids = tmp_path / "pids"
+    wait_until(lambda: pids.exists() and pids.read_text().endswith("\n"), what="the import")
+    reader.kill()
+    reader.wait()
+    for pid in pids.read_text().split():
+        wait_until(lambda pid=pid: not Path(f"/proc/{pid}/exe").exists(), what=f"the end of {pid}")  # type: ignore[misc]
 
 
 def fault_of(source: PythonSource) -> str:

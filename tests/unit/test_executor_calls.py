@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
 from taskman_cli.jobfile import JobFileError, loads
+from taskman_cli.jobfile.definition import definition
 
 PYTHON = '[executors.x]\ntype = "python"\n'
 CONSUMER = '[executors.x]\ntype = "consumer"\ncommand = ["/bin/serve", "-q"]\n'
@@ -86,6 +88,34 @@ def test_a_command_is_refused_where_functions_are_called_and_a_call_elsewhere() 
     assert refusals(PYTHON + JOB + 'command = "true"\n')
     assert refusals(CONSUMER + JOB + 'command = "x"\ncall = "m:f"\n')
     assert refusals('[jobs.a]\nevery = "1h"\ncall = "m:f"\n')
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        'call = "m:f"\nargs = [1]\n',
+        'tasks.a.call = "m:f"\ntasks.b = { call = "m:g", kwargs = { x = [1] } }\n',
+    ],
+    ids=["job", "tasks"],
+)
+def test_a_call_is_written_as_it_was_read(what: str) -> None:
+    (job,) = loads(PYTHON + JOB + what, path=Path("/etc/jobs.toml"), is_run_here=False).jobs
+    text = PYTHON + written(definition(job))
+    (again,) = loads(text, path=Path("/etc/jobs.toml"), is_run_here=False).jobs
+    assert [(task.id, task.execution.executor_keys) for task in again.tasks] == [
+        (task.id, task.execution.executor_keys) for task in job.tasks
+    ]
+
+
+def written(values: dict[str, Any]) -> str:
+    """Return a job as TOML, without keys that are not set."""
+    return tomli_w.dumps({"jobs": {"a": without_none(values)}})
+
+
+def without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: without_none(item) for key, item in value.items() if item is not None}
+    return value
 
 
 def test_the_settings_of_python_are_plain() -> None:
