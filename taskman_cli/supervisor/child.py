@@ -81,6 +81,10 @@ class Child:
         """Return it as "hello" sends it."""
         return self.key, self.meta, self.pid, self.wall_ns, self.elapsed_ns, self.end, self.ending
 
+    def take_over(self, pid: int, pidfd: int, group: Group | None, keeps_orphans: bool) -> None:
+        """Become the attempt whose process a supervisor has left behind."""
+        self.pid, self.pidfd, self.group, self.keeps_orphans = pid, pidfd, group, keeps_orphans
+
     def signal_group(self, number: int) -> None:
         """Signal its process group, unless its number may belong to another process by now."""
         assert self.pid is not None

@@ -216,7 +216,7 @@ class Children:
             self._closings.close_gone(key)
             return "gone", key
         child = Child(key, meta, wall_ns=wall_ns, elapsed_ns=elapsed_ns)
-        child.pid, child.pidfd, child.group = pid, pidfd, self._closings.group_of(key, pid)
+        child.take_over(pid, pidfd, *self._closings.group_of(key, pid))
         try:
             self._epoll.register(pidfd, select.EPOLLIN)
             if path is not None:

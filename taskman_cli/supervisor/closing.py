@@ -78,16 +78,16 @@ class Closings:
     def limit(self, child: Child, spec: Mapping[str, Any]) -> Callable[[], None]:
         """Note what limits an attempt has; return what its process calls to have them."""
         limits, user = spec["limits"], spec["user"]
-        if self._limiter.has_group(limits):
-            child.group = self._limiter.group(child.key)
         child.keeps_orphans = bool(limits.get("keeps_orphans"))
+        if self._limiter.has_group(limits):
+            child.group = self._limiter.group(child.key, keeps=child.keeps_orphans)
         child.memory_limit_bytes = int(limits.get("memory") or 0)
         if child.group is not None and not child.group.is_ours and child.memory_limit_bytes:
             child.kills_before = machine_kills()
         return self._limiter.limit(child.key, limits, is_others=user is not None and user[0] != 0)
 
-    def group_of(self, key: str, pid: int) -> Group | None:
-        """Return the group of an attempt that an earlier supervisor started, if it has one."""
+    def group_of(self, key: str, pid: int) -> tuple[Group | None, bool]:
+        """Return the group of an attempt that was left behind, and if what is left in it may go on."""
         return self._limiter.group_of(key, pid)
 
     def close_gone(self, key: str) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 #: What groups are called, if nobody says how.
 PREFIX = "taskman-"
+_KEEPS = "keep-"
 
 
 class Limiter:
@@ -36,17 +37,24 @@ class Limiter:
             self._place = find_place()
         return self._place
 
-    def group(self, key: str) -> Group:
-        """Return the group of an attempt."""
-        return self.place.group(self.prefix + key)
+    def name(self, key: str, *, keeps: bool) -> str:
+        """Return the name of the group of an attempt; it tells the next supervisor what may go on in it."""
+        return f"{self.prefix}{_KEEPS if keeps else ''}{key}"
+
+    def group(self, key: str, *, keeps: bool = False) -> Group:
+        """Return the group of an attempt; `keeps`: what is left in it may go on."""
+        return self.place.group(self.name(key, keeps=keeps))
 
     def has_group(self, limits: Mapping[str, Any]) -> bool:
         """Tell if an attempt with these limits gets a group."""
         return any(limits.get(what) is not None and what in self.place.works for what in CONTROLLERS)
 
-    def group_of(self, key: str, pid: int) -> Group | None:
-        """Return the group of an attempt if this process is in it."""
-        return group_of(pid, self.prefix + key)
+    def group_of(self, key: str, pid: int) -> tuple[Group | None, bool]:
+        """Return the group of an attempt if this process is in it, and if what is left in it may go on."""
+        for keeps in (False, True):
+            if (group := group_of(pid, self.name(key, keeps=keeps))) is not None:
+                return group, keeps
+        return None, False
 
     def leftovers(self) -> list[Group]:
         """Return the groups of this instance that are there: a crash may have left them."""
@@ -57,12 +65,12 @@ class Limiter:
 
         `is_others`: it will become another user, who is not root.
         """
-        place = self.place
+        place, name = self.place, self.name(key, keeps=bool(limits.get("keeps_orphans")))
 
         def limit() -> None:
             try:
                 if self.has_group(limits):
-                    join(place, self.prefix + key, limits)
+                    join(place, name, limits)
                 _set_limits(limits, place.works, is_others=is_others)
             except OSError as error:
                 raise StartError(error.errno or 0, f"cannot be limited: {error.strerror}") from error

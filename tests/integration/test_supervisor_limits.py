@@ -28,6 +28,9 @@ SECOND_NS = 10**9
 #: Leaves a process with a session of its own, which writes its number to a file.
 DAEMON = "setsid sh -c 'echo $$ > {place}/daemon; trap \"\" TERM; while :; do sleep 1; done' & "
 
+#: One that is adopted, one that has ended meanwhile, and one that may leave something.
+KEYS = ("a", "gone", "kept")
+
 needs_groups = pytest.mark.skipif(
     {"memory", "processes", "cpu"} - PLACE.works != set() or PLACE.kind == "systemd",
     reason="no control groups can be made here",
@@ -197,13 +200,14 @@ def test_an_adopted_attempt_keeps_its_group_which_ends_with_it(
     first = supervise()
     scheduler = accept(first, prefix)
     script = DAEMON.format(place=tmp_path) + f"while [ ! -e {tmp_path}/go ]; do sleep 0.05; done"
-    for key in ("a", "gone"):
+    for key in KEYS:
         path = tmp_path / key
         path.mkdir()
         spec = limited(path, sh(script.replace(str(tmp_path), str(path))), processes=20)
+        spec["limits"]["keeps_orphans"] = key == "kept"
         scheduler.start(key, spec | {"output": "discard"})
-    left = {key: scheduler.wait_for("started", key) for key in ("a", "gone")}
-    daemons = {key: daemon_in(tmp_path / key) for key in ("a", "gone")}
+    left = {key: scheduler.wait_for("started", key) for key in KEYS}
+    daemons = {key: daemon_in(tmp_path / key) for key in KEYS}
     for path in PLACE.group(f"{prefix}empty").dirs.values():
         Path(path).mkdir()
     first.process.kill()
@@ -216,14 +220,18 @@ def test_an_adopted_attempt_keeps_its_group_which_ends_with_it(
         key: scheduler.adopt(key, Left(pid, wall_ns, elapsed_ns, None, 0))[0]
         for key, (_, _, pid, wall_ns, elapsed_ns) in left.items()
     }
-    assert answers == {"a": "adopted", "gone": "gone"}
+    assert answers == {"a": "adopted", "gone": "gone", "kept": "adopted"}
     wait_until(lambda: not is_alive(daemons["gone"]), what="the daemon of the lost one ends")
-    wait_until(lambda: groups(prefix) == {f"{prefix}a"}, what="only the group of the adopted one is left")
+    running = {f"{prefix}a", f"{prefix}keep-kept"}
+    wait_until(lambda: groups(prefix) == running, what="only the groups of the adopted ones are left")
     assert is_alive(daemons["a"])
     (tmp_path / "a" / "go").touch()
     scheduler.wait_for("ended", "a")
     wait_until(lambda: not is_alive(daemons["a"]), what="the daemon of the adopted one ends")
-    wait_until(lambda: not groups(prefix), what="its group is removed")
+    wait_until(lambda: groups(prefix) == {f"{prefix}keep-kept"}, what="its group is removed")
+    (tmp_path / "kept" / "go").touch()
+    scheduler.wait_for("ended", "kept")
+    assert is_alive(daemons["kept"])
 
 
 def test_without_control_groups_memory_is_limited_for_each_process(tmp_path: Path) -> None:
