@@ -41,6 +41,8 @@ class Hello:
         self.has_manager: bool = facts.get("has_manager", False)
         #: It can have attempts carried out by executors; a supervisor of an earlier version cannot.
         self.has_executors: bool = facts.get("has_executors", False)
+        #: It can hold starts that are asked for early; neither can that.
+        self.has_early: bool = facts.get("has_early", False)
         #: Attempts that cannot be read, and why.
         self.unreadable: list[tuple[str, Exception]] = []
         self.attempts = tuple(filter(None, map(self._read, facts["attempts"])))
@@ -116,6 +118,10 @@ def _failed(
     return events.StartFailed(key, message, is_transient, Now(wall_ns, elapsed_ns), is_users)
 
 
+def _returned(key: str) -> events.StartReturned:
+    return events.StartReturned(key)
+
+
 def _adopted(key: str, pid: int) -> events.OrphanAdopted:
     return events.OrphanAdopted(key, pid or None)
 
@@ -185,6 +191,7 @@ _READERS: dict[str, Callable[..., events.Event]] = {
     "started": _started,
     "failed": _failed,
     "ended": _ended,
+    "returned": _returned,
     "adopted": _adopted,
     "gone": _gone,
     "progress": _progress,

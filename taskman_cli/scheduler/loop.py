@@ -105,6 +105,7 @@ class Loop:
         self._memory = MemorySampler()
         driver.actions |= {
             effects.Start: workers.start,
+            effects.Recall: lambda _: workers.recall(),
             effects.Adopt: workers.adopt,
             effects.Signal: workers.signal,
             effects.Forget: lambda effect: workers.forget(effect.keys),
@@ -261,6 +262,7 @@ class Loop:
             wake = self._engine.next_wake()
         self._pulse.beat(wake, self._now)
         self._manager.look()
+        self._workers.note_seats(self._engine.pool.seats)
         mask = self._workers.flush()
         if mask != self._mask:
             self._mask = mask

@@ -100,6 +100,7 @@ def take_over(
             needs=ledger.needs,
             series=ledger.series,
             identity=standing.identity,
+            has_early=hello.has_early,
             rates={
                 name: full.elapsed_ns if is_same_boot else now.elapsed_ns + full.wall_ns - now.wall_ns
                 for name, full in ledger.rates.items()

@@ -60,6 +60,7 @@ class Workers:
         self._secret = secret
         self._plans = Plans(environments, cwd=cwd, shell_name=shell_name, secret=secret)
         self._messages: list[Message] = []
+        self._seats = 0
         #: Messages that arrived together with the greeting.
         self._inbox: list[Message] = []
         #: Returns what the supervisor is told of the log.
@@ -136,7 +137,18 @@ class Workers:
                 spec = self._plans.spec(start, path=self._outputs.path(start.job, start.key))
         except TaskmanError as error:
             spec = {"error": str(error)}
-        self._messages.append(("start", start.key, _meta(start), spec))
+        message = "start", start.key, _meta(start), spec
+        self._messages.append((*message, True) if start.is_early else message)
+
+    def recall(self) -> None:
+        """Have the starts returned that were asked for early."""
+        self._messages.append(("recall",))
+
+    def note_seats(self, seats: int) -> None:
+        """Tell the supervisor how many commands run at most, if that has changed; before any start."""
+        if seats != self._seats:
+            self._seats = seats
+            self._messages.insert(0, ("seats", seats))
 
     def _output_path(self, attempt: effects.Start | effects.Adopt) -> str | None:
         is_captured = attempt.task.execution.output is Output.CAPTURE

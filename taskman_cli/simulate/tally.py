@@ -187,7 +187,7 @@ class Tally:
     def look(self, engine: Engine, now: Now) -> None:
         """Look at what runs and waits at the end of a turn."""
         wall_ns = now.wall_ns
-        self.running = running = len(engine.pool.running)
+        self.running = running = engine.pool.busy_count
         if running > self._minute_peak:
             self._minute_peak = running
             if running > self.peaks[self._part]:

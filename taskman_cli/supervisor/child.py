@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 
 from taskman_cli.supervisor.adoption import finds, has_living_members, is_there
+from taskman_cli.supervisor.timers import elapsed_ns
 from taskman_cli.supervisor.voice import say
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from resource import struct_rusage
     from typing import Any
 
     from taskman_cli.supervisor.groups import Group
@@ -117,3 +120,18 @@ class Child:
         assert self.pid is not None
         # The parent of an adopted leader may not have reaped it yet.
         return finds(os.killpg, self.pid) and (self.pidfd is None or has_living_members(self.pid))
+
+
+def end_of(status: int | None, usage: struct_rusage | None = None) -> dict[str, Any]:
+    """Return the end of an attempt that has just ended, as `wait4` gave it; None: it did not."""
+    return {
+        "status": status,
+        "cpu_s": usage.ru_utime + usage.ru_stime if usage else 0.0,
+        "peak_rss_bytes": usage.ru_maxrss * 1024 if usage else 0,
+        "output_bytes": 0,
+        "cut_bytes": 0,
+        "output_error": None,
+        "group_left": False,
+        "wall_ns": time.time_ns(),
+        "elapsed_ns": elapsed_ns(),
+    }

@@ -13,7 +13,7 @@ import time
 from taskman_cli.supervisor.adoption import is_over, open_output, open_process
 from taskman_cli.supervisor.asuser import NotBecome, hear_from_child
 from taskman_cli.supervisor.captures import Captures
-from taskman_cli.supervisor.child import Child
+from taskman_cli.supervisor.child import Child, end_of
 from taskman_cli.supervisor.closing import Closings
 from taskman_cli.supervisor.hosts import Hosts
 from taskman_cli.supervisor.outofmemory import OutOfMemory
@@ -80,6 +80,11 @@ class Children:
     def running_count(self) -> int:
         """Return how many attempts run."""
         return len(self._running) + sum(1 for _ in self.hosts.running())
+
+    @property
+    def seated_count(self) -> int:
+        """Return how many attempts have no end yet that was told: some have left processes."""
+        return self.running_count + self.survivors.count + self._closings.count
 
     def note_told(self) -> None:
         """Note that a new scheduler was told about all of them."""
@@ -177,7 +182,7 @@ class Children:
 
     def _fail(self, child: Child, error: StartError) -> Message:
         if not error.is_transient and child.key not in self._all:
-            child.end = {**_end(None), "errno": error.errno, "message": str(error)}
+            child.end = {**end_of(None), "errno": error.errno, "message": str(error)}
             self._all[child.key] = child
         told = child.key, error.errno, str(error), error.is_transient
         # What a process of another user lacked is most likely a limit of that user alone.
@@ -250,7 +255,7 @@ class Children:
         if child is not None:
             is_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
             memory = self._out_of_memory.claim() if is_killed and not child.ending else ""
-            self._conclude(child, _end(status, usage) | ({"memory": memory} if memory else {}))
+            self._conclude(child, end_of(status, usage) | ({"memory": memory} if memory else {}))
         elif not self.hosts.reaped(pid) and not self._closings.note_reaped(pid):
             self.survivors.note_reaped()
 
@@ -262,7 +267,7 @@ class Children:
         """Handle the end of an adopted process that another process reaps."""
         child = self._adopted.get(pidfd)
         if child is not None and is_over(pidfd):
-            self._conclude(child, _end(None))
+            self._conclude(child, end_of(None))
 
     def _conclude(self, child: Child, end: dict[str, Any]) -> None:
         assert child.pid is not None
@@ -373,20 +378,6 @@ class Children:
                     self.hosts.forget(child)
                 elif child.pidfd is not None:
                     os.close(child.pidfd)
-
-
-def _end(status: int | None, usage: struct_rusage | None = None) -> dict[str, Any]:
-    return {
-        "status": status,
-        "cpu_s": usage.ru_utime + usage.ru_stime if usage else 0.0,
-        "peak_rss_bytes": usage.ru_maxrss * 1024 if usage else 0,
-        "output_bytes": 0,
-        "cut_bytes": 0,
-        "output_error": None,
-        "group_left": False,
-        "wall_ns": time.time_ns(),
-        "elapsed_ns": elapsed_ns(),
-    }
 
 
 def _ended(child: Child) -> Message:

@@ -68,6 +68,11 @@ class Closings:
         self.pids: set[int] = set()
         self._limiter = Limiter()
 
+    @property
+    def count(self) -> int:
+        """Return how many ends are not told yet."""
+        return len(self._waiting)
+
     def take_prefix(self, prefix: object) -> None:
         """Take what the names of this instance's groups begin with; remove what a crash left of these."""
         if isinstance(prefix, str) and prefix != self._limiter.prefix:  # an older scheduler has none

@@ -8,6 +8,10 @@ import signal
 MESSAGES_A_TURN = 16
 #: "started" is held back this long: mostly the end of a short command can then be sent with it.
 HOLD_NS = 5_000_000
+#: With more starts than these still held, ends wait as long: there is something to do meanwhile.
+FEW_EARLY = 2
+#: A start that was asked for early goes back if no command has ended for it within this time.
+EARLY_PATIENCE_NS = 20_000_000
 #: Most that a scheduler may leave for the next one with "keep"; "hello" has room for more.
 MAX_KEPT_BYTES = 16 << 20
 

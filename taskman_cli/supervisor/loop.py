@@ -14,6 +14,7 @@ from collections import deque
 
 from taskman_cli.supervisor import limits
 from taskman_cli.supervisor.children import Children
+from taskman_cli.supervisor.early import EarlyStarts
 from taskman_cli.supervisor.kept import Kept
 from taskman_cli.supervisor.notify import ServiceManager
 from taskman_cli.supervisor.process import (
@@ -53,6 +54,7 @@ class Supervisor:
         self._children = Children(self._epoll, self._timers.after, lambda: self._scheduler)
         self._inbox: deque[Message] = deque()
         self._outbox: list[Message] = []
+        self._early = EarlyStarts(self._children, self._timers.after, self._outbox)
         self._held_since_ns: int | None = None
         self._kept = Kept(limits.MAX_KEPT_BYTES)
         self._pause = RestartPause()
@@ -74,12 +76,14 @@ class Supervisor:
         self._left_with: int | None = None
         self._kinds: dict[str, Callable[..., None]] = {
             "configure": self._configure,
-            "start": self._start,
+            "start": self._early.start,
+            "seats": self._early.set_seats,
+            "recall": self._early.recall,
             **self._children.hosts.kinds,
             "adopt": lambda *adopt: self._outbox.append(self._children.adopt(*adopt)),
             "settle": self._children.captures.settle_file,
             "survivors": self._children.note_wish,
-            "signal": self._children.signal,
+            "signal": self._early.signal,
             "forget": self._children.forget,
             "abandon": self._children.abandon,
             "keep": self._kept.keep,
@@ -113,6 +117,7 @@ class Supervisor:
         now = elapsed_ns()
         self._timers.run_due(now)
         self._work(limits.MESSAGES_A_TURN)
+        self._early.fill()
         self._children.captures.settle()
         self._outbox += self._children.take_news() + VOICE.untold()
         if self._scheduler is None and self._left_with is None and not self._children.survivors.is_hunting:
@@ -166,7 +171,8 @@ class Supervisor:
     def _speak(self, now_ns: int) -> None:
         """Send the waiting messages to the scheduler, unless that can wait a little."""
         if self._outbox and self._scheduler is not None:
-            if all(message[0] == "started" for message in self._outbox):
+            may_wait = ("started", "ended") if len(self._early) > limits.FEW_EARLY else ("started",)
+            if all(message[0] in may_wait for message in self._outbox):
                 self._held_since_ns = self._held_since_ns or now_ns
                 if now_ns < self._held_since_ns + limits.HOLD_NS:
                     return
@@ -177,11 +183,6 @@ class Supervisor:
                 say(f"cannot send to the scheduler: {error}")
         self._outbox.clear()  # without a scheduler: the next "hello" has it all
         self._held_since_ns = None
-
-    def _start(self, *start: Any) -> None:
-        message = self._children.start(*start)
-        if message is not None:
-            self._outbox.append(message)
 
     def _configure(self, settings: Mapping[str, Any]) -> None:
         self._children.configure(settings)
@@ -225,17 +226,12 @@ class Supervisor:
         self._generation += 1
         everything = {"is_complete": True, "kept": self._kept.values, "attempts": self._children.as_tuples()}
         what_runs = {"is_complete": False, "kept": {}, "attempts": self._children.running_as_tuples()}
-        for memory in (everything, what_runs):
-            try:
-                self._scheduler.send([("hello", facts | memory)])
-            except WireError as error:
-                say(f"cannot tell the scheduler about all attempts: {error}")
-            else:
-                self._children.note_told()
-                # The stop may have come while its predecessor was leaving for a restart.
-                self._outbox += [("signal", number) for number in self._stops]
-                return
-        self._scheduler.signal(signal.SIGKILL)
+        if self._scheduler.greet(facts | everything) or self._scheduler.greet(facts | what_runs):
+            self._children.note_told()
+            # The stop may have come while its predecessor was leaving for a restart.
+            self._outbox += [("signal", number) for number in self._stops]
+        else:
+            self._scheduler.signal(signal.SIGKILL)
 
     def _scheduler_ended(self, scheduler: Scheduler, status: int) -> None:
         scheduler.is_reaped = True
@@ -246,6 +242,7 @@ class Supervisor:
         scheduler.close()
         restore_keys(was_shown=self._shows_keys)
         self._work()
+        self._early.drop()
         self._scheduler = None
         if self._exit_code is not None:
             self._inbox.clear()
@@ -340,6 +337,7 @@ class Supervisor:
             else:
                 self._children.reaped(pid, status, usage)
         self._outbox += self._children.take_news() + self._children.take_ends()
+        self._early.fill()
 
     def _notice(self, pidfd: int) -> None:
         """Handle the end of an adopted process."""
@@ -350,6 +348,7 @@ class Supervisor:
     def _pass_on(self, number: int) -> None:
         is_first = number != signal.SIGHUP and not self._stops
         if number != signal.SIGHUP:
+            self._early.close()
             self._stops.append(number)
             self._manager.stopping()
             self._interrupts += limits.URGENCY.get(number, 0)

@@ -8,10 +8,13 @@ import signal
 import socket
 
 from taskman_cli.supervisor.spawn import DEFAULT_SIGNALS
-from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel
+from taskman_cli.supervisor.voice import say
+from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel, WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from taskman_cli.supervisor.wire import Message
 
 #: A scheduler that lived shorter than this died at once: the next pause is longer.
@@ -79,6 +82,15 @@ class Scheduler:
         """Send messages, now or later. Raises WireError if one is too long, and sends none."""
         self._channel.send(messages)
         self._watch_writable()
+
+    def greet(self, hello: dict[str, Any]) -> bool:
+        """Send its first message; return False if that has more than can be sent."""
+        try:
+            self.send([("hello", hello)])
+        except WireError as error:
+            say(f"cannot tell the scheduler about all attempts: {error}")
+            return False
+        return True
 
     def receive(self) -> list[Message] | None:
         """Return its messages; None after the last one. Raises WireError."""

@@ -81,6 +81,11 @@ class Survivors:
         self._due_ns: int | None = None
 
     @property
+    def count(self) -> int:
+        """Return of how many commands the survivors are looked for."""
+        return len(self._hunts)
+
+    @property
     def is_hunting(self) -> bool:
         """Tell if something may still have to be ended."""
         return bool(self._hunts)

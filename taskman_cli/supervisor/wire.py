@@ -12,7 +12,12 @@ To the supervisor:
     ("due", in_ns | None, number, behind_ns)
                                    in how long the scheduler will do something next; the question that it
                                    answers with that, or 0; how far behind it was when it heard that
+    ("seats", count)               how many commands run at most
     ("start", key, meta, spec)     `meta` is kept and given back in "hello"
+    ("start", key, meta, spec, True)
+                                   the same, early: not before fewer commands run than there are seats.
+                                   Only for a supervisor with "has_early"
+    ("recall",)                    return all starts that are held
     ("survivors", key, token, uid, number, patience_ns)
                                    if this attempt ends after a "signal" with an `ending`: what has its token
                                    and user is ended too, with `number`, and KILL after `patience_ns`
@@ -54,12 +59,13 @@ To the supervisor:
 To the scheduler:
 
     ("hello", {"version", "generation", "started_ns", "scheduler_ended_ns", "is_complete", "kept",
-               "attempts", "has_manager", "has_limits", "has_executors"})
+               "attempts", "has_manager", "has_limits", "has_executors", "has_early"})
                          comes first; `started_ns` tells this supervisor's life from any other;
                          `is_complete` False: all was too much to tell, here is only what runs;
                          `has_manager`: somebody listens to "report";
                          `has_limits`: it knows the "limits" of a spec;
                          `has_executors`: and what executors carry out;
+                         `has_early`: it knows early starts; those that are held are not in `attempts`;
                          attempts = [(key, meta, pid, wall_ns, elapsed_ns, end | None, ending), …]
     ("started", key, pid, wall_ns, elapsed_ns)
                          its process became the command, or has not after a moment: its time runs
@@ -67,6 +73,8 @@ To the scheduler:
                          transient: not kept, ask again; else an ended attempt without pid and status.
                          is_users: it happened in a process of another user, whose own limits count;
                          may come after "started"
+    ("returned", key)    an early start that was not carried out, and is not going to be: after a moment, if
+                         it is recalled or signalled, at a stop signal, or as nothing can be started now
     ("adopted", key, pid)  it is an attempt like any other now, or was one already
     ("progress", key, part, words)   how far an executor is with it, of 1, or None
     ("unheard", key, words)   its executor does not know how it stands; "": it does again
@@ -117,7 +125,7 @@ PROTOCOL_VERSION = 3
 MAX_FRAME_BYTES = 64 << 20
 
 #: What "hello" begins with: the version, and what an earlier supervisor of that version could not do.
-GREETING = {"version": PROTOCOL_VERSION, "has_limits": True, "has_executors": True}
+GREETING = {"version": PROTOCOL_VERSION, "has_limits": True, "has_executors": True, "has_early": True}
 
 _MARSHAL_VERSION = 4
 _PREFIX_BYTES = 4

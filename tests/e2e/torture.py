@@ -33,6 +33,8 @@ from taskman_cli.core.engine.runs import encode_run_id
 SECOND_NS = 1_000_000_000
 CRASH_POINTS = Path(__file__).with_name("crashpoints")
 
+#: Starts are asked for early here, which only `admission = "fixed"` lets happen on any machine.
+_FIXED = "supervisor.after-held"
 _MARK = "echo $TASKMAN_RUN_ID $TASKMAN_TASK $TASKMAN_ATTEMPT ${TASKMAN_SLOT:--} >> marks-$TASKMAN_JOB"
 #: What each job says besides its name and `every = "1s"`.
 JOBS = {
@@ -44,6 +46,10 @@ JOBS = {
     "retry": f'overlap = "queue"\nretry = {{ max = 1, delay = "100ms" }}\ncommand = "{_MARK}; exit 1"',
     "rerun": f'on_crash = "rerun"\ncommand = "{_MARK}; sleep 0.2"',
     "tasks": f'mode = "sequence"\ntasks = {{ a = "{_MARK}", b = "{_MARK}; sleep 0.1" }}',
+    # Short ones that fill the pool, so that some are asked for early.
+    "burst": 'overlap = "queue"\ntasks = {'
+    + ", ".join(f"t{number} = {_MARK!r}" for number in range(24))
+    + "}",
 }
 _SETTINGS = """
 [taskman]
@@ -76,8 +82,12 @@ class Torture:
         #: The scheduler that was killed last.
         self._killed: int | None = None
         self.kills: Counter[str] = Counter()
+        self._write("auto" if seed % 2 else "fixed")
+
+    def _write(self, admission: str) -> None:
         jobs = [f'[jobs.{name}]\nevery = "1s"\n{rest}\n' for name, rest in JOBS.items()]
-        (directory / "jobs.toml").write_text(_SETTINGS + "".join(jobs))
+        settings = f'{_SETTINGS}admission = "{admission}"\n'
+        (self.directory / "jobs.toml").write_text(settings + "".join(jobs))
 
     # --- life ---
 
@@ -123,6 +133,8 @@ class Torture:
         once = self.directory / f"crashed-{point}"
         self.stop()
         once.unlink(missing_ok=True)  # of the round before
+        if point == _FIXED:
+            self._write("fixed")
         count = 1 if point.endswith(("opened", "jobs-loaded")) else self._chance.randint(2, 12)
         self.start(
             TASKMAN_CRASH_POINT=f"{point}:{count}", TASKMAN_CRASH_ONCE=str(once), PYTHONPATH=str(CRASH_POINTS)

@@ -27,7 +27,7 @@ from integration.supervisor_driver import (
 )
 from wait import wait_until
 
-from taskman_cli.supervisor.wire import PROTOCOL_VERSION
+from taskman_cli.supervisor.wire import GREETING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +50,7 @@ def test_the_first_greeting_is_empty(supervision: Supervision) -> None:
     assert hello["started_ns"] <= time.time_ns()
     del hello["started_ns"]
     assert hello == {
-        "version": PROTOCOL_VERSION,
+        **GREETING,
         "generation": 0,
         "scheduler_ended_ns": None,
         "is_complete": True,

@@ -70,6 +70,8 @@ class Driver:
     runs: tuple[events.OpenRun, ...] = ()
     #: When the rate of each resource has recovered.
     rates: Mapping[str, int] = field(default_factory=dict)
+    #: The supervisor holds starts that are asked for early.
+    has_early: bool = False
     done: list[effects.Effect] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -98,6 +100,7 @@ class Driver:
                 is_new_boot=self.is_first,
                 is_new_life=self.is_first,
                 rates=self.rates,
+                has_early=self.has_early,
             )
         )
 

@@ -107,7 +107,11 @@ def tables(machine: Machine) -> dict[str, dict[type, Callable[..., Any]]]:
         "request": engine._requests._handlers,
         "handler": handlers._handlers,
         # What that does in a scheduler, `Loop._leave`, is more than the machine has.
-        "deed": {kind: deed for kind, deed in machine.deeds.items() if kind is not effects.Stopped},
+        "deed": {
+            kind: deed
+            for kind, deed in machine.deeds.items()
+            if kind not in (effects.Stopped, effects.Recall)
+        },
     }
 
 

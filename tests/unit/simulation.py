@@ -12,6 +12,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from unit.simulated_early import PATIENCE_NS, Generous, HeldStarts, are_known
 from unit.simulated_ledger import OPEN, Disk, Record, Run
 from unit.simulated_sinks import SINKS, tastes
 from unit.simulated_wishes import Customer, wish
@@ -141,7 +142,13 @@ class Machine(Commands):
         self.places = random.Random(seed + 2)
         #: What an executor has ended while no supervisor was there to hear of it.
         self.far: dict[str, Process] = {}
+        self.whim = random.Random(seed + 3)
+        #: Jobs need nothing but a worker, so that starts are asked for early.
+        self.is_plain = seed % 3 == 0 and not has_all
         super().__init__(Now(START_NS, 1000 * SECOND_NS), HARDWARE)
+        self.held = HeldStarts(
+            lambda start: self._start(start), self._has_seat, lambda event: self.news.append(event)
+        )
         self.disk = Disk()
         self.boot = 0
         self.life = 0
@@ -202,6 +209,9 @@ class Machine(Commands):
         if self.places.random() < 0.3:
             needs = tuple(sorted((*execution.resources, (seats_of("far"), 1))))
             execution = replace(execution, executor="far", resources=needs)
+        if self.is_plain:
+            execution = replace(execution, resources=(), user=None, executor=LOCAL)
+            policy = replace(policy, priority=0)
         tasks = tuple(Task(task, "true", execution) for task in "abc"[: self.chance.choice([1, 1, 3])])
         here = tuple(need for need in execution.resources if need[0] != seats_of("far"))
         gate = Task(
@@ -238,10 +248,12 @@ class Machine(Commands):
 
     def new_scheduler(self) -> None:
         """Start a scheduler, which takes over what there is; it may die while it does."""
+        self.held.drop()
         self.news.clear()
         self.stopped = False
         self.poison = Poison(self.kept)
         self.engine = Engine(SETTINGS, SINKS, is_gate_shut=self.poison.is_gate_shut)
+        self.engine.pool.early = Generous(self.whim)
         self.figures, self.meters, self.steps = Figures(self.engine), Meters(), 0
         self.disk.supervisor, self.is_reading = self.life, False
         self.handlers = self._new_handlers()
@@ -251,9 +263,10 @@ class Machine(Commands):
         )  # fmt: skip
         self.poison.record = self.recorder.note
         self.deeds = {
-            effects.Start: self._start, effects.Signal: self.tell, effects.Forget: self.forget,
+            effects.Start: self._ask, effects.Signal: self.tell, effects.Forget: self.forget,
             effects.Adopt: self.adopt, effects.Answer: self.handlers.answer, effects.Stopped: self._stopped,
             effects.Abandon: self._abandon, effects.MeasureMemory: self._measure,
+            effects.Recall: lambda _: self.held.recall(),
         }  # fmt: skip
         self._bewitch(self)
         disk, boot = self.disk, str(self.boot)
@@ -297,7 +310,7 @@ class Machine(Commands):
                 needs=disk.needs,
                 identity=f"ledger{self.life}",
                 series=tuple(disk.told.series.values()),
-                set_aside=without.paused | self.poison.leave(left),
+                set_aside=without.paused | self.poison.leave(left), has_early=True,
             )
         )  # fmt: skip
         self.settle()
@@ -364,6 +377,7 @@ class Machine(Commands):
         """Let the scheduler die; with "both" its supervisor, with "power" the whole machine."""
         self.fuse = None
         self.crashes += 1
+        self.held.drop()
         self.now = later(self.now, 1_000_000)
         if what == "power":
             self.calls.clear()
@@ -482,12 +496,13 @@ class Machine(Commands):
             super().adopt(action)
 
     def end(self, process: Process, end: Exit) -> None:
-        """Let a command end; an executor keeps how, until somebody asks."""
+        """Let a command end; an executor keeps how. What waits for its seat starts."""
         super().end(process, end)
         if process.start.handle and self.children.get(process.key) is not process:
             assert process.end is not None
             process.end = replace(process.end, exit=end)
             self.far[process.key] = process
+        self.held.fill()
 
     def cut_power(self) -> None:
         """Let everything end that runs on the machine; what an executor carries out may go on."""
@@ -498,6 +513,27 @@ class Machine(Commands):
         }
         super().cut_power()
         self.alive.update(left)
+
+    def _ask(self, start: effects.Start) -> None:
+        if not start.is_early:
+            self._start(start)
+            return
+        assert not start.task.execution.resources, "nothing that others wait for is kept from them"
+        self.held.put(start, self.now)
+
+    def _has_seat(self) -> bool:
+        running = [child for child in self.children.values() if isinstance(child, Process)]
+        return sum(child.end is None for child in running) < self.engine.pool.seats
+
+    def tell(self, action: effects.Signal) -> None:
+        """Send a signal to a command; what has not started yet never does."""
+        if not self.held.take_back(action.key):
+            super().tell(action)
+
+    def advance(self, now: Now) -> None:
+        """Let time pass; what is asked for early goes back after a moment."""
+        super().advance(now)
+        self.held.return_old(now.elapsed_ns)
 
     def _start(self, start: effects.Start) -> None:
         key = start.key
@@ -522,11 +558,12 @@ class Machine(Commands):
         park = armed.park if armed else None
         if park is not None and len(self.disk.runs[start.run].attempts) == 1:
             is_asked_for = start.trigger is Trigger.MANUAL or start.run == park.trial
-            is_of_that_turn = park.since_ns >= self.now.wall_ns
+            is_of_that_turn = park.since_ns >= self.now.wall_ns - PATIENCE_NS * start.is_early
             assert is_asked_for or is_of_that_turn, "no run of a parked job begins"
         dice = self.chance.random()
         if dice < 0.05:
             self.news.append(events.StartFailed(key, "no room", is_transient=True, at=self.now))
+            self.held.recall()
             return
         if dice < 0.1:
             failed = events.StartFailed(key, "not found", is_transient=False, at=self.now)
@@ -577,6 +614,8 @@ class Machine(Commands):
     def _signals(self) -> Signals:
         """Return what the machine says: more than it can bear at times, and nothing at others."""
         pick = self.chance.choice
+        if self.is_plain:
+            return Signals(cpus=2)
         if self.chance.random() < 0.5:
             return self.machine.signals()
         return Signals(
@@ -612,6 +651,7 @@ class Machine(Commands):
         self.kept = self.poison.as_kept()
         if self.poison.stop_signal is None:
             return False
+        self.held.drop()
         for key in [key for key in self.children if key in self.alive]:
             self.end(self.alive[key], Exit(signal=15))
         self.stopped = True
@@ -666,7 +706,11 @@ class Machine(Commands):
     def _check_pool(self) -> None:
         """Check what holds at the end of each turn."""
         pool = self.engine.pool
-        assert len(pool.running) <= SETTINGS.max_workers + len(self.alive)
+        assert pool.busy_count <= SETTINGS.max_workers + len(self.alive)
+        if not self.stopped and self.recorder.trouble is None:
+            assert are_known(pool.early.attempts, self.held, self.news), (
+                "what is asked for early comes back or starts"
+            )
         held: Counter[str] = Counter()
         for attempt in pool.running.values():
             held.update(dict(attempt.holds))
@@ -801,11 +845,18 @@ def _befall(machine: Machine, chance: random.Random, dice: float) -> None:
     elif dice < 0.94:
         _set_clock(machine, chance)
     elif dice < 0.96:
-        machine.give(events.StopRequested())
-        machine.settle()
-        machine.hear()
+        _stop(machine)
     else:
         machine.hear()
+
+
+def _stop(machine: Machine) -> None:
+    if machine.whim.random() < 0.5:  # a signal: the supervisor got it first
+        machine.held.recall()
+        machine.hear()
+    machine.give(events.StopRequested())
+    machine.settle()
+    machine.hear()
 
 
 def _set_clock(machine: Machine, chance: random.Random) -> None:
@@ -869,6 +920,7 @@ def check(machine: Machine) -> None:
     if not machine.replaced:  # a ledger that is lost with everybody who knew has lost its orphans too
         assert machine.alive == {}, f"{list(machine.alive)}: no command is left behind"
     assert machine.children == {}, "the supervisor need not remember anything"
+    assert machine.held.keys == [], "nothing is held for ever"
     disk = machine.disk
     for name, run in disk.runs.items():
         for (task, number), attempt in run.attempts.items():

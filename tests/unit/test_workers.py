@@ -333,6 +333,7 @@ def ended(exit_code: int | None, signum: int | None = None) -> events.AttemptEnd
         (("ended", "k", ENDED | {"status": None}), ended(None)),
         (("adopted", "k", 7), events.OrphanAdopted("k", 7)),
         (("gone", "k"), events.AttemptGone("k")),
+        (("returned", "k"), events.StartReturned("k")),
         (("started", "k", 0, 1, 2), events.AttemptStarted("k", None, Now(1, 2))),
         (
             ("ended", "k", ENDED | {"status": None, "error": "KeyError: 'x'"}),
@@ -353,6 +354,7 @@ def ended(exit_code: int | None, signum: int | None = None) -> events.AttemptEnd
         "nobody-knows",
         "adopted",
         "gone",
+        "returned",
         "on-executor",
         "failed-in-words",
         "lost",
@@ -363,6 +365,31 @@ def ended(exit_code: int | None, signum: int | None = None) -> events.AttemptEnd
 )
 def test_answers_become_events(message: tuple[Any, ...], event: events.Event | None) -> None:
     assert event == to_event(message)
+
+
+def test_an_early_start_says_so_and_the_number_of_seats_comes_before_any_start() -> None:
+    channel = FakeChannel()
+    workers = make_workers(channel)
+    workers.start(make_start("true"))
+    workers.start(replace(make_start("true"), is_early=True))
+    workers.recall()
+    workers.note_seats(4)
+    workers.flush()
+    assert channel.sent[0] == ("seats", 4)
+    assert [message[4:] for message in channel.sent[1:3]] == [(), (True,)]
+    assert channel.sent[3] == ("recall",)
+    workers.note_seats(4)
+    workers.flush()
+    assert len(channel.sent) == 4
+
+
+@pytest.mark.parametrize(("facts", "expected"), [({}, False), ({"has_early": True}, True)])
+def test_a_supervisor_of_an_earlier_version_cannot_hold_starts(
+    facts: dict[str, bool], expected: bool
+) -> None:
+    workers = make_workers(FakeChannel())
+    workers._inbox = [hello(**facts)]
+    assert workers.greet().has_early is expected
 
 
 def test_an_executor_gets_all_that_it_needs_and_an_old_supervisor_an_error() -> None:

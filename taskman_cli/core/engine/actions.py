@@ -28,6 +28,13 @@ class Start:
     params: Mapping[str, str] = field(default_factory=dict)
     #: By which its executor finds it again; "": it is a command here.
     handle: str = ""
+    #: All seats are taken: the supervisor is to wait until one of the commands ends.
+    is_early: bool = False
+
+
+@immutable
+class Recall:
+    """Start nothing that was asked for early, and return it."""
 
 
 @immutable
@@ -98,4 +105,4 @@ class MeasureMemory:
     attempts: tuple[tuple[str, int], ...]
 
 
-Action = Start | Adopt | Signal | Forget | Abandon | Answer | Stopped | MeasureMemory
+Action = Start | Recall | Adopt | Signal | Forget | Abandon | Answer | Stopped | MeasureMemory

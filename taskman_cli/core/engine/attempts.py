@@ -47,6 +47,8 @@ class Attempts:
         attempt.began_elapsed_ns = now.elapsed_ns
         if attempt.is_remote:
             self._find_handle(attempt)
+        if self.pool.is_full:
+            self.pool.early.begin(attempt)
         self.pool.seat(attempt)
         if not attempt.has_begun:
             attempt.has_begun = True
@@ -56,7 +58,7 @@ class Attempts:
         self._outbox.actions.append(
             effects.Start(
                 attempt.key, run.id, run.job.id, attempt.task, attempt.number, run.slot_ns, run.trigger,
-                run.params, attempt.handle,
+                run.params, attempt.handle, attempt.is_early,
             )
         )  # fmt: skip
 
@@ -84,6 +86,7 @@ class Attempts:
         if attempt is None:
             return
         self.pool.note_start(attempt)
+        self.pool.early.end(attempt)
         run = attempt.run
         delay_ns = None
         if run.began_elapsed_ns is None:
@@ -97,7 +100,8 @@ class Attempts:
         self._outbox.records.append(attempt.spawned)
         self.reports.running(attempt)
         self._set_timeout(attempt)
-        self.pool.plan_look(attempt)
+        if self.pool.gate is not None:
+            self.pool.looks.plan_first(attempt)
 
     def _set_timeout(self, attempt: Attempt) -> None:
         """Set the timer for an attempt's `timeout`; it does not run while the command is stopped."""
@@ -133,16 +137,15 @@ class Attempts:
             if attempt.run.is_told and attempt.task.id != GATE:
                 self._outbox.records.append(effects.RunTold(attempt.run.id, ReportKind.STARTED))
 
-    def hold(self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False) -> int | None:
-        """Put an attempt back to wait and pause all starts, or its user's; return a pause that is new."""
+    def put_back(self, attempt: Attempt, elapsed_ns: int) -> None:
+        """Put an attempt that has no process back to wait."""
         if attempt.holds:
             self._outbox.records += self.pool.resources.give_back(attempt.holds, elapsed_ns)
-        pause_ns = self.pool.hold(attempt, elapsed_ns, is_users=is_users)
+        self.pool.put_back(attempt, elapsed_ns)
         attempt.spawned = None  # it may have had a process that did not become the command
         attempt.stopped, attempt.stopped_ns = None, 0
         self.withdraw(attempt)
         self.reports.held(attempt.run)
-        return pause_ns
 
     def finish(self, attempt: Attempt, state: State, detail: str, end: Exit | None, at: Now) -> bool:
         """Record an attempt's end, and return whether another attempt follows."""
@@ -187,7 +190,7 @@ class Attempts:
             else:
                 stuck.append(attempt)
             self._outbox.subject = None
-        if looks := self.pool.due_looks(now.elapsed_ns):
+        if looks := self.pool.looks.due(self.pool.running, now.elapsed_ns):
             self._outbox.actions.append(
                 effects.MeasureMemory(tuple((attempt.key, attempt.pid or 0) for attempt in looks))
             )
@@ -229,7 +232,9 @@ class Attempts:
         )
 
     def wait_no_more(self, now: Now) -> None:
-        """Let the timers of attempts that KILL has not ended expire once more."""
+        """Recall what was asked for early; let the timers of what KILL has not ended expire once more."""
+        if self.pool.early.attempts:
+            self._outbox.actions.append(effects.Recall())
         for attempt in self.pool.running.values():
             if attempt.is_stuck:
                 self.pool.set_timer(attempt, now.elapsed_ns)

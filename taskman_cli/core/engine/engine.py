@@ -91,9 +91,10 @@ class Engine:
         self._handlers: dict[type[events.Event], Callable[[Any, Now], None]] = {
             events.JobsLoaded: self._load,
             events.Tick: self._tick,
-            events.AttemptStarted: running.attempts.started,
+            events.AttemptStarted: outcomes.started,
             events.StartFailed: outcomes.start_failed,
             events.StartHeld: outcomes.start_held,
+            events.StartReturned: outcomes.start_returned,
             events.StartsReleased: lambda *_: running.pool.release_starts(),
             events.AttemptEnded: outcomes.ended,
             events.AttemptProgressed: running.attempts.progressed,
@@ -171,7 +172,7 @@ class Engine:
         """Return the runs of a job that have a process, and how many wait."""
         activity = self._running.activity.get(job_id)
         runs = activity.runs if activity else []
-        running = [run.id for run in runs if run.has_process]
+        running = [run.id for run in runs if run.is_in_pool]
         return running, len(runs) - len(running)
 
     def attempts_of(self, job_id: str) -> list[Attempt]:
@@ -219,7 +220,7 @@ class Engine:
         for activity in self._running.activity.values():
             run = activity.active.get(run_id)
             if run:
-                return "running" if run.has_process else "queued"
+                return "running" if run.is_in_pool else "queued"
         return "queued"
 
     def restate(self, now: Now) -> list[effects.Record | effects.Mark]:
@@ -267,6 +268,7 @@ class Engine:
         self._life = [effects.LifeBegun(event.boot, event.supervisor)]
         if event.is_new_boot or event.is_new_life:
             self._outbox.records += self._life
+        self.pool.early.is_possible = event.has_early
         self.pool.resources.resume(event.rates)
         self.pool.resume_needs(event.needs)
         self._pauses.load(takeover.armed, now)

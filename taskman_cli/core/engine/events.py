@@ -166,6 +166,8 @@ class JobsLoaded:
     identity: str = ""
     #: Trouble that sinks were told of, and that goes on.
     series: tuple[SeriesNoted, ...] = ()
+    #: The supervisor can hold starts that are asked for early.
+    has_early: bool = False
 
 
 @immutable
@@ -226,6 +228,13 @@ class AttemptUnheard:
 @immutable
 class StartHeld:
     """The start of an attempt could not be recorded, so its process was not asked for."""
+
+    key: str
+
+
+@immutable
+class StartReturned:
+    """The start of an attempt that was asked for early was not carried out, and is not going to be."""
 
     key: str
 
@@ -345,6 +354,7 @@ Event = (
     | AttemptUnheard
     | StartFailed
     | StartHeld
+    | StartReturned
     | StartsReleased
     | AttemptEnded
     | OrphanAdopted

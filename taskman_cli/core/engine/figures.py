@@ -79,7 +79,7 @@ class Figures:
         """Return what is not about single jobs."""
         engine, tallies = self._engine, self._engine.metrics.tallies
         pool, timetable = engine.pool, engine.timetable
-        busy = len(pool.running)
+        busy = pool.busy_count
         target = pool.seats
         if pool.gate is not None:
             target = pool.target.value(now.elapsed_ns, pool.memory.tuning)

@@ -26,6 +26,15 @@ class Outcomes:
         self._pool = running.pool
         self._outbox = outbox
 
+    def started(self, event: events.AttemptStarted, now: Now) -> None:
+        """Note that a process exists; in a stop that came before it was known, it is told to end."""
+        self._attempts.started(event, now)
+        attempt, running = self._pool.running.get(event.key), self._running
+        if attempt is None or not running.is_stopping or running.is_draining:
+            return
+        if not attempt.run.is_cancelled:
+            running.cancel(attempt.run, now, is_kill=running.is_killing)
+
     def ended(self, event: events.AttemptEnded, now: Now) -> None:
         """Judge how a process ended."""
         attempt = self._pool.running.get(event.key)
@@ -34,6 +43,7 @@ class Outcomes:
             return
         timeout_ns = attempt.task.execution.timeout_ns or 0
         has_run_ns = event.at.elapsed_ns - attempt.began_elapsed_ns - attempt.stopped_ns
+        self._pool.early.note_end(has_run_ns, now.elapsed_ns)
         if attempt.ending is State.TIMED_OUT and has_run_ns < timeout_ns:
             attempt.ending = None  # it had ended by itself before it was told to
         if attempt.ending and event.exit.is_group_left:
@@ -74,7 +84,10 @@ class Outcomes:
         if event.is_transient and attempt.ending is None:
             user = attempt.task.execution.user if event.is_users else None
             executor = attempt.executor if event.is_users and attempt.is_remote else ""
-            pause_ns = self._hold(attempt, event.at, is_users=user is not None or executor != "")
+            attempt.place = 0  # others of its rank go first: they may have more luck
+            self._put_back(attempt, event.at)
+            is_users = user is not None or executor != ""
+            pause_ns = self._pool.pause(attempt, event.at.elapsed_ns, is_users=is_users)
             if pause_ns is not None:
                 who, run = "" if user is None or executor else user.name, attempt.run.id
                 self._outbox.records.append(
@@ -92,8 +105,9 @@ class Outcomes:
             return
         self._outbox.subject = attempt.run  # the event is one of this scheduler alone: the next knows the run
         if attempt.ending is None:
-            attempt.run.is_unrecorded = True
-            self._hold(attempt, now)
+            attempt.run.is_unrecorded, attempt.place = True, 0
+            self._put_back(attempt, now)
+            self._pool.pause(attempt, now.elapsed_ns)
         else:
             self.unstarted(attempt, attempt.ending, now)
         self._outbox.subject = None
@@ -102,15 +116,25 @@ class Outcomes:
         """End an attempt that was told to end before its process was asked for."""
         self._finish(attempt, ending, "never started", None, now, now)
 
-    def _hold(self, attempt: Attempt, at: Now, *, is_users: bool = False) -> int | None:
-        """Put an attempt back to wait and pause all starts, or its user's; return a pause that is new."""
-        pause_ns = self._attempts.hold(attempt, at.elapsed_ns, is_users=is_users)
+    def start_returned(self, event: events.StartReturned, now: Now) -> None:
+        """Handle a start that the supervisor did not carry out: the attempt waits, or is over."""
+        attempt = self._pool.running.get(event.key)
+        if attempt is None or attempt.spawned is not None:
+            return
+        self._pool.early.stop()
+        if attempt.ending is None:
+            self._put_back(attempt, now)
+        else:
+            self.unstarted(attempt, attempt.ending, now)
+
+    def _put_back(self, attempt: Attempt, at: Now) -> None:
+        """Put an attempt that has no process back to wait."""
+        self._attempts.put_back(attempt, at.elapsed_ns)
         run = attempt.run
         if not run.has_begun:
             run.state = State.QUEUED
             self._running.waiting.add(run)
             self._running.skip_parked(run.job.id, at)
-        return pause_ns
 
     def _finish(
         self, attempt: Attempt, state: State, detail: str, end: Exit | None, at: Now, now: Now

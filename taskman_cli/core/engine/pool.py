@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine.admission import Gate, Obstacle
+from taskman_cli.core.engine.early import Early, may_be_early
+from taskman_cli.core.engine.looks import Looks
 from taskman_cli.core.engine.marks import NeedLearned
 from taskman_cli.core.engine.memory import Memory
 from taskman_cli.core.engine.queue import DueQueue
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 _HOLD = "hold"
 #: The timer that looks again at an attempt which waits for the rate of a resource.
 _LOOK = "look"
-#: The timer that asks the gate again about the first attempt, and the one that looks at memory.
-_ASK, _MEASURE = "look.gate", "look.memory"
+#: The timer that asks the gate again about the first attempt.
+_ASK = "look.gate"
 
 
 class Pool:
@@ -47,6 +49,7 @@ class Pool:
         self._local_count = 0
         self._waiting: dict[str, Attempt] = {}
         self._ready = Ready(settings.ageing_ns)
+        self.early = Early()
         self.resources = Resources(settings.resources)
         self.memory = Memory(settings.admission_tuning)
         #: What jobs need of it, on record, as long as no gate asks.
@@ -56,8 +59,6 @@ class Pool:
         self.target = Target()
         #: At this moment the gate held the first attempt back, and nothing that counts has happened since.
         self._answered_ns: int | None = None
-        #: When the memory of an attempt is to be looked at next.
-        self._look_ns: int | None = None
         #: How many attempts may run at the same time.
         self.seats = 0
         #: One timer per attempt: its timeout or KILL while it runs, its next try while it rests.
@@ -65,6 +66,7 @@ class Pool:
         self.timer_count = self._timers.__len__
         #: Return when the next timer ends, on the elapsed clock, or None.
         self.next_timer = self._timers.next_due
+        self.looks = Looks(self.memory, self._timers)
         #: How many pauses there were without a start in between, by timer.
         self._holds: dict[str, int] = {}
         #: Keys of attempts that wait for the end of their user's pause, by its timer.
@@ -140,7 +142,12 @@ class Pool:
     @property
     def ready_count(self) -> int:
         """Return how many attempts wait for a seat."""
-        return len(self._ready) if self._waiting else 0
+        return len(self.early.attempts) + (len(self._ready) if self._waiting else 0)
+
+    @property
+    def busy_count(self) -> int:
+        """Return how many seats are taken: more than there are only by what ran before."""
+        return len(self.running) - len(self.early.attempts)
 
     @property
     def resting_count(self) -> int:
@@ -161,11 +168,12 @@ class Pool:
 
     def first_ready(self, count: int) -> list[Attempt]:
         """Return the first attempts that wait for a seat, in order."""
-        return [self._waiting[key] for key in self._ready.first(count)]
+        first = list(self.early.attempts.values())[:count]
+        return first + [self._waiting[key] for key in self._ready.first(count - len(first))]
 
     def is_waiting(self, attempt: Attempt) -> bool:
         """Tell whether an attempt waits, for a seat or for something else."""
-        return attempt.key in self._waiting
+        return attempt.is_early or attempt.key in self._waiting
 
     def is_stopped(self, attempt: Attempt) -> bool:
         """Tell whether an attempt waits until its stopped job continues."""
@@ -197,10 +205,13 @@ class Pool:
 
     def take_ready(self, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first waiting attempt that may start, if a seat is free."""
-        if not self._waiting or not self._ready or self.is_full or _HOLD in self._timers:
+        is_shut = self.is_full and not self.early.has_room(elapsed_ns)
+        if is_shut or not self._waiting or not self._ready or _HOLD in self._timers:
             if self.gate is not None and self.gate.held:
                 self._release(self.gate)
             return None
+        if self.is_full:
+            return self._take_early(elapsed_ns)
         if self.gate is not None and self.gate.signals is not None:
             return None if self._answered_ns == elapsed_ns else self._take_admitted(self.gate, elapsed_ns)
         while (key := self._ready.pop(self.resources, elapsed_ns)) is not None:
@@ -213,6 +224,14 @@ class Pool:
         if self._ready:
             self._look_again(elapsed_ns)
         return None
+
+    def _take_early(self, elapsed_ns: int) -> Attempt | None:
+        """Remove and return the first waiting attempt, if it may be asked for while all seats are taken."""
+        key = self._ready.peek() if self._ready.is_one_line and not self._holds else None
+        if key is None or not may_be_early(self._waiting[key], self.gate, self._local_count, elapsed_ns):
+            return None
+        self._ready.remove(self._waiting[key])
+        return self._waiting.pop(key)
 
     def _take_admitted(self, gate: Gate, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first attempt if the gate admits it, or else one that has a priority seat."""
@@ -303,6 +322,7 @@ class Pool:
         """Take an attempt's seat back."""
         self._answered_ns = None
         del self.running[attempt.key]
+        self.early.end(attempt)
         self._timers.remove(attempt.key)
         if not attempt.is_remote:
             self._local_count -= 1
@@ -345,35 +365,18 @@ class Pool:
                 found += [self._waiting[other] for other in held if other in self._waiting]
         return found
 
-    def plan_look(self, attempt: Attempt) -> None:
-        """Set the timer for the first look at the memory of an attempt, unless there is an earlier look."""
-        if self.gate is None or (at_ns := self.memory.plan_first_look(attempt)) is None:
-            return
-        if self._look_ns is None or at_ns < self._look_ns:
-            self._plan(at_ns)
+    def put_back(self, attempt: Attempt, elapsed_ns: int) -> None:
+        """Let an attempt that has a seat, and has no process, wait again."""
+        self.release(attempt)
+        attempt.state = State.QUEUED
+        self.enqueue(attempt, elapsed_ns)
 
-    def _plan(self, at_ns: int | None) -> None:
-        self._look_ns = at_ns
-        if at_ns is not None:
-            self._timers.put(_MEASURE, at_ns)
-
-    def due_looks(self, elapsed_ns: int) -> list[Attempt]:
-        """Return the attempts whose memory is to be looked at now."""
-        if self._look_ns is None or elapsed_ns < self._look_ns:
-            return []
-        due = self.memory.due_looks(self.running, elapsed_ns)
-        self._plan(self.memory.next_look())
-        return due
-
-    def hold(self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False) -> int | None:
-        """Put an attempt back to wait and pause all starts: the machine has no room for one more process.
+    def pause(self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False) -> int | None:
+        """Pause all starts: the machine has no room for the process of an attempt.
 
         `is_users`: it is a limit of the attempt's user, so only that user's starts pause. Return the pause,
         twice as long as the last one, or None if starts are paused already.
         """
-        self.release(attempt)
-        attempt.state = State.QUEUED
-        self.enqueue(attempt, elapsed_ns)
         hold = hold_of(_HOLD, attempt) if is_users else _HOLD
         if hold in self._timers:
             return None

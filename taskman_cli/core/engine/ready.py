@@ -72,8 +72,10 @@ class Ready:
         line = self._plain
         if attempt.task.execution.resources or self._has_urgent_lines:
             line = self._lines.setdefault(self.kind_of(attempt), DueQueue())
-        self._arrivals += 1
-        line.put(attempt.key, rank(attempt, self._ageing_ns), place=self._arrivals)
+        if not attempt.place:  # or it comes back
+            self._arrivals += 1
+            attempt.place = self._arrivals
+        line.put(attempt.key, rank(attempt, self._ageing_ns), place=attempt.place)
 
     def remove(self, attempt: Attempt) -> None:
         """Take an attempt out, if it is there."""

@@ -135,10 +135,10 @@ class Requests:
         for run in self._running.unfinished(request.target):
             if run.is_over:  # the end of one before it has parked the job
                 continue
-            is_running = run.has_process
+            is_running = run.is_in_pool
             if task_id:
                 attempt = run.attempts.get(task_id)
-                is_running = attempt is not None and attempt.state is State.RUNNING
+                is_running = attempt is not None and attempt.is_in_pool
                 self._cancel_task(run, task_id, request, now)
             else:
                 self._running.cancel(run, now, signum=request.signal, is_kill=request.now)
@@ -163,7 +163,7 @@ class Requests:
 
     def _stop(self, request: protocol.Stop, by: str, now: Now) -> dict[str, Any]:
         """Stop, or stop faster; a drain after a stop changes nothing."""
-        count = len(self._running.pool.running)
+        count = self._running.pool.busy_count
         detail = ""
         if request.now:
             detail = "now"

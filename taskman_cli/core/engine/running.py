@@ -46,7 +46,7 @@ class Running:
         self.pool = self.attempts.pool
         #: The runs of each job; an idle job is not in it.
         self.activity: dict[str, Activity] = {}
-        self.is_stopping = False
+        self.is_stopping = self.is_killing = False
         #: Nothing starts any more, while running commands may end by themselves.
         self.is_draining = False
         self._timetable = timetable
@@ -324,13 +324,13 @@ class Running:
 
     def stop(self, event: events.StopRequested | events.KillRequested, now: Now) -> None:
         """Start nothing more and end running commands; waiting runs wait for the next start."""
-        self.is_draining = False
+        self.is_draining, self.is_killing = False, isinstance(event, events.KillRequested)
         self._leave_waiting(now)
-        is_kill = isinstance(event, events.KillRequested)
         for activity in list(self.activity.values()):
             for run in list(activity.active.values()):
                 self._outbox.subject = run
-                self.cancel(run, now, is_kill=is_kill)
+                if run.is_in_pool:  # or it comes back, or is ended when it has started
+                    self.cancel(run, now, is_kill=self.is_killing)
 
     def _leave_waiting(self, now: Now) -> None:
         self.is_stopping = True

@@ -112,6 +112,10 @@ class Attempt:
     progress: tuple[float | None, str] | None = None
     #: Why its executor does not know how it stands; "": it does.
     unheard: str = ""
+    #: Its place among those of its rank; 0: it gets the last.
+    place: int = 0
+    #: Its start was asked for while all seats were taken, and it is not known to have one yet.
+    is_early: bool = False
 
     @classmethod
     def of(cls, run: Run, task: Task, number: int) -> Attempt:
@@ -137,6 +141,11 @@ class Attempt:
     def is_remote(self) -> bool:
         """Tell whether it is no command here: it takes a seat, but none of this machine's load."""
         return self.handle != "" or self.task.execution.executor != LOCAL
+
+    @property
+    def is_in_pool(self) -> bool:
+        """Tell whether it has a seat, and does not still wait for one with the supervisor."""
+        return self.state is State.RUNNING and not self.is_early
 
     @property
     def is_defined(self) -> bool:
@@ -218,6 +227,11 @@ class Run:
     def has_process(self) -> bool:
         """Tell whether an attempt of it holds a seat."""
         return any(attempt.state is State.RUNNING for attempt in self.attempts.values())
+
+    @property
+    def is_in_pool(self) -> bool:
+        """Tell whether an attempt of it has a seat that is known to be its own."""
+        return any(attempt.is_in_pool for attempt in self.attempts.values())
 
     def has_task(self, task_id: str) -> bool:
         """Tell whether a task of it is not over."""

@@ -49,7 +49,11 @@ def take_snapshot(
         jobs=len(engine.timetable.jobs),
         max_workers=pool.seats,
         queue=tuple(queue),
-        workers=tuple(_worker(attempt, now, engine.settings.executors) for attempt in pool.running.values()),
+        workers=tuple(
+            _worker(attempt, now, engine.settings.executors)
+            for attempt in pool.running.values()
+            if not attempt.is_early
+        ),
         ready=pool.ready_count,
         target=None if pool.gate is None else pool.target.value(now.elapsed_ns, pool.memory.tuning),
         waits=_first_wait(engine, now) if pool.ready_count else "",

@@ -22,7 +22,7 @@ def status_line(
     engine: Engine, now: Now, zone: tzinfo, *, trouble: str | None = None, has_bad_files: bool = False
 ) -> str:
     """Return the line: what runs and what is next; and after a semicolon, what is not as it should be."""
-    running = len(engine.pool.running)
+    running = engine.pool.busy_count
     if trouble is not None:
         doing = f"nothing starts, because it cannot be recorded: {trouble}"
     elif engine.is_stopping:

@@ -59,6 +59,7 @@ def _point(name: str) -> tuple[Any, str, bool]:
             "after-flush": (Workers, "flush", True),
         }[point]
     from taskman_cli.supervisor.children import Children
+    from taskman_cli.supervisor.early import EarlyStarts
     from taskman_cli.supervisor.loop import Supervisor
 
     return {
@@ -67,6 +68,7 @@ def _point(name: str) -> tuple[Any, str, bool]:
         "before-reap": (Supervisor, "_reap", False),
         "after-reap": (Children, "reaped", True),
         "before-told": (Supervisor, "_speak", False),
+        "after-held": (EarlyStarts, "_hold", True),
     }[point]
 
 
@@ -75,6 +77,7 @@ POINTS = (
     *("scheduler.after-commit", "scheduler.before-flush", "scheduler.after-flush"),
     *("supervisor.before-spawn", "supervisor.after-spawn", "supervisor.before-reap", "supervisor.after-reap"),
     "supervisor.before-told",
+    "supervisor.after-held",
 )
 
 

@@ -1,0 +1,113 @@
+"""Starts that the scheduler asks for while all seats are taken: the next is made when a command ends.
+
+Each of them is on record as one that has no process yet, so all of them can be dropped with the scheduler:
+the next one starts them. What is not started within a moment goes back, and so does all when the program is
+to stop or has no room for a process.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from taskman_cli.supervisor import limits
+from taskman_cli.supervisor.timers import elapsed_ns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from taskman_cli.supervisor.children import Children
+    from taskman_cli.supervisor.wire import Message
+
+
+class EarlyStarts:
+    """Carries starts out, or holds them in order while as many commands run as there are seats."""
+
+    def __init__(
+        self, children: Children, after: Callable[[int, Callable[[], None]], None], outbox: list[Message]
+    ) -> None:
+        """`outbox` takes what the scheduler is to be told."""
+        self._children = children
+        self._after = after
+        self._outbox = outbox
+        #: (when it came, the start)
+        self._held: deque[tuple[int, Message]] = deque()
+        self._has_timer = self._is_closed = False
+        #: None: nobody has said.
+        self._seats: int | None = None
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def start(self, key: str, meta: Any = None, spec: Any = None, is_early: bool = False) -> None:
+        """Start a command; or hold it, if it was asked for early and all seats are taken."""
+        if not is_early:
+            self._begin(key, meta, spec)
+        elif self._is_closed:
+            self._outbox.append(("returned", key))
+        else:
+            self._hold(key, meta, spec)
+            self.fill()
+
+    def _hold(self, *start: Any) -> None:
+        self._held.append((elapsed_ns(), start))
+        if not self._has_timer:
+            self._wait(limits.EARLY_PATIENCE_NS)
+
+    def fill(self) -> None:
+        """Start what is held, as far as there are seats."""
+        while self._held and (self._seats is None or self._children.seated_count < self._seats):
+            self._begin(*self._held.popleft()[1])
+
+    def _begin(self, *start: Any) -> None:
+        told = self._children.start(*start)
+        if told is None:
+            return
+        self._outbox.append(told)
+        if told[0] == "failed" and told[4]:  # there is no room: all starts pause
+            self.recall()
+
+    def set_seats(self, seats: int) -> None:
+        """Note how many commands may run; if they are fewer than before, nothing is held for them."""
+        if self._seats is not None and seats < self._seats:
+            self.recall()
+        self._seats = int(seats)
+        self.fill()
+
+    def signal(self, key: str, number: int, ending: str) -> None:
+        """Signal an attempt; one that is held goes back, and never gets it."""
+        for held in self._held:
+            if held[1][0] == key:
+                self._held.remove(held)
+                self._outbox.append(("returned", key))
+                return
+        self._children.signal(key, number, ending)
+
+    def recall(self) -> None:
+        """Return all that is held."""
+        self._outbox += [("returned", start[0]) for _, start in self._held]
+        self._held.clear()
+
+    def close(self) -> None:
+        """Hold nothing any more: the program is to stop."""
+        self._is_closed = True
+        self.recall()
+
+    def drop(self) -> None:
+        """Forget what is held: its scheduler is gone, and the next one starts it."""
+        self._held.clear()
+        self._seats = None
+
+    def _wait(self, for_ns: int) -> None:
+        self._has_timer = True
+        self._after(for_ns, self._return_old)
+
+    def _return_old(self) -> None:
+        """Return what was held for too long."""
+        self._has_timer = False
+        now_ns = elapsed_ns()
+        while self._held and self._held[0][0] + limits.EARLY_PATIENCE_NS <= now_ns:
+            self._outbox.append(("returned", self._held.popleft()[1][0]))
+        if self._held:
+            self._wait(self._held[0][0] + limits.EARLY_PATIENCE_NS - now_ns)

@@ -1,0 +1,316 @@
+"""Starts that are asked for while all seats are taken: the supervisor holds them until a command ends."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC
+
+import pytest
+from unit.engine_driver import FIXED, Driver, make_job, of_type, seconds
+
+from taskman_cli.core.clock import Now
+from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine.admission import Signals
+from taskman_cli.core.engine.early import MOST_EARLY
+from taskman_cli.core.engine.figures import Figures
+from taskman_cli.core.engine.snapshot import take_snapshot
+from taskman_cli.core.engine.statusline import status_line
+from taskman_cli.core.model import Account, Execution, Job, Overlap, Policy, Resource, Settings, State
+from taskman_cli.core.protocol import Cancel, PauseJobs, Stop
+from taskman_cli.core.schedule import Interval
+from taskman_cli.core.tuning import Admission
+
+TWO_SEATS = replace(FIXED, max_workers=2)
+AUTO = replace(TWO_SEATS, admission=Admission.AUTO)
+MILLISECOND_NS = 1_000_000
+
+
+def jobs(count: int, execution: Execution | None = None, **policy: object) -> tuple[Job, ...]:
+    """Make jobs that run once, at the start."""
+    once = Policy(run_on_start=True, overlap=Overlap.QUEUE, **policy)  # type: ignore[arg-type]
+    every = Interval(seconds(10**6))
+    return tuple(
+        make_job(f"job{number:02}", every, policy=once, execution=execution) for number in range(count)
+    )
+
+
+def burst(
+    count: int = 20,
+    execution: Execution | None = None,
+    settings: Settings = TWO_SEATS,
+    *,
+    ends: int = 2,
+    has_early: bool = True,
+    took_ms: float = 1,
+    **policy: object,
+) -> Driver:
+    """Let many jobs be due, and as many commands of the first ones start and end."""
+    driver = Driver(jobs(count, execution, **policy), settings, has_early=has_early)
+    for number in range(ends):
+        driver.began(driver.starts[number].key)
+        pass_ms(driver, took_ms)
+        driver.ended(driver.starts[number].key)
+        fill(driver)
+    return driver
+
+
+def fill(driver: Driver) -> None:
+    """Let those start that have a seat by now, as the supervisor does."""
+    pool = driver.engine.pool
+    while pool.early.attempts and pool.busy_count < pool.seats:
+        driver.began(next(iter(pool.early.attempts)))
+
+
+def pass_ms(driver: Driver, count: float) -> None:
+    """Let time pass."""
+    passed_ns = int(count * MILLISECOND_NS)
+    driver.now = Now(driver.now.wall_ns + passed_ns, driver.now.elapsed_ns + passed_ns)
+
+
+def early(driver: Driver) -> list[str]:
+    """Return the jobs whose starts were asked for early, in order."""
+    return [start.job for start in driver.starts if start.is_early]
+
+
+def returned(driver: Driver, key: str | None = None) -> list[effects.Effect]:
+    """Let a start come back; by default the last one."""
+    return driver.send(events.StartReturned(key or driver.last_key))
+
+
+def states(driver: Driver) -> list[tuple[str, State]]:
+    return [(end.job, end.state) for end in of_type(driver.done, effects.RunFinished)]
+
+
+# --- how many, and which ---
+
+
+def test_as_many_starts_are_asked_for_early_as_short_commands_have_just_ended() -> None:
+    driver = burst(ends=2)
+    assert [start.job for start in driver.starts] == ["job00", "job01", "job02", "job03", "job04", "job05"]
+    assert early(driver) == ["job03", "job04", "job05"]
+
+
+def test_each_of_them_is_on_record_before_it_is_asked_for() -> None:
+    driver = burst()
+    begun = [record.job for record in of_type(driver.done, effects.AttemptBegun)]
+    assert begun == [start.job for start in driver.starts]
+
+
+def test_there_are_never_more_than_a_few() -> None:
+    driver = burst(count=60, ends=40, took_ms=0.01)
+    assert len(driver.engine.pool.early.attempts) == MOST_EARLY
+
+
+@pytest.mark.parametrize(
+    ("options"),
+    [
+        pytest.param({"has_early": False}, id="the supervisor cannot hold them"),
+        pytest.param({"took_ms": 60}, id="commands take long"),
+        pytest.param(
+            {"execution": Execution(resources=(("db", 1),))}, id="they need what others may wait for"
+        ),
+        pytest.param(
+            {"execution": Execution(user=Account("ann", uid=1))}, id="another user's may pause alone"
+        ),
+        pytest.param({"ends": 0}, id="nothing has ended"),
+    ],
+)
+def test_no_start_is_asked_for_early_if(options: dict[str, object]) -> None:
+    settings = replace(TWO_SEATS, resources=(("db", Resource(9)),))
+    assert early(burst(settings=settings, **options)) == []  # type: ignore[arg-type]
+
+
+def test_ends_are_forgotten_after_a_moment() -> None:
+    driver = burst(ends=1)
+    assert len(early(driver)) == 1
+    pass_ms(driver, 11)
+    driver.began(driver.last_key)
+    assert len(early(driver)) == 1
+
+
+def test_none_is_asked_for_early_while_one_waits_first_that_may_not_be() -> None:
+    first, *others = jobs(9)
+    needy = make_job("needy", Interval(seconds(10**6)), policy=replace(first.policy, priority=9))
+    needy = replace(needy, tasks=jobs(1, Execution(user=Account("ann", uid=1)))[0].tasks)
+    driver = Driver((first, needy, *others), TWO_SEATS, has_early=True)
+    driver.ended(driver.starts[0].key)
+    driver.ended(driver.starts[1].key)
+    assert "needy" not in early(driver)
+
+
+def test_under_auto_the_gate_has_to_let_them_start_beside_all_that_runs() -> None:
+    driver = Driver(jobs(20), AUTO, has_early=True)
+    driver.send(events.SignalsRead(Signals(cpus=2, runnable=0)))
+    for start in driver.starts[:2]:
+        driver.began(start.key)
+    driver.ended(driver.starts[0].key)
+    assert len(early(driver)) == 1
+    driver.send(events.SignalsRead(Signals(cpus=2, runnable=50)))
+    driver.ended(driver.starts[1].key)
+    assert len(early(driver)) == 1
+
+
+def test_without_signals_of_the_machine_the_gate_refuses_nothing() -> None:
+    assert len(early(burst(settings=AUTO))) == 3
+
+
+# --- what becomes of them ---
+
+
+def test_one_that_starts_takes_the_seat_of_the_command_that_ended() -> None:
+    driver = burst()
+    pool = driver.engine.pool
+    assert (pool.busy_count, len(pool.early.attempts)) == (2, 2)
+    driver.ended(driver.starts[2].key)
+    assert pool.busy_count == 1
+    driver.began(driver.starts[4].key)
+    assert pool.busy_count == 2
+    assert list(pool.early.attempts) == [start.key for start in driver.starts[5:]]
+
+
+def test_one_that_comes_back_waits_again_in_its_place_and_none_is_asked_for_at_once() -> None:
+    driver = burst()
+    key, job = driver.last_key, driver.starts[-1].job
+    done = returned(driver)
+    assert [type(effect) for effect in done] == [effects.AttemptWithdrawn]
+    assert not driver.engine.pool.early.attempts.get(key)
+    count = len(driver.starts)
+    for start in driver.starts[1:5]:
+        if start.key in driver.engine.pool.running:
+            driver.ended(start.key)
+    assert driver.starts[count].job == job
+    assert driver.starts[count].key == key
+
+
+def test_a_run_that_came_back_has_not_begun() -> None:
+    driver = burst()
+    run = driver.starts[-1].run
+    returned(driver)
+    assert driver.engine.state_of(run) == "queued"
+    [record] = of_type(driver.done, effects.AttemptWithdrawn)
+    assert record.run == run
+
+
+def test_what_has_a_process_or_is_not_known_does_not_come_back() -> None:
+    driver = burst()
+    key = driver.last_key
+    driver.began(key)
+    assert returned(driver, key) == []
+    assert returned(driver, "unknown.main.1") == []
+
+
+def test_a_cancelled_one_that_comes_back_is_over() -> None:
+    driver = burst()
+    start = driver.starts[-1]
+    driver.send(events.RequestReceived(1, Cancel(target=start.job), "ann"))
+    [told] = [effect for effect in of_type(driver.done, effects.Signal) if effect.key == start.key]
+    assert told.ending is State.CANCELLED
+    done = returned(driver, start.key)
+    assert [(end.state, end.detail) for end in of_type(done, effects.AttemptFinished)] == [
+        (State.CANCELLED, "never started")
+    ]
+    assert (start.job, State.CANCELLED) in states(driver)
+
+
+def test_one_whose_job_is_paused_with_stop_waits_until_that_is_over() -> None:
+    driver = burst()
+    start = driver.starts[-1]
+    driver.send(events.RequestReceived(1, PauseJobs(jobs=[start.job], stop=True), "ann"))
+    assert [int(effect.signum) for effect in of_type(driver.done, effects.Signal)] == [19]
+    returned(driver, start.key)
+    for key in list(driver.engine.pool.running):
+        driver.ended(key)
+    assert start.key not in driver.engine.pool.running
+
+
+def test_a_failure_for_want_of_room_lets_those_that_come_back_wait_for_the_end_of_the_pause() -> None:
+    driver = burst()
+    keys = list(driver.engine.pool.early.attempts)
+    driver.failed(driver.starts[2].key, is_transient=True)
+    for key in keys:
+        returned(driver, key)
+    count = len(driver.starts)
+    driver.ended(driver.starts[3].key)
+    assert len(driver.starts) == count
+
+
+# --- the end of the program ---
+
+
+def test_a_stop_recalls_them_and_leaves_those_that_come_back_for_the_next_start() -> None:
+    driver = burst()
+    keys = list(driver.engine.pool.early.attempts)
+    done = driver.send(events.StopRequested())
+    assert len(of_type(done, effects.Recall)) == 1
+    assert not {*keys} & {effect.key for effect in of_type(done, effects.Signal)}
+    for key in keys:
+        returned(driver, key)
+    for key in list(driver.engine.pool.running):
+        driver.ended(key, signum=15)
+    assert len(of_type(driver.done, effects.Stopped)) == 1
+    left = {
+        record.run for record in driver.engine.restate(driver.now) if isinstance(record, effects.RunQueued)
+    }
+    assert {key.split(".")[0] for key in keys} <= left
+    assert {key.split(".")[0] for key in keys}.isdisjoint(
+        record.run for record in of_type(driver.done, effects.RunFinished)
+    )
+
+
+@pytest.mark.parametrize(
+    ("event", "signum"),
+    [
+        pytest.param(events.StopRequested(), 15, id="stop"),
+        pytest.param(events.KillRequested(), 9, id="kill"),
+    ],
+)
+def test_one_that_has_started_when_a_stop_comes_is_ended_as_soon_as_that_is_known(
+    event: events.Event, signum: int
+) -> None:
+    driver = burst()
+    key = driver.last_key
+    driver.send(event)
+    done = driver.began(key)
+    assert [(effect.key, int(effect.signum)) for effect in of_type(done, effects.Signal)] == [(key, signum)]
+    assert of_type(driver.began(key), effects.Signal) == []
+
+
+def test_a_drain_recalls_them_and_lets_one_that_has_started_end_by_itself() -> None:
+    driver = burst()
+    first, second = list(driver.engine.pool.early.attempts)
+    done = driver.send(events.DrainRequested())
+    assert len(of_type(done, effects.Recall)) == 1
+    returned(driver, second)
+    assert of_type(driver.began(first), effects.Signal) == []
+    assert len(of_type(driver.send(events.DrainRequested()), effects.Recall)) == 0
+
+
+# --- what people are told ---
+
+
+def test_what_is_asked_for_early_is_shown_as_waiting() -> None:
+    driver = burst(count=9)
+    engine, now = driver.engine, driver.now
+    snapshot = take_snapshot(engine, now, started_ns=0, rows=5)
+    assert (len(snapshot.workers), snapshot.ready) == (2, 5)
+    assert status_line(engine, now, UTC).startswith("2 running, 5 waiting")
+    whole = Figures(engine).whole(now)
+    assert (whole["busy"], whole["free"]) == (2, 0)
+    job = driver.starts[-1].job
+    assert engine.runs_of(job) == ([], 1)
+    assert engine.state_of(driver.starts[-1].run) == "queued"
+    waits = engine.waits(now)
+    assert [wait.job for wait in engine.first_waits(waits, 3)] == ["job04", "job05", "job06"]
+    [wait] = engine.waits_of(job, waits)
+    assert wait.reason == "for a worker: all 2 are busy"
+
+
+def test_a_cancel_and_a_stop_say_what_really_runs() -> None:
+    driver = burst()
+    start = driver.starts[-1]
+    [answer] = of_type(
+        driver.send(events.RequestReceived(1, Cancel(target=f"{start.job}.main"), "ann")), effects.Answer
+    )
+    assert answer.reply["runs"][0]["state"] == "queued"
+    [answer] = of_type(driver.send(events.RequestReceived(2, Stop(), "ann")), effects.Answer)
+    assert answer.reply["running"] == 2
