@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 _ANSWER_S = 20.0
 #: How long it may take to make a container, the download of its image included, if the job file does not say.
 _CREATE_S = 600.0
+_MOST_LEFT = 100
 #: Pauses between two looks whether a container has started; the last is repeated.
 _LOOKS_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -70,6 +71,8 @@ class ContainerExecutor(Executor):
         self._sent: dict[str, set[int]] = {}
         #: Attempts that were followed to their end, and are not forgotten yet.
         self._over: set[str] = set()
+        #: The containers that could not be removed, which is tried again with the next.
+        self._left: list[str] = []
         self._clients: set[Process] = set()
         #: What is being tidied up.
         self._chores: set[asyncio.Task[Any]] = set()
@@ -255,14 +258,17 @@ class ContainerExecutor(Executor):
         """Remove the container, with the volumes that nobody named."""
         self._sent.pop(order.handle, None)
         self._over.discard(order.handle)
-        name = containerargs.name_of(order)
-        argv = [*containerargs.program(self._settings), "rm", "--force", "--volumes", name]
+        names = [*dict.fromkeys([*self._left, containerargs.name_of(order)])][-_MOST_LEFT:]
+        # With those that could not be removed before.
+        argv = [*containerargs.program(self._settings), "rm", "--force", "--volumes", *names]
+        self._left = names
         try:
             answer = await programs.ask(argv, self._environment, within_s=_ANSWER_S)
         except (TimeoutError, StartFailed) as error:
             raise ConnectionLost(str(error) or f"{self._engine} does not answer") from None
         if answer.code != 0 and b"no such" not in answer.err.lower():
             raise ConnectionLost(f"{self._engine}: {answer.words()}")
+        self._left = []
         with suppress(OSError):
             self._count_path(order).unlink()
 

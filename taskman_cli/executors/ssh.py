@@ -43,6 +43,7 @@ _FIRST_WORD_S = 15.0
 _KILLED_S = 10.0
 #: Clean-ups that come within this time are one session.
 _GATHER_S = 0.1
+_MOST_LEFT = 1000
 #: What shells say when there are no more processes, or no memory.
 _WANTS = ("Cannot fork", "fork: ", "Resource temporarily unavailable", "Cannot allocate memory")
 _LOST_LINE = "the connection broke, and its guard there ended it"
@@ -70,6 +71,8 @@ class SshExecutor(Executor):
         #: Attempts that have ended and are not forgotten yet.
         self._over: set[str] = set()
         self._leaving: list[tuple[str, asyncio.Future[None]]] = []
+        #: What could not be removed there, and is tried again with the next.
+        self._left: list[str] = []
         self._cleaner: asyncio.Task[None] | None = None
 
     @property
@@ -217,7 +220,8 @@ class SshExecutor(Executor):
         while self._leaving:
             await asyncio.sleep(_GATHER_S)
             leaving, self._leaving = self._leaving, []
-            handles = [handle for handle, _ in leaving]
+            # With those that could not be removed before.
+            handles = [*dict.fromkeys([*self._left, *(handle for handle, _ in leaving)])][-_MOST_LEFT:]
             error: Exception | None = None
             try:
                 await self._asked(
@@ -225,8 +229,9 @@ class SshExecutor(Executor):
                         handles, nonce=nonce, directory=directory
                     )  # type: ignore[misc]
                 )
-            except StartFailed as failure:
+            except (StartFailed, ValueError) as failure:
                 error = ConnectionLost(f"{self._host}: {failure}")
+            self._left = handles if error else []
             for _, done in leaving:
                 if not done.done():
                     if error is None:

@@ -138,7 +138,6 @@ def test_output_and_errors_come_as_they_are(box: Box) -> None:
 def test_a_program_that_is_not_there_fails_in_the_words_of_the_init(box: Box) -> None:
     result, output = box.outcome(order(("nope",)))
     assert result == Result(exit_code=127 if isinstance(box.engine, Daemon) else 1)
-    assert b"nope" in output
     assert b"No such file or directory" in output
 
 
@@ -315,6 +314,10 @@ def test_a_daemon_that_is_gone_or_stopped_says_nothing_of_an_attempt(box: Box, m
     monkeypatch.setattr("taskman_cli.executors.container._ANSWER_S", 1.0)
 
     async def play(executor: Executor) -> None:
+        over = order("true")
+        earlier = Attempt(executor, over)
+        earlier.begin()
+        assert await earlier.result() == Result(exit_code=0)
         attempt = Attempt(executor, order("echo up; sleep 1000"))
         attempt.begin()
         await attempt.printed(b"up")
@@ -329,6 +332,8 @@ def test_a_daemon_that_is_gone_or_stopped_says_nothing_of_an_attempt(box: Box, m
         with pytest.raises(ConnectionLost):
             await attempt.result()
         assert isinstance(await executor.probe(attempt.order), Unknown)
+        with pytest.raises(ConnectionLost):
+            await executor.forget(over)  # it is removed with the next one
         daemon.start()
         assert isinstance(await executor.probe(attempt.order), Running)
         again = Attempt(executor, attempt.order)

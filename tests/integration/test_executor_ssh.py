@@ -361,6 +361,55 @@ def test_many_attempts_share_connections(far: Far) -> None:
     assert 1 <= calls.count("ControlMaster=yes") <= 3
 
 
+def test_what_could_not_be_removed_there_is_removed_later(far: Far) -> None:
+    async def play(executor: Executor) -> None:
+        first, second = Attempt(executor, order("true")), Attempt(executor, order("true"))
+        first.begin()
+        await first.result()
+        far.set_up(before="echo 'No route to host' >&2; exit 255")
+        with pytest.raises(ConnectionLost, match="No route to host"):
+            await executor.forget(first.order)
+        far.set_up()
+        second.begin()
+        await second.result()
+        await executor.forget(second.order)
+        assert list(far.kept.iterdir()) == []
+
+    far.play(play)
+
+
+def test_an_attempt_that_was_given_up_as_lost_is_killed_when_it_is_forgotten(far: Far) -> None:
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(executor, order("echo $$; exec sleep 1000"))
+        task = attempt.begin()
+        await attempt.printed(b"\n")
+        await executor.forget(attempt.order)
+        await asyncio.gather(task, return_exceptions=True)
+        await until(lambda: not _lives(int(attempt.output)))
+
+    far.play(play)
+
+
+@pytest.mark.parametrize("is_shared", [True, False], ids=["shared", "alone"])
+def test_a_side_that_says_nothing_is_given_up(
+    far: Far, monkeypatch: pytest.MonkeyPatch, is_shared: bool
+) -> None:
+    monkeypatch.setattr("taskman_cli.executors.ssh._FIRST_WORD_S", 0.2)
+    far.settings |= {"connect_timeout_ns": 1, "multiplex": is_shared}
+    far.set_up(before="exec sleep 1000")
+    assert " for 0.2 s" in str(_refused(far, order("true"))).replace("within", "for")
+
+
+@pytest.mark.real
+@pytest.mark.parametrize("shell", ["fish", "zsh", "tcsh"])
+def test_any_login_shell_will_do(far: Far, shell: str) -> None:
+    path = shutil.which(shell)
+    if path is None:
+        pytest.skip(f"{shell} is not installed")
+    far.set_up(shell=path)
+    assert far.outcome(order("echo 'it works'; exit 3")) == (Result(exit_code=3), b"it works\n")
+
+
 def test_an_unreachable_side_is_asked_once_for_all_that_wait(far: Far) -> None:
     far.set_up(before="sleep 0.2; echo 'Connection timed out' >&2; exit 255")
 
