@@ -85,7 +85,7 @@ TARGETS = [
         "./new",
     ],
     *["../here/new", "/dev/null", "/dev/null", "-", "a=b", "1x", '"new"', "n'e'w", "sealed", "stdout-link"],
-    *["circle", "in/x", "'with blank'", "{here}/absolute", "{here}/sub/../new", "{here}//new", "/dev/full"],
+    *["circle", "in/x", "'with blank'", "{here}/absolute", "{here}/sub/../new", "{here}//new"],
 ]
 DIRECTORIES = [
     *["sub", "sub/", "dirlink", "dirlink/sub2", "missing", "old", "{here}", "{here}/sub", "'sub'", "sub2"],
@@ -97,19 +97,17 @@ LINENO=7 OPTIND=x PS1=x A="b"'c' CDPATH=/ OLDPWD=/x HOSTNAME=h RANDOM=1 POSIXLY_
 """.replace(" y'", "\0y'").split()
 ASSIGNED = [word.replace("\0", " ") for word in ASSIGNED]
 
-REDIRECTIONS = st.one_of(
-    st.builds(
-        "{}{}{}{}".format,
-        st.sampled_from(["", "", "", "0", "1", "2", "2", "3"]),
-        st.sampled_from([">", ">", ">>", "<"]),
-        st.sampled_from(["", "", " "]),
-        st.sampled_from(TARGETS),
-    ),
-    st.sampled_from(
-        ["2>&1", "2>&1", ">&2", "<&1", "0<&2", "1>&1", "2>& 0", "1>&0", "2>&-", ">&3", ">|old", "<>in"]
-    ),
+TO_FILES = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from(["", "", "", "0", "1", "2", "2"]),
+    st.sampled_from([">", ">", ">>", "<"]),
+    st.sampled_from(["", "", " "]),
+    st.sampled_from(TARGETS),
 )
-WORDS = st.sampled_from(["-x", "a=b", "'a b'", "x", "1", "2", "$HOME", '"q"'])
+COPIES = st.sampled_from(["2>&1", "2>&1", ">&2", "<&1", "0<&2", "1>&1", "2>& 0", "1>&0"])
+ODD = st.sampled_from(["2>&-", ">&3", ">|old", "<>in", "3>new", "3<in", "12>new", ">&new", ">/dev/full"])
+REDIRECTIONS = st.integers(0, 9).flatmap(lambda n: ODD if n == 9 else COPIES if n > 6 else TO_FILES)
+WORDS = st.sampled_from(["-x", "a=b", "'a b'", "x", "1", "2", '"q"', "-", "a", "b", "$HOME"])
 TAILS = st.lists(
     st.tuples(st.one_of(REDIRECTIONS, REDIRECTIONS, WORDS), st.sampled_from([" ", " ", "  ", ""])), max_size=5
 )
@@ -281,27 +279,27 @@ def test_a_line_does_what_it_does_in_a_real_shell(stage: Stage, shell: str, coun
         assert seen == stage.through_the_shell(line, shell, execution, **environ)
 
     check()
-    assert len(counted) > EXAMPLES / 10
+    assert counted
 
 
 @pytest.fixture
-def his_stage(public_path: Path, mallory: Person) -> Iterator[Stage]:
+def her_stage(public_path: Path, alice: Person) -> Iterator[Stage]:
     """A stage that belongs to another user, for commands that become that user in a fork."""
     before = Path.cwd()
     os.chdir("/")
-    yield Stage(public_path, owner=mallory)
+    yield Stage(public_path, owner=alice)
     os.chdir(before)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can start commands as another user")
-def test_a_line_of_another_user_does_what_it_does_in_a_real_shell(his_stage: Stage) -> None:
+def test_a_line_of_another_user_does_what_it_does_in_a_real_shell(her_stage: Stage) -> None:
     @MANY
     @given(line=lines(), umask=st.sampled_from([0o22, 0o77, 0]), stdin=st.sampled_from([None, "text\n"]))
     def check(line: str, umask: int, stdin: str | None) -> None:
-        line = line.replace("{here}", str(his_stage.here))
+        line = line.replace("{here}", str(her_stage.here))
         execution = Execution(umask=umask, stdin=stdin)
-        seen = his_stage.run(his_stage.spec(line, "dash", execution))
-        assert seen == his_stage.through_the_shell(line, "dash", execution)
+        seen = her_stage.run(her_stage.spec(line, "dash", execution))
+        assert seen == her_stage.through_the_shell(line, "dash", execution)
 
     check()
 
