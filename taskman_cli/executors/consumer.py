@@ -18,13 +18,13 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.escapes import printable
-from taskman_cli.executors.base import ConnectionLost, Executor, Finding, Result, StartFailed
+from taskman_cli.executors.base import Absent, ConnectionLost, Executor, Finding, Result, StartFailed
 from taskman_cli.executors.consumerline import ConsumerLine
 from taskman_cli.executors.program import Launch
 
 if TYPE_CHECKING:
     from taskman_cli.core.executors import ExecutorDefinition
-    from taskman_cli.executors.base import Order, Work
+    from taskman_cli.executors.base import Order, Standing, Work
 
 _SECOND_NS = 1_000_000_000
 #: How long it may take to accept a task.
@@ -36,6 +36,8 @@ _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 1.0, 60.0
 #: How many of its odd lines are told, before the rest is only counted.
 _MOST_NOTES = 20
 _MOST_WORDS = 300
+#: So many of the tasks that were lost are remembered.
+_MOST_LOST = 1000
 _SHELL = "/bin/sh"
 
 
@@ -90,6 +92,8 @@ class ConsumerExecutor(Executor):
         self._pause_s = 0.0
         self._not_before_s = 0.0
         self._notes = 0
+        #: Why tasks are lost, by handle.
+        self._lost: dict[str, str] = {}
         self._enders: set[asyncio.Task[None]] = set()
 
     async def run(self, work: Work) -> Result:
@@ -109,6 +113,12 @@ class ConsumerExecutor(Executor):
                     self._end_in_background(line)
                     raise ConnectionLost(words) from None
                 return await asyncio.shield(task.result)
+            except ConnectionLost as error:
+                # `probe` comes next, and tells it.
+                self._lost[handle] = str(error)
+                while len(self._lost) > _MOST_LOST:
+                    del self._lost[next(iter(self._lost))]
+                raise
             except asyncio.CancelledError:
                 task.is_given_up = True
                 line.send({"type": "cancel", "id": handle, "signal": "TERM"})
@@ -128,6 +138,11 @@ class ConsumerExecutor(Executor):
             self._end_in_background(line)
         else:
             line.send({"type": "cancel", "id": work.order.handle, "signal": _signal_name(number)})
+
+    async def probe(self, order: Order) -> Standing:
+        """Tell that a task is lost with its program, and how that has ended."""
+        words = self._lost.pop(order.handle, "its consumer has ended with an earlier process of the executor")
+        return Absent(words)
 
     async def check(self) -> tuple[Finding, ...]:
         """Tell if the program can be started, without starting it: it may begin to work at once."""

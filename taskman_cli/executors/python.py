@@ -12,9 +12,11 @@ import sys
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.core.escapes import printable
 from taskman_cli.executors.base import Executor, Finding, Result, StartFailed
 from taskman_cli.executors.program import Launch
 from taskman_cli.executors.pyhost import Worker
+from taskman_cli.trust import Untrusted, standing_trust
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -120,6 +122,12 @@ class PythonExecutor(Executor):
 
     async def check(self) -> tuple[Finding, ...]:
         """Tell if the interpreter starts, and its version."""
+        try:
+            # What only another user's jobs use need not be safe to start as root.
+            standing_trust(os.environ).check(self._python)
+        except Untrusted as error:
+            words = f"{printable(self._python)} is not started as root to find its version: {error}"
+            return (Finding(is_good=True, words=words),)
         try:
             worker = self._kept(
                 await Worker.start(self._python, self._text, _launch(self._python, os.environ))

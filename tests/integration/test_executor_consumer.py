@@ -226,7 +226,8 @@ def test_tasks_of_a_consumer_that_dies_are_lost_and_the_next_one_has_a_new_consu
         for attempt in attempts[:2]:
             with pytest.raises(ConnectionLost, match="the consumer ended: exit 3: out of ideas"):
                 await attempt.task
-        assert isinstance(await executor.probe(attempts[0].order), Absent)
+        why = "the consumer ended: exit 3: out of ideas"
+        assert await executor.probe(attempts[0].order) == Absent(why)
         return (await attempts[2].task).exit_code
 
     assert with_executor(lambda: executor_of(settings | {"concurrency": 2}), body) == 0

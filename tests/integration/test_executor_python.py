@@ -576,6 +576,17 @@ def test_a_call_runs_as_the_jobs_user_with_all_of_its_groups() -> None:
     assert value(own) == [0, 0, 0]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_the_interpreter_of_another_user_is_not_started_as_root_to_look_at_it(tmp_path: Path) -> None:
+    fake = tmp_path / "python"
+    fake.write_text(f"#!/bin/sh\ntouch {tmp_path}/was-started\n")
+    fake.chmod(0o755)
+    os.chown(fake, 65534, 65534)
+    (finding,) = with_executor(lambda: PythonExecutor({"python": str(fake)}), lambda one: one.check())
+    assert "is not started as root" in finding.words
+    assert not (tmp_path / "was-started").exists()
+
+
 @pytest.mark.parametrize("version", ["3.8.18", "3.9.18", "3.13.0"])
 def test_older_and_newer_interpreters_do(functions: Path, version: str) -> None:
     python = Path.home() / f".pyenv/versions/{version}/bin/python"
