@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from container_engine import IMAGE, dockerd, why_not
 
 from taskman_cli.executors.testing import SCENES, check_program, in_python, in_shell
 
@@ -32,3 +33,34 @@ def test_calls_in_warm_workers_conform() -> None:
 def test_a_consumer_conforms(only: tuple[str, ...]) -> None:
     table = f'[executors.tested]\ntype = "consumer"\ncommand = ["{sys.executable}", "{CONSUMER}"]\n'
     check_program(table, say=in_shell, only=only)
+
+
+#: Stands for the ssh program, and runs what it is given here; there is another session, as with the real one.
+_SSH = """#!/bin/sh
+while [ "$1" != -- ]; do shift; done
+shift 2
+cat | setsid env -i HOME={home} PATH="$PATH" LANG=C.UTF-8 /bin/sh -c "$*" | cat
+"""
+
+
+@pytest.mark.parametrize("only", [pytest.param(TELLING, id="telling"), FULL])
+def test_commands_on_other_machines_conform(tmp_path: Path, only: tuple[str, ...]) -> None:
+    program = tmp_path / "ssh"
+    program.write_text(_SSH.format(home=tmp_path))
+    program.chmod(0o755)
+    check_program(
+        f'[executors.tested]\ntype = "ssh"\nhost = "far"\nprogram = "{program}"\n', say=in_shell, only=only
+    )
+
+
+@pytest.mark.real
+@pytest.mark.skipif(bool(why_not()), reason=why_not())
+def test_containers_conform_and_are_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with dockerd() as daemon:
+        monkeypatch.setenv("DOCKER_HOST", daemon.host)
+        check_program(
+            f'[executors.tested]\ntype = "container"\nimage = "{IMAGE}"\nnetwork = "none"\npull = "never"\n',
+            say=in_shell,
+            finds_again=True,
+        )
+        assert daemon.containers() == []
