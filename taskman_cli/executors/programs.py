@@ -122,7 +122,16 @@ def kill(process: Process) -> None:
 async def end(process: Process) -> None:
     """Kill a program and what it has started, unless it has ended; reap it, and close its pipes."""
     kill(process)
-    # What it has left behind may hold its pipes open, and asyncio would wait for that. The way to let go of
-    # them is asyncio's own.
-    process._transport.close()  # type: ignore[attr-defined]
+    # What it has left behind may hold its pipes open, and asyncio would wait for that. The whole transport is
+    # closed last: before, it would reap the process, which the watcher of children does.
+    transport: asyncio.SubprocessTransport = process._transport  # type: ignore[attr-defined]
+    for number in range(3):
+        pipe = transport.get_pipe_transport(number)
+        if pipe is None or pipe.is_closing():
+            continue
+        if isinstance(pipe, asyncio.WriteTransport):
+            pipe.abort()
+        else:
+            pipe.close()
     await asyncio.shield(process.wait())
+    transport.close()

@@ -330,8 +330,10 @@ def test_a_link_in_place_of_the_directory_is_refused(far: Far) -> None:
 
 
 def test_a_full_disk_there_is_told(far: Far) -> None:
-    far.settings["directory"] = "full"
-    far.set_up(before="ulimit -f 0; trap '' XFSZ")
+    shell = far.home / "shell"
+    shell.write_text("#!/bin/sh\nulimit -f 0; trap '' XFSZ\nexec /bin/sh \"$@\"\n")
+    shell.chmod(0o755)
+    far.set_up(shell=str(shell))
     assert "is the disk full?" in str(_refused(far, order("true")))
 
 
