@@ -11,6 +11,7 @@ import select
 import signal
 import time
 
+from taskman_cli.supervisor import limits
 from taskman_cli.supervisor.host import Host
 from taskman_cli.supervisor.remote import NO_PID, Remote
 from taskman_cli.supervisor.spawn import StartError
@@ -25,13 +26,6 @@ if TYPE_CHECKING:
 
     from taskman_cli.supervisor.child import Child
     from taskman_cli.supervisor.wire import Message
-
-#: While attempts run, their process is asked whether it is well so often.
-PING_NS = 5_000_000_000
-#: An attempt that was not begun by then is reported as started anyway: its `timeout` runs.
-START_PATIENCE_NS = 10_000_000_000
-#: At the end of the program, processes have so long to end what they hold.
-LEAVE_S = 5.0
 
 
 class Hosts:
@@ -128,7 +122,7 @@ class Hosts:
         if not host.is_watched:
             host.is_watched = True
             pid = host.pid
-            self._after(PING_NS, lambda: self._look(host, pid))
+            self._after(limits.PING_NS, lambda: self._look(host, pid))
         try:
             host.send((kind, remote.key, remote.order, remote.path, remote.max_output, unheard_ns))
         except WireError as error:
@@ -140,7 +134,7 @@ class Hosts:
 
     def signal(self, remote: Remote, number: int) -> None:
         """Pass a signal on; an attempt that no process was given yet is never begun then."""
-        host = self._host_of(remote)
+        host, number = self._host_of(remote), int(number)  # a member of an enum cannot travel
         if host is None or remote.end is not None:
             return
         if host.fd is not None:
@@ -227,23 +221,22 @@ class Hosts:
             return
         running, now = host.running, elapsed_ns()
         for remote in running:
-            if now - remote.elapsed_ns > START_PATIENCE_NS and not remote.is_adopted:
+            if now - remote.elapsed_ns > limits.BEGIN_PATIENCE_NS and not remote.is_adopted:
                 self._started(remote)
         if not running:
             host.answered()
             host.is_watched = False
         elif host.ask():
-            self._after(PING_NS, lambda: self._look(host, pid))
+            self._after(limits.PING_NS, lambda: self._look(host, pid))
         else:
             say(f"the process of executor {host.name} ({pid}) does not answer: killing it")
             host.kill()
 
     def _rest(self, host: Host) -> None:
         """Start the process of an executor again after a pause."""
-        now = elapsed_ns()
         for remote in host.running:
             if remote.unheard_ns is None and (remote.is_sent or remote.is_adopted):
-                remote.unheard_ns = now
+                self._note_unheard(remote, f"the process of executor {host.name} has ended")
         if (host.running or host.to_forget) and not host.is_resting:
             host.is_resting = True
             self._after(host.next_pause_ns(), lambda: self._rested(host))
@@ -260,7 +253,7 @@ class Hosts:
             host.let_go()
             if (pid := host.pid) is not None:
                 self._leaving.add(pid)
-                self._after(int(LEAVE_S * 1e9), lambda: self._end_late(pid))
+                self._after(int(limits.LEAVE_S * 1e9), lambda: self._end_late(pid))
 
     def _end_late(self, pid: int) -> None:
         if pid in self._leaving:
@@ -348,7 +341,7 @@ class Hosts:
         pids = self.pids
         for host in self._hosts:
             host.let_go()
-        until_s = time.monotonic() + LEAVE_S
+        until_s = time.monotonic() + limits.LEAVE_S
         for pid in pids:
             try:
                 pidfd = os.pidfd_open(pid)

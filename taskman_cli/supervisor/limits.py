@@ -33,3 +33,10 @@ ANSWER_PATIENCE_NS = 2 * _SECOND_NS
 HANG_PATIENCE_NS = 10 * _SECOND_NS
 #: How long it may take to exit for a restart.
 RESTART_PATIENCE_NS = 10 * _SECOND_NS
+
+#: While attempts run, the process of their executor is asked whether it is well so often.
+PING_NS = 5_000_000_000
+#: An attempt of an executor that was not begun by then is reported as started anyway: its `timeout` runs.
+BEGIN_PATIENCE_NS = 10_000_000_000
+#: At the end of the program, the processes of executors have so long to end what they hold.
+LEAVE_S = 5.0

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from e2e.running import Running, children
+from e2e.running import Running, children, is_alive
 from stand_in_executor import installed
 from wait import wait_until
 
@@ -182,3 +184,113 @@ def test_no_more_run_there_than_may(start: Any) -> None:
     program.path("go").touch()
     program.wait_for("order", lines=3)
     assert program.log.count("failed") == 0
+
+
+def rewrite(program: Running, old: str, new: str) -> None:
+    """Change the job file, and have it read again."""
+    path = program.path("jobs.toml")
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+    program.send(signal.SIGHUP)
+
+
+def test_what_runs_goes_on_when_its_executor_is_changed(start: Any) -> None:
+    program = start(job("a", "while [ ! -e go ]; do sleep 0.01; done; exit 7"))
+    program.wait_for("far/started")
+    before = helper(program)
+    rewrite(program, 'type = "stand-in"', 'type = "stand-in"\nlost_after = "99s"')
+    program.wait_for_log("reload (")
+    assert helper(program) == before
+    program.path("go").touch()
+    program.wait_for_log("exit 7")
+    program.wait_for("far/forgotten")
+    wait_until(lambda: not is_alive(before), what="the end of the process that was replaced")
+
+
+def test_what_runs_goes_on_when_its_executor_is_removed(start: Any) -> None:
+    program = start(job("a", "while [ ! -e go ]; do sleep 0.01; done; exit 7"), job("b", "true"))
+    program.wait_for_log("b: succeeded")
+    path = program.path("jobs.toml")
+    path.write_text("[jobs.c]\nevery = '1h'\ncommand = 'true'\n")
+    program.send(signal.SIGHUP)
+    program.wait_for_log("reload (")
+    program.path("go").touch()
+    program.wait_for_log("exit 7")
+    program.wait_for("far/forgotten", lines=2)
+
+
+def test_a_restart_disturbs_nothing(start: Any) -> None:
+    program = start(job("a", "while [ ! -e go ]; do sleep 0.01; done; exit 7"))
+    program.wait_for("far/started")
+    before = helper(program)
+    program.send(signal.SIGUSR1)
+    program.wait_for_log("taking over 1 run")
+    assert helper(program) == before
+    program.path("go").touch()
+    program.wait_for_log("exit 7")
+    assert len(started(program)) == 1
+
+
+def test_the_second_ctrl_c_kills_and_leaves_no_process(start: Any) -> None:
+    program = start(job("a", "trap : TERM INT; while :; do sleep 0.01; done", 'kill_timeout = "1h"'))
+    program.wait_for("far/started")
+    pid = helper(program)
+    program.send(signal.SIGINT)
+    program.wait_for_log("stopping")
+    program.send(signal.SIGINT)
+    program.end()
+    assert not is_alive(pid)
+    [keeper] = program.path("far").glob("*.pid")
+    wait_until(lambda: not is_alive(int(keeper.read_text())), what="the end of what ran")
+
+
+def test_a_supervisor_that_is_killed_takes_the_process_of_the_executor_with_it(start: Any) -> None:
+    program = start(job("a", "sleep 100"))
+    program.wait_for("far/started")
+    pid = helper(program)
+    program.send(signal.SIGKILL)
+    wait_until(lambda: not is_alive(pid), what="the end of the executor's process")
+
+
+def test_a_run_on_record_whose_executor_is_gone_is_lost_in_words(start: Any) -> None:
+    program = start(job("a", "sleep 100"))
+    program.wait_for("far/started")
+    for pid in (program.process.pid, program.scheduler_pid()):
+        os.kill(pid, signal.SIGKILL)
+    program.process.wait()
+    path = program.path("other.toml")
+    path.write_text("[jobs.a]\nevery = '1h'\ncommand = 'true'\n")
+    environ = installed(program.directory / "plug", os.environ)
+    with Running(program.directory, path.read_text(), environ=environ) as another:
+        another.wait_for_log("executor far is not defined any more")
+
+
+def test_progress_is_in_the_status(start: Any) -> None:
+    program = start(job("a", "sleep 100", 'env = { PROGRESS = "half of it" }'))
+    program.wait_for("far/started")
+
+    def shown() -> bool:
+        done = subprocess.run([*program.argv, "status", "--json"], env=program.env, capture_output=True)
+        rows = json.loads(done.stdout)["running"] if done.returncode == 0 else []
+        return [(row["executor"], row["progress"], row["said"], row["pid"]) for row in rows] == [
+            ("stand-in far", 0.5, "half of it", None)
+        ]
+
+    wait_until(shown, what="progress in the status")
+
+
+def test_a_trial_runs_on_the_executor(start: Any, tmp_path: Path) -> None:
+    program = start(job("a", "sleep 100"))
+    (tmp_path / "trial.toml").write_text(jobs(tmp_path, job("b", "echo hello; exit 3")))
+    done = subprocess.run(
+        [*program.argv, "test", "b", "trial.toml"], env=program.env, cwd=tmp_path, capture_output=True
+    )
+    assert (done.returncode, done.stdout) == (3, b"hello\n")
+    assert b"stand-in far" in done.stderr
+    (tmp_path / "trial.toml").write_text(jobs(tmp_path, job("b", "refuse not today")))
+    done = subprocess.run(
+        [*program.argv, "test", "b", "trial.toml"], env=program.env, cwd=tmp_path, capture_output=True
+    )
+    assert done.returncode == 126
+    assert b"not today" in done.stderr

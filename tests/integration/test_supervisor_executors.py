@@ -1,0 +1,161 @@
+"""The real supervisor and processes of executors: those that hang, die, or say what is no message."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from integration.supervisor_driver import NUMBERS, SchedulerEnd, Supervision
+from stand_in_executor import installed
+from wait import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ARGV = [sys.executable, "-P", "-m", "taskman_cli.executors.process"]
+SECOND_NS = 1_000_000_000
+META = ("run", "job", "main", 1, None, "slot", "far/x")
+
+
+@pytest.fixture
+def supervision(tmp_path: Path) -> Iterator[Supervision]:
+    constants = {
+        "PING_NS": SECOND_NS // 2,
+        "BEGIN_PATIENCE_NS": SECOND_NS // 2,
+        "STOP_PATIENCE_NS": SECOND_NS,
+    }
+    environ = installed(tmp_path / "plug", os.environ)
+    supervision = Supervision(tmp_path, constants=constants, env=environ)
+    yield supervision
+    supervision.close()
+    for file in (tmp_path / "far").glob("*.pid"):
+        try:
+            os.killpg(int(file.read_text()), signal.SIGKILL)
+        except (ProcessLookupError, ValueError):
+            continue
+
+
+@pytest.fixture
+def scheduler(supervision: Supervision, tmp_path: Path) -> SchedulerEnd:
+    scheduler = supervision.accept()
+    scheduler.send(("configure", NUMBERS), executors(tmp_path))
+    return scheduler
+
+
+def executors(directory: Path, argv: list[str] | None = None, *, lost_after_s: int = 60) -> Any:
+    definition = {
+        "name": "far", "type": "stand-in", "settings": {"directory": str(directory / "far")},
+        "max_workers": None, "lost_after_ns": lost_after_s * SECOND_NS,
+    }  # fmt: skip
+    facts = {"instance": "", "ledger": "id", "state_directory": str(directory), "hidden": []}
+    return "executors", {"far": {"argv": argv or ARGV, "definition": definition, "facts": facts}}
+
+
+def spec(directory: Path, command: str, name: str = "x") -> dict[str, Any]:
+    order = {
+        "handle": name, "job": "job", "task": "main", "run": "run", "attempt": 1, "command": command,
+        "env": {}, "local_env": {"PATH": os.defpath},
+    }  # fmt: skip
+    return {
+        "executor": "far", "order": order, "path": str(directory / f"out.{name}"), "max_output": 1000,
+        "error": "too old",
+    }  # fmt: skip
+
+
+def test_an_attempt_starts_ends_and_is_forgotten(scheduler: SchedulerEnd, tmp_path: Path) -> None:
+    scheduler.start("a", spec(tmp_path, "echo hello; exit 3"), meta=META)
+    assert scheduler.wait_for("started", "a")[2] == 0
+    end = scheduler.wait_for("ended", "a")[2]
+    assert (end["status"], end["output_bytes"]) == (3 << 8, 6)
+    assert (tmp_path / "out.x").read_text() == "hello\n"
+    scheduler.send(("forget", ["a"]))
+    wait_until((tmp_path / "far" / "forgotten").exists)
+
+
+def test_the_next_scheduler_hears_of_it(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    scheduler.start("a", spec(tmp_path, "while [ ! -e go ]; do sleep 0.01; done; exit 3"), meta=META)
+    wait_until((tmp_path / "far" / "started").exists)
+    scheduler.kill()
+    another = supervision.accept()
+    [(key, meta, pid, _, _, end, ending)] = another.hello["attempts"]
+    assert (key, meta, pid, end, ending) == ("a", META, 0, None, "")
+    another.send(executors(tmp_path))
+    another.signal("a", 9, "cancelled")
+    assert another.wait_for("ended", "a")[2]["status"] == 9
+
+
+def test_an_executor_that_nobody_defines_fails_its_attempts(scheduler: SchedulerEnd, tmp_path: Path) -> None:
+    odd = spec(tmp_path, "true") | {"executor": "near"}
+    assert scheduler.fail("a", odd) == (0, "cannot be started: there is no executor near", False)
+    scheduler.send(("attach", "b", META, odd, 1, 2))
+    assert scheduler.wait_for("gone", "b")[2] == "executor near is not defined any more"
+
+
+def test_a_process_that_hangs_is_replaced(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    scheduler.start("a", spec(tmp_path, "while [ ! -e go ]; do sleep 0.01; done; exit 3"), meta=META)
+    wait_until((tmp_path / "far" / "started").exists)
+    scheduler.start("b", spec(tmp_path, "block", "y"), meta=META)
+    scheduler.wait_for("unheard", "a")
+    assert "does not answer: killing it" in supervision.stderr()
+    assert scheduler.wait_for("ended", "b")[2]["lost"] == "no trace of it"
+    scheduler.signal("a", 15, "cancelled")
+    assert scheduler.wait_for("ended", "a")[2]["status"] == 9  # nobody was left to say 15
+
+
+def test_what_is_never_begun_counts_as_started_after_a_while_and_can_be_killed(
+    scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    scheduler.start("a", spec(tmp_path, "unstarted"), meta=META)
+    scheduler.wait_for("started", "a")
+    scheduler.signal("a", 15, "cancelled")
+    scheduler.signal("a", 9)
+    end = scheduler.wait_for("ended", "a")[2]
+    assert end["status"] == 9
+    assert "killed before it was known to have begun" in end["error"]
+
+
+def test_a_program_that_is_not_there_holds_only_its_own_starts_up(
+    scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    scheduler.send(executors(tmp_path, ["/no/such/program"]))
+    scheduler.start("a", spec(tmp_path, "true"), meta=META)
+    failed = scheduler.wait_for("failed", "a")
+    assert failed[3] == "executor far cannot be started: No such file or directory"
+    assert (failed[4], failed[7]) == (True, True)
+
+
+@pytest.mark.parametrize("program", ["exit 1", "printf garbage >&0; sleep 9"], ids=["ends", "garbage"])
+def test_an_executor_that_never_comes_up_loses_its_attempts_in_the_end(
+    scheduler: SchedulerEnd, tmp_path: Path, program: str
+) -> None:
+    scheduler.send(executors(tmp_path, ["/bin/sh", "-c", program], lost_after_s=1))
+    scheduler.start("a", spec(tmp_path, "true"), meta=META)
+    assert scheduler.wait_for("ended", "a")[2]["lost"] == "executor far has not known of it for too long"
+
+
+def test_a_stop_without_a_scheduler_ends_what_executors_carry_out(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    scheduler.start("a", spec(tmp_path, "sleep 60"), meta=META)
+    wait_until((tmp_path / "far" / "started").exists)
+    scheduler.kill()
+    supervision.signal(signal.SIGTERM)
+    assert supervision.wait() == 1
+    [code] = (tmp_path / "far").glob("*.pid")
+    wait_until(lambda: _is_over(int(code.read_text())), what="the end of what ran")
+
+
+def _is_over(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX"
