@@ -111,6 +111,15 @@ def test_differences_are_printed_once_for_all_tasks(there: Path) -> None:
     assert told.count("different from your shell:") == 1
 
 
+def test_it_says_if_the_shell_is_left_out(there: Path) -> None:
+    line = f"cd {there} && A=1 printenv A >>log"
+    for number, (command, runs) in enumerate(((line, line), (f"{line};", f"/bin/sh -c '{line};'"))):
+        (there / "one.toml").write_text(f'[jobs.one]\nevery = "1h"\ncommand = "{command}"\n')
+        told = trial(there, "one", "one.toml").stderr
+        assert f"  runs       {runs}" in told.splitlines()
+        assert (there / "log").read_text() == "1\n" * (number + 1)
+
+
 def test_quiet_leaves_nothing_but_what_the_command_prints(there: Path) -> None:
     result = trial(there, "place", "jobs.toml", "--quiet", "--env", "X=a b")
     assert (result.returncode, result.stderr) == (0, "")
