@@ -24,7 +24,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from e2e.crashpoints.sitecustomize import POINTS
+from e2e.crashpoints.sitecustomize import HELD, POINTS
 from e2e.running import TASKMAN, children, descendants, is_scheduler, kill
 from wait import wait_until
 
@@ -33,8 +33,6 @@ from taskman_cli.core.engine.runs import encode_run_id
 SECOND_NS = 1_000_000_000
 CRASH_POINTS = Path(__file__).with_name("crashpoints")
 
-#: Starts are asked for early here, which only `admission = "fixed"` lets happen on any machine.
-_FIXED = "supervisor.after-held"
 _MARK = "echo $TASKMAN_RUN_ID $TASKMAN_TASK $TASKMAN_ATTEMPT ${TASKMAN_SLOT:--} >> marks-$TASKMAN_JOB"
 #: What each job says besides its name and `every = "1s"`.
 JOBS = {
@@ -133,8 +131,8 @@ class Torture:
         once = self.directory / f"crashed-{point}"
         self.stop()
         once.unlink(missing_ok=True)  # of the round before
-        if point == _FIXED:
-            self._write("fixed")
+        if point == HELD:
+            self._write("fixed")  # `auto` asks for none on a busy machine
         count = 1 if point.endswith(("opened", "jobs-loaded")) else self._chance.randint(2, 12)
         self.start(
             TASKMAN_CRASH_POINT=f"{point}:{count}", TASKMAN_CRASH_ONCE=str(once), PYTHONPATH=str(CRASH_POINTS)

@@ -72,13 +72,22 @@ def _point(name: str) -> tuple[Any, str, bool]:
     }[point]
 
 
+#: It is reached only if starts are asked for early.
+HELD = "supervisor.after-held"
 POINTS = (
     *("scheduler.opened", "scheduler.jobs-loaded", "scheduler.before-commit", "scheduler.in-transaction"),
     *("scheduler.after-commit", "scheduler.before-flush", "scheduler.after-flush"),
     *("supervisor.before-spawn", "supervisor.after-spawn", "supervisor.before-reap", "supervisor.after-reap"),
     "supervisor.before-told",
-    "supervisor.after-held",
+    HELD,
 )
+
+
+def _ask_early() -> None:
+    """Let the scheduler ask for starts early, however long commands take on a busy machine."""
+    from taskman_cli.core.engine.early import Early
+
+    Early.has_room = lambda self, _: self.is_possible and len(self.attempts) < 16  # type: ignore[method-assign]
 
 
 def _arm() -> None:
@@ -89,6 +98,8 @@ def _arm() -> None:
     module = "taskman_cli.scheduler" if name.startswith("scheduler.") else "taskman_cli.supervisor"
     # The supervisor's own command line has the scheduler's in it, behind the two dashes.
     own = sys.orig_argv[: sys.orig_argv.index("--")] if "--" in sys.orig_argv else sys.orig_argv
+    if name == HELD and "taskman_cli.scheduler" in own:
+        _ask_early()
     if module in own:
         owner, method, after = _point(name)
         _patch(owner, method, int(count), Path(once), after=after)
