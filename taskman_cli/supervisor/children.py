@@ -307,6 +307,11 @@ class Children:
         self._just_ended.clear()
         return messages
 
+    def hurry(self) -> None:
+        """Kill at once all that ended attempts have left."""
+        self.survivors.hurry()
+        self._closings.hurry()
+
     def _has_strangers(self) -> bool:
         """Tell if a child of ours is no command: one that ended has left it, and a shell its children.
 

@@ -32,6 +32,8 @@ PATIENCE_NS = 2_000_000_000
 KILL_PATIENCE_S = 10.0
 _PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.1
 _MOST_NAMED = 10
+#: Tells a fork to be patient no more; it has it blocked, and looks whether it has come.
+_HURRY = signal.SIGUSR1
 _READ_BYTES = 1 << 16
 _RLIM = 1 << 16
 
@@ -135,6 +137,11 @@ class Closings:
         self.pids.add(pid)
         return told
 
+    def hurry(self) -> None:
+        """Have the forks kill at once what is left."""
+        for pid in self.pids:
+            os.kill(pid, _HURRY)
+
     def note_reaped(self, pid: int) -> bool:
         """Tell if a process was one of the forks."""
         if pid in self.pids:
@@ -216,6 +223,7 @@ def _decoded(data: bytearray) -> Report | None:
 def _be_closer(group: Group, wish: Wish | None, tell: int, *, keeps: bool) -> None:
     """Report, end what is left and exit: none of the supervisor's own code may continue here."""
     try:
+        signal.pthread_sigmask(signal.SIG_BLOCK, (_HURRY,))
         os.setsid()
         os.dup2(tell, 3)
         # Above all the lock and the scheduler's socket, whose end must be seen when the supervisor is gone.
@@ -250,13 +258,14 @@ def _end_all(group: Group, wish: Wish | None) -> None:
             group.signal(signal.SIGKILL)
         if _is_clear(group, patience_s) or time.monotonic() > until:
             return
+        time.sleep(_PAUSE_S)
 
 
 def _is_clear(group: Group, patience_s: float) -> bool:
     """Wait until a group is empty, and remove it; False: it is not."""
     until, pause_s = time.monotonic() + patience_s, _PAUSE_S
     while group.members() or not group.remove():
-        if time.monotonic() > until:
+        if time.monotonic() > until or _HURRY in signal.sigpending():
             return False
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)

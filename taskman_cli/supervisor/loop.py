@@ -353,7 +353,7 @@ class Supervisor:
             self._manager.stopping()
             self._interrupts += limits.URGENCY.get(number, 0)
             if self._interrupts >= 2:
-                self._children.survivors.hurry()
+                self._children.hurry()
         if self._scheduler is not None:
             self._outbox.append(("signal", number))
             heard = self._batches_heard

@@ -175,6 +175,24 @@ def test_what_it_leaves_ends_with_it_and_its_group_too(
 
 
 @needs_groups
+def test_a_second_interrupt_kills_at_once_what_it_leaves(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path, prefix: str
+) -> None:
+    script = DAEMON.format(place=tmp_path) + "exec sleep 600"
+    scheduler.start("a", limited(tmp_path, sh(script), processes=20) | {"output": "discard"})
+    daemon = daemon_in(tmp_path)
+    scheduler.send(("survivors", "a", "token", os.geteuid(), int(signal.SIGTERM), 600 * SECOND_NS))
+    scheduler.signal("a", signal.SIGTERM, "cancelled")
+    scheduler.wait_for("ended", "a")
+    assert is_alive(daemon)
+    for _ in range(2):
+        supervision.signal(signal.SIGINT)
+        scheduler.wait_for("signal")
+    wait_until(lambda: not is_alive(daemon), what="the daemon ends")
+    wait_until(lambda: not groups(prefix), what="its group is removed")
+
+
+@needs_groups
 def test_what_it_leaves_lives_on_if_that_is_wanted(
     scheduler: SchedulerEnd, tmp_path: Path, prefix: str
 ) -> None:
