@@ -30,8 +30,12 @@ class Host:
     """One executor and its process. `what` is what the scheduler said of it: argv, definition and facts."""
 
     def __init__(self, name: str, what: dict[str, Any], epoll: select.epoll) -> None:
+        """Raises what Python does if `what` is not as it should be."""
         self.name = name
         self.what = what
+        self._argv = [*map(os.fspath, what["argv"])]
+        #: How long an attempt may be unheard of.
+        self.lost_after_ns = int(what["definition"]["lost_after_ns"])
         #: Those that it carries out, and those that ended and are not forgotten yet.
         self.remotes: dict[str, Remote] = {}
         #: None: there is no process.
@@ -53,11 +57,6 @@ class Host:
         self._unanswered = 0
 
     @property
-    def lost_after_ns(self) -> int:
-        """Return how long an attempt may be unheard of."""
-        return int(self.what["definition"]["lost_after_ns"])
-
-    @property
     def running(self) -> list[Remote]:
         """Return the attempts that are not over."""
         return [remote for remote in self.remotes.values() if remote.end is None]
@@ -72,8 +71,8 @@ class Host:
         ours, theirs = socket.socketpair()
         try:
             self.pid = os.posix_spawnp(
-                self.what["argv"][0],
-                self.what["argv"],
+                self._argv[0],
+                self._argv,
                 os.environ,
                 file_actions=[
                     (os.POSIX_SPAWN_DUP2, theirs.fileno(), 0),

@@ -155,6 +155,13 @@ def test_a_running_run_says_since_when_and_its_pid() -> None:
     )
 
 
+def test_a_run_on_an_executor_says_on_which() -> None:
+    running = run(SLOT, state="running")
+    far = replace(running.attempts[0], pid=None, handle="far/ledger.run.main.1")
+    words = told(SlotRecord(replace(running, attempts=(far,))))
+    assert "since 02:30:00 (7h30m ago, on executor far). " in words
+
+
 def test_a_waiting_run_says_what_it_waits_for() -> None:
     waiting = run(SLOT, state="queued")
     head = (

@@ -372,7 +372,7 @@ def _run(ledger: sqlite3.Connection, row: tuple[Any, ...]) -> RunFacts:
     attempts = ledger.execute(
         "SELECT task, number, state, begun_ns, pid, started_ns, ended_ns, duration_ns, exit_code, signal,"
         " coalesce(detail, ''), next_ns, output_bytes, coalesce(output_error, ''),"
-        " stop_ns, coalesce(stopped_for_ns, 0)"
+        " stop_ns, coalesce(stopped_for_ns, 0), coalesce(handle, '')"
         " FROM attempts WHERE run = ? ORDER BY task, number LIMIT ?",
         (number, _MAX_ATTEMPTS),
     )

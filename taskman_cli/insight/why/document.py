@@ -223,6 +223,7 @@ def _run(run: RunFacts | None, zone: tzinfo) -> dict[str, Any] | None:
                 "attempt": attempt.number,
                 "state": attempt.state,
                 "pid": attempt.pid,
+                "executor": attempt.executor or None,
                 "started": iso(attempt.started_ns, zone),
                 "ended": iso(attempt.ended_ns, zone),
                 "duration_s": None if attempt.duration_ns is None else attempt.duration_ns / 1e9,

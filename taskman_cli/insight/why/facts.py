@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.engine.policy import is_clock_put_back
 from taskman_cli.core.engine.runs import decode_run_id
+from taskman_cli.core.executors import split_handle
 from taskman_cli.core.model import Trigger
 
 if TYPE_CHECKING:
@@ -90,6 +91,13 @@ class AttemptFacts:
     #: Since when it has been stopped, if it is, and for how long it was stopped before.
     stop_ns: int | None = None
     stopped_for_ns: int = 0
+    #: By which its executor finds it again, after the name of that; "": it is a command here.
+    handle: str = ""
+
+    @property
+    def executor(self) -> str:
+        """Return what carries it out, if that is not taskman itself."""
+        return split_handle(self.handle)[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,6 +81,8 @@ def _headline(run: RunFacts, name: str, *, times: Times, now_ns: int) -> str:
     if run.state == State.RUNNING and run.begun_ns is not None:
         pids = [str(a.pid) for a in run.attempts if a.state == State.RUNNING and a.pid is not None]
         pid = f", pid {', '.join(pids[:_MAX_TASKS])}" if pids else ""
+        places = dict.fromkeys(a.executor for a in run.attempts if a.state == State.RUNNING and a.executor)
+        pid += f", on executor {', '.join(places)}" if places else ""
         what += f", since {times.at(run.begun_ns)} ({ago(run.begun_ns, now_ns)}{pid})"
     return what + "."
 
