@@ -220,3 +220,59 @@ def test_what_is_on_record_of_a_run_is_handed_on() -> None:
     waiting = OpenRunRow(RUN, "job", None, Trigger.START, is_cancelled=True, attempts=())
     expected = events.OpenRun(RUN, "job", None, Trigger.START, (), is_cancelled=True)
     assert handed_over(waiting, greeting=hello()) == ((expected,), ())
+
+
+# --- executors ---
+
+
+def far_fate(
+    attempt: OpenAttemptRow, *attempts: tuple[Any, ...], boot: bool = True, old: bool = False
+) -> Any:
+    """Return the fate of an attempt that an executor carries out."""
+    greeting = hello(*attempts)
+    greeting.has_executors = not old
+    processes = Processes()
+    runs, _ = open_runs(
+        [run_of(attempt)], greeting, is_same_boot=boot, is_ledger_new=False, now=START, find=processes.find
+    )
+    assert processes.asked == set(), "no process here is looked for"
+    [opened] = runs[0].attempts
+    assert opened.handle == "far/x"
+    return opened.fate
+
+
+FAR = replace(row(supervisor=THEIRS), handle="far/x")
+
+
+def test_what_an_executor_carries_out_is_found_again_by_its_name() -> None:
+    known = replace(FAR, started=BEGAN)
+    assert far_fate(known) == events.Going(None, BEGAN, is_orphan=True)
+
+
+def test_it_goes_on_through_a_restart_of_this_machine() -> None:
+    told = Now(START.wall_ns - seconds(1), 10**15)
+    known = replace(FAR, started=BEGAN, ending=State.CANCELLED, told=told)
+    moved = Now(told.wall_ns, START.elapsed_ns - seconds(1))
+    fate = far_fate(known, boot=False)
+    assert fate == events.Going(None, BEGAN, State.CANCELLED, is_orphan=True, told=moved)
+
+
+def test_one_whose_start_is_not_on_record_counts_from_its_begin() -> None:
+    known = replace(FAR, begun_ns=START.wall_ns - seconds(3))
+    began = Now(START.wall_ns - seconds(3), START.elapsed_ns - seconds(3))
+    assert far_fate(known) == events.Going(None, began, is_orphan=True)
+
+
+def test_a_supervisor_that_knows_no_executors_finds_nothing_again() -> None:
+    assert far_fate(FAR, old=True) == events.Gone("the supervisor is of a version that has no executors")
+
+
+def test_one_that_this_supervisor_never_heard_of_is_started() -> None:
+    assert far_fate(replace(FAR, supervisor=OURS)) == events.Unstarted()
+
+
+def test_what_the_supervisor_has_of_an_executor_has_no_pid() -> None:
+    seen = (KEY, (*META, "far/x"), 0, *BEGAN, None, "")
+    assert far_fate(replace(FAR, supervisor=OURS), seen) == events.Going(None, BEGAN)
+    lost = (KEY, (*META, "far/x"), 0, *BEGAN, END | {"status": None, "lost": "no trace"}, "")
+    assert far_fate(replace(FAR, supervisor=OURS), lost) == events.Gone("no trace")
