@@ -196,11 +196,13 @@ def _files() -> dict[str, str]:
 
 
 def _children() -> set[int]:
-    return {
-        int(pid)
-        for task in Path("/proc/self/task").iterdir()
-        for pid in (task / "children").read_text().split()
-    }
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        try:
+            found.update(map(int, (task / "children").read_text().split()))
+        except OSError:  # that thread has just ended
+            continue
+    return found
 
 
 def _words_of(pid: int) -> str:
