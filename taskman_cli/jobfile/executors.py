@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.metadata import entry_points
 from typing import Protocol
 
 from taskman_cli.core.escapes import quoted
@@ -54,6 +53,8 @@ JOB_KEYS: Keys = {name: key for type_ in TYPES.values() for name, key in type_.J
 def _read_type(value: object, context: Context) -> str:
     name = read_line(value, context)
     if name != LOCAL and name not in TYPES and context.accounts.is_run_here:
+        from importlib.metadata import entry_points  # half a megabyte that most never need
+
         others = sorted({entry.name for entry in entry_points(group=GROUP)} - {*EXECUTOR_TYPES})
         if name not in others:
             known = [LOCAL, *TYPES, *others]

@@ -33,12 +33,14 @@ from taskman_cli.jobfile.foreign.kinds import foreign_in
 from taskman_cli.jobfile.keys import POOL_KEYS, TASKMAN_KEYS, TOP, misplaced
 from taskman_cli.jobfile.monitoring import METRICS_KEYS
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath, prefixed
-from taskman_cli.jobfile.pysource import SUFFIX, read_python
 from taskman_cli.jobfile.source import NotTrusted, Source, decoded, parse_source, read_bytes
 from taskman_cli.jobfile.tables import Keys, Values, read_table
 from taskman_cli.jobfile.values import Context, mistyped
 from taskman_cli.launch.accounts import Accounts, find_account
 from taskman_cli.trust import Trust, Untrusted
+
+#: How the names of job files in Python end.
+_PYTHON = ".py"
 
 
 @dataclass(eq=False, slots=True)
@@ -180,7 +182,9 @@ class FileLoader:
 
     def _source(self, want: _PendingFile, trust: Trust) -> Source:
         """Read one file of any kind."""
-        if want.path.suffix == SUFFIX and want.form is None:
+        if want.path.suffix == _PYTHON and want.form is None:
+            from taskman_cli.jobfile.pysource import read_python  # megabytes that most never need
+
             source = read_python(want.path, read_bytes(want.path, trust), trust)
             for path in source.imported:
                 self._look(file_at(path))

@@ -28,7 +28,6 @@ from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath,
 from taskman_cli.jobfile.source import MAX_BYTES, LineIndex, NotTrusted, Source
 from taskman_cli.trust import Trust, Untrusted
 
-SUFFIX = ".py"
 #: How long an import may take; less than a job file in all.
 IMPORT_LIMIT_S = 20.0
 _MOST_SAID_BYTES = 8192
