@@ -243,7 +243,7 @@ class ConsumerExecutor(Executor):
         self._notes += 1
         if self._notes <= _MOST_NOTES:
             end = "; more such lines are not told" if self._notes == _MOST_NOTES else ""
-            sys.stderr.write(f"taskman: executor {self._name}: the consumer: {words}{end}\n")
+            sys.stderr.write(f"taskman: executor {self._name}: the consumer: {printable(words)}{end}\n")
 
     def _end_unless_done(self, line: ConsumerLine, task: _Task) -> None:
         """End a program that goes on with a task that was given up."""

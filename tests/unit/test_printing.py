@@ -23,6 +23,9 @@ PLACES = {
     ("cli/support/check_report.py", "say_coloured"),  # escapes; the colours are ours
     ("cli/trial/foreground.py", "_wait_until"),  # a countdown of ours
     ("cli/trial/foreground.py", "_line_of_its_own"),
+    ("cli/trial/elsewhere.py", "_show"),  # what a command printed, byte by byte
+    ("executors/consumer.py", "_note"),  # escapes
+    ("executors/pyends.py", "_complain"),  # the traceback of a call, into its output
     ("cli/commands/schema.py", "schema"),  # our own text
     ("cli/app.py", "app"),  # the help
     ("cli/commands/help.py", "help_"),  # the same

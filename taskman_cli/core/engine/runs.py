@@ -258,10 +258,8 @@ class Run:
             return State.CANCELLED
         if all(state is State.SUCCEEDED for state in self.results.values()):  # nearly always
             return State.SUCCEEDED
-        for worst in (State.FAILED, State.TIMED_OUT, State.LOST, State.CANCELLED, State.SKIPPED):
-            if worst in self.results.values():
-                return worst
-        return State.SUCCEEDED
+        worst = (State.FAILED, State.TIMED_OUT, State.LOST, State.CANCELLED, State.SKIPPED)
+        return next(state for state in worst if state in self.results.values())
 
     def end(self, elapsed_ns: int) -> tuple[int, int | None]:
         """Return when it ended, on the wall clock, and how long it took, now that it is over.
