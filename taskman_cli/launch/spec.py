@@ -227,7 +227,8 @@ def _direct_form(simple: SimpleCommand, changes: dict[str, str]) -> dict[str, An
     return {
         "argv": list(simple.words),
         "env": changes,
-        "cd": None if simple.directory is None else changes["PWD"],
+        # As it is written: the shell's own directory may have another name by now than in PWD.
+        "cd": simple.directory,
         "files": [(each.number, each.operator, each.target) for each in simple.redirections],
     }
 

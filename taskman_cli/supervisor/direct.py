@@ -2,10 +2,11 @@
 
 The scheduler sends it as `direct` beside the shell's own argv (wire.py). Where a step fails, the shell runs
 the whole command, so that it fails as it does in a shell. Until then nothing has happened that the shell
-would not do again: opening a file twice is the same as once.
+would not do again: opening a regular file twice is the same as once. A pipe that is closed in between would
+end the work of who has its other end, so only the shell opens what is no regular file.
 
-A spawn opens the files in the child, while this process waits for it. So it opens only regular files that no
-other user can replace (`are_files_prompt`); all else is opened in a fork (asuser.py), which may wait.
+A spawn opens the files in the child, while this process waits for it. So it opens only those that no other
+user can replace (`are_files_prompt`); all else is opened in a fork (asuser.py), which may wait.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _FLAGS = {
 _MODE = 0o666
 #: Emptying a larger file takes a while.
 _MOST_EMPTIED_BYTES = 16 << 20
+_NOT_REGULAR = "not a regular file"
 #: The first descriptor that is no standard one.
 _FIRST_FREE = 3
 
@@ -42,7 +44,7 @@ def are_files_prompt(spec: Mapping[str, Any], trusted: TrustedPaths) -> bool:
     direct = spec.get("direct")
     if direct is None:
         return True
-    directory = direct["cd"] or spec["cwd"]
+    directory = entered(spec["cwd"], direct["cd"])
     for _, operator, target in direct["files"]:
         if operator == "&" or target == NULL:
             continue
@@ -50,6 +52,13 @@ def are_files_prompt(spec: Mapping[str, Any], trusted: TrustedPaths) -> bool:
         if not trusted.is_file_prompt(directory, target, most_bytes=most_bytes):
             return False
     return True
+
+
+def entered(cwd: str | None, directory: str | None) -> str | None:
+    """Return where a command is after its `cd`; None: in the start directory."""
+    if directory is None or cwd is None or directory.startswith("/"):
+        return cwd if directory is None else directory
+    return f"{cwd}/{directory}"
 
 
 def environment_of(spec: Mapping[str, Any]) -> dict[str, str]:
@@ -85,8 +94,20 @@ def _reachable(target: str, flags: int, held: list[int]) -> tuple[str, int]:
         return target, flags | os.O_EXCL
     held.append(fd)
     if fd < _FIRST_FREE or not stat.S_ISREG(os.fstat(fd).st_mode):
-        raise OSError(0, "not a regular file")
+        raise OSError(0, _NOT_REGULAR)
     return f"/proc/self/fd/{fd}", flags & ~os.O_CREAT
+
+
+def _check_is_regular(target: str) -> None:
+    """Raise OSError if something is there that only the shell may open."""
+    if target == NULL:
+        return
+    try:
+        mode = os.stat(target).st_mode  # noqa: PTH116 - pathlib is 3 MB
+    except FileNotFoundError:  # it is made, or opening it fails
+        return
+    if not stat.S_ISREG(mode):
+        raise OSError(0, _NOT_REGULAR)
 
 
 class Prepared:
@@ -106,6 +127,7 @@ class Prepared:
             if operator == "&":
                 os.dup2(int(target), number)
                 continue
+            _check_is_regular(target)
             fd = os.open(target, _FLAGS[operator] | os.O_CLOEXEC, _MODE)
             os.dup2(fd, number)
             os.close(fd)

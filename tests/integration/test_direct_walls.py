@@ -82,13 +82,57 @@ def test_a_malformed_direct_form_fails_and_harms_nobody(scheduler: SchedulerEnd,
 
 def test_a_pipe_is_waited_for_by_its_own_command_only(scheduler: SchedulerEnd, tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    scheduler.start("waits", direct_spec(tmp_path, ["echo", "hello"], (1, ">", "pipe")))
+    spec = direct_spec(tmp_path, ["echo", "hello"], (1, ">", "pipe")) | {"argv": sh("echo hello >pipe")}
+    scheduler.start("waits", spec)
     assert scheduler.run("other", make_spec(tmp_path, ["true"]))["status"] == 0
     pid = scheduler.wait_for("started", "waits")[2]
     assert is_alive(pid)
     with (tmp_path / "pipe").open() as pipe:
         assert pipe.read() == "hello\n"
     assert scheduler.wait_for("ended", "waits")[2]["status"] == 0
+
+
+def test_a_pipe_is_opened_once_although_the_shell_has_to_run_the_script(
+    scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    """Its reader would see the end of the first opening, and leave before the script has begun."""
+    os.mkfifo(tmp_path / "pipe")
+    script = tmp_path / "script"
+    script.write_text("echo hello")  # without #!
+    script.chmod(0o755)
+    spec = direct_spec(tmp_path, ["./script"], (1, ">", "pipe")) | {"argv": sh("./script >pipe")}
+    scheduler.start("writes", spec)
+    with (tmp_path / "pipe").open() as pipe:
+        assert pipe.read() == "hello\n"
+    assert scheduler.wait_for("ended", "writes")[2]["status"] == 0
+
+
+#: How a start is made: a spawn, or a fork.
+WAYS = pytest.mark.parametrize("way", [{}, {"limits": {"core_size": 0}}], ids=["spawn", "fork"])
+
+
+@WAYS
+def test_a_directory_is_entered_from_the_one_that_taskman_is_in_whatever_that_is_called_now(
+    supervise: Callable[..., Supervision], tmp_path: Path, way: dict[str, Any]
+) -> None:
+    """A release was moved away, and another one is there: the shell would stay in the old one."""
+    (tmp_path / "app" / "sub").mkdir(parents=True)
+    scheduler = supervise(cwd=tmp_path / "app").accept()
+    (tmp_path / "app").rename(tmp_path / "old")
+    (tmp_path / "app" / "sub").mkdir(parents=True)
+    spec = direct_spec(tmp_path, ["true"], (1, ">", "log"), cd="sub") | {"cwd": None} | way
+    assert scheduler.run("a", spec)["status"] == 0
+    assert (tmp_path / "old" / "sub" / "log").exists()
+    assert list((tmp_path / "app" / "sub").iterdir()) == []
+
+
+@WAYS
+def test_a_relative_directory_is_below_the_jobs_own(
+    scheduler: SchedulerEnd, tmp_path: Path, way: dict[str, Any]
+) -> None:
+    (tmp_path / "sub").mkdir()
+    assert scheduler.run("a", direct_spec(tmp_path, ["pwd"], (1, ">", "log"), cd="sub") | way)["status"] == 0
+    assert (tmp_path / "sub" / "log").read_text() == f"{tmp_path}/sub\n"
 
 
 @as_root

@@ -186,7 +186,7 @@ def test_a_simple_command_has_the_shell_and_what_is_run_in_place_of_it() -> None
     assert spec["direct"] == {
         "argv": ["report", "--all"],
         "env": {"PWD": "/srv/app", "OLDPWD": "/srv", "TZ": "UTC"},
-        "cd": "/srv/app",
+        "cd": "app",
         "files": [(1, ">>", "the log"), (2, "&", "1"), (0, "<", "/dev/null")],
     }
 
