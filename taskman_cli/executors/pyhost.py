@@ -117,6 +117,8 @@ class Worker:
             output.close()
         if isinstance(told, dict):
             self.rss_bytes = _number(told, "rss_bytes")
+            if told.get("is_changed"):
+                self.retire()
             if value := told.get("value"):
                 work.write(f"return value: {value}\n".encode("utf-8", "backslashreplace"))
             return _result(told)

@@ -30,7 +30,12 @@ _MOST_WORDS = 1000
 _PROGRESS_GAP_S = 0.1
 #: These ask a call to end, whatever an earlier call did to them.
 _ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-_DEFAULT = (signal.SIGALRM, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
+_DEFAULT = (
+    signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD
+)  # fmt: skip
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+#: A call may lower these, but not always raise them again.
+_LIMITS = resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE
 
 
 class Worker:
@@ -47,12 +52,16 @@ class Worker:
         self._number = 0
         #: Files of modules that calls have imported, each with its fingerprint.
         self._seen: dict[str, Any] = {}
+        #: As they were when they were read, which may be long before the call ends.
+        self._read = _note_reads()
         self._known = set(sys.modules)
         self._files: dict[str, Any] = {}
         self._streams: tuple[Any, ...] = ()
         #: The environment of the last call; each says what differs in its own.
         self._env: dict[bytes, bytes] = {}
         self._has_input = False
+        self._depth = sys.getrecursionlimit()
+        self._standing = _standing()
         #: What every call finds signals set to; SIGPIPE as Python has it.
         self._actions: list[tuple[int, Any]] = [(number, self._asked_to_end) for number in _ASKING]
         self._actions += [(number, signal.SIG_DFL) for number in _DEFAULT]
@@ -113,19 +122,31 @@ class Worker:
         told.update(
             type="done", cpu_s=after[0] - before[0], peak_bytes=after[1], rss_bytes=self._resident_bytes()
         )
+        if _standing() != self._standing:
+            told["is_changed"] = True
         self._line.send(told)
 
     def _outcome(self, frame: dict[str, Any]) -> dict[str, Any]:
         """Call the function; return how that ended, for the executor."""
         try:
-            value = self._resolve(frame["call"])(*frame["args"], **frame["kwargs"])
-            if hasattr(value, "__await__"):
-                import asyncio
+            try:
+                value = self._resolve(frame["call"])(*frame["args"], **frame["kwargs"])
+                if hasattr(value, "__await__"):
+                    import asyncio
 
-                value = asyncio.run(_awaited(value))
+                    value = asyncio.run(_awaited(value))
+            finally:
+                self._take_back()
             return {"status": 0, "value": self._ends.as_json(value)}
         except BaseException as error:
             return self._ends.failure(error, self._jobs.Cancelled)  # type: ignore[no-any-return]
+
+    def _take_back(self) -> None:
+        """Undo what a call has set that would break the next one, or what we do after it."""
+        if sys.getrecursionlimit() != self._depth:
+            sys.setrecursionlimit(self._depth)
+        for timer in _TIMERS:
+            _signal.setitimer(timer, 0)
 
     def _resident_bytes(self) -> int:
         with suppress(OSError, TypeError):
@@ -233,7 +254,7 @@ class Worker:
         for name in set(sys.modules) - self._known:
             path = getattr(sys.modules.get(name), "__file__", None)
             if isinstance(path, str) and not path.startswith(_INSTALLED) and "-packages/" not in path:
-                self._seen[path] = _fingerprint(path)
+                self._seen[path] = self._read.get(path) or _fingerprint(path)
         self._known = set(sys.modules)
 
     def _progress(self, part: float | None, words: str) -> None:
@@ -268,6 +289,28 @@ def _fingerprint(path: str) -> Any:
         status = os.stat(path)  # noqa: PTH116
         return status.st_mtime_ns, status.st_size, status.st_ino
     return None
+
+
+def _note_reads() -> dict[str, Any]:
+    """Return fingerprints of the files that are imported from now on, each taken before the file is read."""
+    from importlib.machinery import SourceFileLoader
+
+    found: dict[str, Any] = {}
+    path_stats = SourceFileLoader.path_stats
+
+    def noting(loader: Any, path: Any) -> Any:
+        found[path] = _fingerprint(path)
+        return path_stats(loader, path)
+
+    SourceFileLoader.path_stats = noting  # type: ignore[method-assign, assignment]
+    return found
+
+
+def _standing() -> tuple[Any, ...]:
+    """Return what a call changes for life, if it does: users, groups, niceness, root directory, limits."""
+    top = os.stat("/")  # noqa: PTH116
+    who = os.getresuid(), os.getresgid(), os.getgroups(), os.getpriority(os.PRIO_PROCESS, 0)
+    return (*who, top.st_dev, top.st_ino, *map(resource.getrlimit, _LIMITS))
 
 
 def _used() -> tuple[float, int]:

@@ -18,6 +18,8 @@ from wait import wait_until
 from taskman_cli.executors.base import Result, StartFailed
 from taskman_cli.executors.python import PythonExecutor
 
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+
 FUNCTIONS = r"""
 import asyncio, ctypes, os, signal, subprocess, sys, threading, time
 from taskman_cli.jobs import current
@@ -123,6 +125,29 @@ def spoil():
     os.umask(0o777)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     sys.stdout = None
+
+def shallow():
+    sys.setrecursionlimit(30)
+
+def alarm():
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+def busy():
+    until = time.monotonic() + 0.1
+    while time.monotonic() < until: pass
+    return deep(200)
+
+def deep(levels):
+    return levels and deep(levels - 1)
+
+def change(what):
+    import resource
+    if what == "nice": os.nice(1)
+    if what == "limit": resource.setrlimit(resource.RLIMIT_CPU, (1000, 2000))
+    if what == "user": os.setuid(65534)
+    if what == "root": os.chroot("/proc")
+    return os.getpid()
 
 def leave_running():
     subprocess.Popen(["sh", "-c", "while sleep 0.01; do echo late || exit; done"])
@@ -515,6 +540,33 @@ def test_a_changed_file_is_read_again(functions: Path) -> None:
     assert with_executor(lambda: PythonExecutor({}), body) == ["adding", "summing"]
 
 
+def test_a_file_that_changes_while_its_call_runs_is_read_again(functions: Path) -> None:
+    changing = (
+        "def go():\n    with open(__file__, 'w') as file: file.write('def go(): return 2')\n    return 1\n"
+    )
+    functions.write_text(changing)
+    assert [text for _, text in outcomes(a_call(functions, "go"), a_call(functions, "go"))] == [
+        "return value: 1\n",
+        "return value: 2\n",
+    ]
+
+
+@pytest.mark.parametrize("spoiler", ["shallow", "alarm"])
+def test_what_a_call_sets_for_itself_breaks_no_later_one(functions: Path, spoiler: str) -> None:
+    calls = outcomes(*(a_call(functions, name) for name in ("count", spoiler, "busy", "count")))
+    assert [(result.exit_code, result.signal) for result, _ in calls] == [(0, None)] * 4
+    assert value(calls[3][1])[1] == 2  # the worker is the same
+
+
+@pytest.mark.parametrize(
+    "what",
+    ["nice", "limit", *(pytest.param(one, marks=as_root) for one in ("user", "root"))],
+)
+def test_a_call_that_changes_its_process_for_life_is_its_workers_last(functions: Path, what: str) -> None:
+    pids = [value(text) for _, text in outcomes(*[a_call(functions, "change", what)] * 2)]
+    assert len(set(pids)) == 2
+
+
 def test_a_dead_idle_worker_costs_no_attempt(functions: Path) -> None:
     async def body(executor: PythonExecutor) -> int | None:
         attempt = begin(executor, a_call(functions, "count"))
@@ -559,7 +611,7 @@ def test_no_descriptor_is_left_behind(functions: Path) -> None:
     assert first == last
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@as_root
 def test_a_call_runs_as_the_jobs_user_with_all_of_its_groups() -> None:
     # The directory of a test is root's alone: these functions are in the standard library.
     keys = {"call": "os:getresuid"}
@@ -576,7 +628,7 @@ def test_a_call_runs_as_the_jobs_user_with_all_of_its_groups() -> None:
     assert value(own) == [0, 0, 0]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@as_root
 def test_the_interpreter_of_another_user_is_not_started_as_root_to_look_at_it(tmp_path: Path) -> None:
     fake = tmp_path / "python"
     fake.write_text(f"#!/bin/sh\ntouch {tmp_path}/was-started\n")
