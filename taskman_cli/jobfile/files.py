@@ -37,7 +37,7 @@ from taskman_cli.jobfile.source import NotTrusted, Source, decoded, parse_source
 from taskman_cli.jobfile.tables import Keys, Values, read_table
 from taskman_cli.jobfile.values import Context, mistyped
 from taskman_cli.launch.accounts import Accounts, find_account
-from taskman_cli.trust import Trust, Untrusted
+from taskman_cli.trust import Trust, Untrusted, standing_trust
 
 #: How the names of job files in Python end.
 _PYTHON = ".py"
@@ -185,6 +185,8 @@ class FileLoader:
         if want.path.suffix == _PYTHON and want.form is None:
             from taskman_cli.jobfile.pysource import read_python  # megabytes that most never need
 
+            if not trust.is_checked:  # what root only looks at, in Python root runs
+                trust = standing_trust(os.environ)
             source = read_python(want.path, read_bytes(want.path, trust), trust)
             for path in source.imported:
                 self._look(file_at(path))

@@ -78,7 +78,7 @@ def _definitions(path: str, data: bytes, name: str, said: list[dict[str, Any]]) 
             module = getattr(function, "__module__", None)
             if not inside or "<" in inside:
                 faults.append([[], "only functions at the top of a file can be called: move it there"])
-            one["function"] = getattr(function, "__name__", "job")
+            one["function"] = str(getattr(function, "__name__", "job"))
             one["call"] = "%s:%s" % (path if module in (None, name) else module, inside)  # noqa: UP031
             one["about"] = ((getattr(function, "__doc__", None) or "").strip().split("\n") or [""])[0]
         told.append(one)
@@ -115,7 +115,13 @@ def _plain(value: Any, at: list[Any], faults: list[list[Any]]) -> Any:
         return value.isoformat()
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, str) and not _is_text(value):
+        faults.append([at, "no text, but half of a character: %a" % value[:20]])  # noqa: UP031
+        return ""
     if isinstance(value, dict):
+        if not all(_is_text(str(key)) for key in value):
+            faults.append([at, "a key is no text"])
+            return {}
         return {str(key): _plain(item, [*at, str(key)], faults) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item, [*at, index], faults) for index, item in enumerate(value)]
@@ -123,6 +129,15 @@ def _plain(value: Any, at: list[Any], faults: list[list[Any]]) -> Any:
         return value
     faults.append([at, "no value of a job file: %s" % type(value).__name__])  # noqa: UP031
     return ""
+
+
+def _is_text(value: str) -> bool:
+    """Tell if text can be bytes, those that are no UTF-8 included: half of a surrogate pair cannot."""
+    try:
+        value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _line(error: BaseException, path: str) -> int:

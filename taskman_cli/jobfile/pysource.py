@@ -33,7 +33,7 @@ IMPORT_LIMIT_S = 20.0
 _MOST_SAID_BYTES = 8192
 _CHUNK_BYTES = 1 << 16
 _MOST_WORDS = 300
-_SHEBANG = re.compile(rb"#!\s*(/\S*)(?:[ \t]+([^\s-]\S*))?[ \t]*\r?\n")
+_SHEBANG = re.compile(rb"#!\s*(/[^\s\0]*)(?:[ \t]+([^\s\0-][^\s\0]*))?[ \t]*\r?\n")
 
 #: A line, a column and a length, from 1.
 _Place = tuple[int, int, int]

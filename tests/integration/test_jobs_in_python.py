@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from wait import wait_until
 
+from taskman_cli.jobfile import load
 from taskman_cli.jobfile.problems import JobFileError
 from taskman_cli.jobfile.pysource import PythonSource, interpreter_of, read_python
 from taskman_cli.trust import Trust
@@ -178,6 +179,18 @@ def fault_of(source: PythonSource) -> str:
       |         ^^^^^^^^^^^^^^^""",
         ),
         (
+            "@job(every='1h', env={'A': '\\ud800'})\ndef f(): pass\n",
+            """{}:2:22: jobs.f.env.A: no text, but half of a character: '\\ud800'
+    2 | @job(every='1h', env={{'A': '\\ud800'}})
+      |                      ^^^^^^^^^^^^^^^""",
+        ),
+        (
+            "@job(every='1h', kwargs={'\\ud800': 1})\ndef f(): pass\n",
+            """{}:2:25: jobs.f.kwargs: a key is no text
+    2 | @job(every='1h', kwargs={{'\\ud800': 1}})
+      |                         ^^^^^^^^^^^^^""",
+        ),
+        (
             "def outer():\n    @job(every='1h')\n    def f(): pass\nouter()\n",
             """{}:3:1: jobs.f: only functions at the top of a file can be called: move it there
     3 |     @job(every='1h')
@@ -203,6 +216,8 @@ def test_a_fault_is_shown_where_it_stands(tmp_path: Path, text: str, expected: s
         ("#!/opt/venv/bin/python\n", "/opt/venv/bin/python"),
         ("#! /usr/bin/python3.9 -u\n", sys.executable),
         ("#!/bin/sh\n", sys.executable),
+        ("#!/opt/python\0x\n", sys.executable),
+        ("#!/usr/bin/env python\0x\n", sys.executable),
         ("#!/usr/bin/env no-such-python3\n", sys.executable),
         ("#!/usr/bin/env python-of-nobody\n", "python-of-nobody"),
     ],
@@ -225,6 +240,34 @@ def test_another_interpreter_reads_it(tmp_path: Path, version: str) -> None:
 def test_an_interpreter_that_is_not_there_is_told(tmp_path: Path) -> None:
     words = "its interpreter /nowhere/python cannot be run: no such file or directory"
     assert words in refusal(tmp_path, "#!/nowhere/python\n")
+
+
+def test_an_odd_function_is_named_by_what_it_says(tmp_path: Path) -> None:
+    text = (
+        "class Odd:\n    __name__ = 5\n    __qualname__ = 'odd'\n    def __call__(self): pass\njob(Odd())\n"
+    )
+    assert [*read(tmp_path, "from taskman_cli.jobs import job\n" + text).tables["jobs"]] == ["5"]
+
+
+def test_bytes_that_are_no_utf_8_are_kept(tmp_path: Path) -> None:
+    text = "import os\nfrom taskman_cli.jobs import job\n@job(args=[os.fsdecode(b'\\xff')])\ndef f(): pass\n"
+    assert read(tmp_path, text).tables["jobs"]["f"]["args"] == ["\udcff"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.parametrize("is_included", [False, True])
+def test_root_imports_nothing_of_others_to_look_at_it_only(tmp_path: Path, is_included: bool) -> None:
+    directory = tmp_path / "theirs"
+    directory.mkdir()
+    path = directory / "jobs.py"
+    path.write_text(f"import pathlib\npathlib.Path({str(tmp_path / 'imported')!r}).touch()\n")
+    os.chown(path, 1234, 1234)
+    if is_included:
+        path = tmp_path / "jobs.toml"
+        path.write_text('[taskman]\ninclude = ["theirs/jobs.py"]\n')
+    with pytest.raises(JobFileError, match=r"jobs\.py belongs to"):
+        load([path], is_run_here=False)
+    assert not (tmp_path / "imported").exists()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
