@@ -198,10 +198,13 @@ def note_memory(
         end["over_memory"] = limit_bytes
 
 
-def close_here(group: Group, wish: Wish | None = None) -> Report:
-    """Close a group in this process, which waits for it."""
+def close_here(group: Group, wish: Wish | None = None, *, keeps: bool = False) -> Report:
+    """Close a group in this process, which waits for it; `keeps`: what is left in it may go on."""
     report = look(group)
-    _end_all(group, wish)
+    if keeps:
+        group.remove()
+    else:
+        _end_all(group, wish)
     return report
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +17,6 @@ from taskman_cli.supervisor.groups import find_place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 PLACE = find_place()
 pytestmark = pytest.mark.skipif(
@@ -94,3 +94,55 @@ def test_test_runs_a_job_within_its_limits(tmp_path: Path) -> None:
     )
     assert done.returncode == 137
     assert WORDS in done.stderr
+
+
+def trial(tmp_path: Path, job: str) -> tuple[int, str, set[str]]:
+    """Run `taskman test` of a job; return its exit code, what it said, and the groups that it left."""
+    (tmp_path / "jobs.toml").write_text(f'[jobs.trial]\nevery = "1h"{job}')
+    process = subprocess.Popen(
+        [TASKMAN, "test", "trial", "jobs.toml"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    _, words = process.communicate()
+    left = PLACE.leftovers(f"taskman-test-{process.pid}-")
+    for name in left:
+        close_here(PLACE.group(name))
+    return process.returncode, words, {name.removeprefix(f"taskman-test-{process.pid}-") for name in left}
+
+
+def test_a_trial_that_cannot_be_started_leaves_no_group(tmp_path: Path) -> None:
+    job = """
+limits = { processes = 20, open_files = 1_000_000_000 }
+command = "true"
+"""
+    code, words, left = trial(tmp_path, job)
+    assert (code, left) == (126, set())
+    assert "limits.open_files = 1000000000 is above the hard limit" in words
+
+
+def test_a_trial_of_a_job_that_may_leave_something_is_told_of_its_memory(tmp_path: Path) -> None:
+    job = f"""
+kill_orphans = false
+limits = {{ memory = "100MiB" }}
+command = '''{HOG}'''
+"""
+    code, words, left = trial(tmp_path, job)
+    assert (code, left) == (137, set())
+    assert WORDS in words
+
+
+def test_a_trial_leaves_the_processes_that_may_live_on_and_the_next_one_removes_its_group(
+    tmp_path: Path,
+) -> None:
+    job = f"""
+kill_orphans = false
+limits = {{ processes = 20 }}
+command = "setsid sleep 600 >/dev/null 2>&1 & echo $! >{tmp_path}/daemon"
+"""
+    abandoned = PLACE.group(f"taskman-test-{4 << 20}-main")  # no process can have this number
+    for path in abandoned.dirs.values():
+        Path(path).mkdir(exist_ok=True)
+    code, _, left = trial(tmp_path, job)
+    assert (code, left) == (0, {"keep-main"})
+    assert not abandoned.exists
+    daemon = int((tmp_path / "daemon").read_text())
+    wait_until(lambda: not is_alive(daemon), what="the test has ended it")

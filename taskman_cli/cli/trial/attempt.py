@@ -11,6 +11,7 @@ import threading
 import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.cli.support.terminal_filter import TerminalFilter
@@ -28,12 +29,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from taskman_cli.core.model import Execution
+    from taskman_cli.supervisor.groups import Place
 
 #: How long after the end the output of remaining child processes is shown.
 _GRACE_S = 0.25
 _READ_BYTES = 1 << 16
 #: The name of the only attempt.
 _KEY = "main"
+#: What the names of the control groups of trials begin with, before the number of our process.
+_PREFIX = f"{PREFIX}test-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +71,35 @@ def attempt(spec: Mapping[str, Any], execution: Execution, *, cwd: str, umask: i
     user = spec.get("user")
     # Another user's command must not control our terminal; our own may.
     is_anothers = user is not None and user[0] != os.geteuid()
+    limiter, limits = Limiter(f"{_PREFIX}{os.getpid()}-"), spec.get("limits") or {}
+    keeps = bool(limits.get("keeps_orphans"))
+    group = limiter.group(_KEY, keeps=keeps) if limiter.has_group(limits) else None
+    if group is not None:
+        _sweep(limiter.place)
     with passing_on() as target, _output(is_anothers=is_anothers) as relay:
         began_ns = time.monotonic_ns()
-        limiter, limits = Limiter(f"{PREFIX}test-{os.getpid()}-"), spec.get("limits") or {}
         kills_before = machine_kills() if limits else 0
         limit = limiter.limit(_KEY, limits, is_others=is_anothers) if limits else None
-        pid, _, told = Spawner().start({**spec, "output": "inherit"}, now_ns=began_ns, limit=limit)
-        relay.begin()
-        target.aim(pid)
-        if told is not None:
-            _await_start(pid, told, execution)
+        try:
+            pid, _, told = Spawner().start({**spec, "output": "inherit"}, now_ns=began_ns, limit=limit)
+            relay.begin()
+            target.aim(pid)
+            if told is not None:
+                _await_start(pid, told, execution)
+        except StartError:
+            if group is not None:
+                close_here(group)
+            raise
         is_timed_out = _await_end(pid, execution)
         # Reap it only now: until then the pid cannot be reused, so signals reach the right group.
         target.aim(None)
         _, status, usage = os.wait4(pid, 0)
         elapsed_ns = time.monotonic_ns() - began_ns
         payload: dict[str, Any] = {"status": status, "peak_rss_bytes": usage.ru_maxrss * 1024}
-        if limiter.has_group(limits):
-            group = limiter.group(_KEY)
+        if group is not None:
             is_risen = not group.is_ours and machine_kills() > kills_before
-            note_memory(payload, close_here(group), limits.get("memory") or 0, is_risen=is_risen)
+            report = close_here(group, keeps=keeps)
+            note_memory(payload, report, limits.get("memory") or 0, is_risen=is_risen)
     end = Exit(
         *exit_of(status),
         cpu_s=usage.ru_utime + usage.ru_stime,
@@ -95,6 +108,14 @@ def attempt(spec: Mapping[str, Any], execution: Execution, *, cwd: str, umask: i
     )
     state = State.TIMED_OUT if is_timed_out else judge(end, execution)
     return Trial(end, state, elapsed_ns, is_peak_ours=usage.ru_maxrss <= own_peak_kib)
+
+
+def _sweep(place: Place) -> None:
+    """Remove the empty groups of trials that are over."""
+    for name in place.leftovers(_PREFIX):
+        number = name.removeprefix(_PREFIX).partition("-")[0]
+        if not Path(f"/proc/{number}").exists():
+            place.group(name).remove()
 
 
 def _await_start(pid: int, told: int, execution: Execution) -> None:
