@@ -111,6 +111,11 @@ def read_executor(name: str, value: object, context: Context) -> ExecutorDefinit
     if faults:
         raise Rejected(*faults)
     fields = as_fields(((key, item) for key, item in values.items() if key in EXECUTOR_KEYS), EXECUTOR_KEYS)
+    if (
+        "concurrency" in own
+    ):  # what it has no room for waits in the pool, where that is seen and takes no time
+        room = settings.get("concurrency", 1)
+        fields["max_workers"] = min(room, fields.get("max_workers") or room)
     return ExecutorDefinition(name, settings=settings, **fields)
 
 

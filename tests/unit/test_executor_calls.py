@@ -143,6 +143,16 @@ def test_the_settings_of_a_consumer_are_plain() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [("", 1), ("concurrency = 3\n", 3), ("concurrency = 3\nmax_workers = 2\n", 2), ("max_workers = 9\n", 1)],
+)
+def test_what_a_consumer_has_no_room_for_waits_in_the_pool(lines: str, expected: int) -> None:
+    text = CONSUMER + lines + JOB + 'command = "x"\n'
+    jobfile = loads(text, path=Path("/etc/jobs.toml"), is_run_here=False)
+    assert dict(jobfile.settings.resources)["executor:x"].limit == expected
+
+
 def test_a_consumer_needs_a_program() -> None:
     text = '[executors.x]\ntype = "consumer"\n' + JOB + 'command = "x"\n'
     assert refusals(text)[0] == (
