@@ -56,7 +56,10 @@ class EarlyStarts:
             self._wait(limits.EARLY_PATIENCE_NS)
 
     def fill(self) -> None:
-        """Start what is held, as far as there are seats."""
+        """Start what is held, as far as there are seats; what came too long ago goes back even then."""
+        if not self._held:
+            return
+        self._return_old(elapsed_ns())
         while self._held and (self._seats is None or self._children.seated_count < self._seats):
             self._begin(*self._held.popleft()[1])
 
@@ -101,13 +104,16 @@ class EarlyStarts:
 
     def _wait(self, for_ns: int) -> None:
         self._has_timer = True
-        self._after(for_ns, self._return_old)
+        self._after(for_ns, self._time_is_up)
 
-    def _return_old(self) -> None:
-        """Return what was held for too long."""
+    def _time_is_up(self) -> None:
         self._has_timer = False
         now_ns = elapsed_ns()
-        while self._held and self._held[0][0] + limits.EARLY_PATIENCE_NS <= now_ns:
-            self._outbox.append(("returned", self._held.popleft()[1][0]))
+        self._return_old(now_ns)
         if self._held:
             self._wait(self._held[0][0] + limits.EARLY_PATIENCE_NS - now_ns)
+
+    def _return_old(self, now_ns: int) -> None:
+        """Return what was held for too long, be it that this process was stopped meanwhile."""
+        while self._held and self._held[0][0] + limits.EARLY_PATIENCE_NS <= now_ns:
+            self._outbox.append(("returned", self._held.popleft()[1][0]))

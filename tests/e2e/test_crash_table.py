@@ -30,6 +30,10 @@ ROWS = {
         "unit/test_out_of_memory.py::test_a_kill_that_the_counter_tells_of_is_for_memory",
         "e2e/test_crash_table.py::test_a_command_that_is_killed_for_want_of_memory_is_told_as_such",
     ],
+    "the command needs more memory than its `limits` allow": [
+        "e2e/test_limits.py::test_a_job_over_its_limit_of_memory_fails_alone_and_is_told_as_such_everywhere",
+        "unit/test_policy.py::test_an_end_is_told_in_words",
+    ],
     "the command cannot be started": ["e2e/test_crash_table.py::test_how_a_command_crashes"],
     "code of taskman raises while it carries out an attempt": [
         "e2e/test_crash_table.py::test_a_row_names_what_there_is",

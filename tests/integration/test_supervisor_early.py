@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import resource
 import signal
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.supervisor_driver import NUMBERS, SchedulerEnd, Supervision, make_spec, sh, start_sleep
 from wait import wait_until
 
+from taskman_cli.supervisor import early
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from taskman_cli.supervisor.wire import Message
 
 #: So that nothing goes back in a test because the machine is busy.
 PATIENT = {"EARLY_PATIENCE_NS": 3600 * 10**9}
@@ -96,6 +101,26 @@ def test_a_held_start_goes_back_after_a_moment(supervision: Supervision, tmp_pat
     scheduler.wait_for("ended", "busy")
     answer(scheduler)
     assert began(tmp_path) == []
+
+
+def test_what_is_too_old_goes_back_even_if_a_command_ends_before_anybody_looks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_ns = 0
+    monkeypatch.setattr(early, "elapsed_ns", lambda: now_ns)
+    began: list[str] = []
+    children = SimpleNamespace(seated_count=1, start=lambda key, *_: began.append(key))
+    outbox: list[Message] = []
+    starts = early.EarlyStarts(children, lambda *_: None, outbox)  # type: ignore[arg-type]
+    starts.set_seats(1)
+    starts.start("old", b"meta", {}, True)
+    now_ns = 15_000_000
+    starts.start("young", b"meta", {}, True)
+    now_ns = 20_000_000
+    children.seated_count = 0
+    starts.fill()
+    assert outbox == [("returned", "old")]
+    assert began == ["young"]
 
 
 def test_what_came_back_can_be_asked_for_again(scheduler: SchedulerEnd, tmp_path: Path) -> None:

@@ -54,10 +54,11 @@ class HeldStarts:
         assert start.key not in self.keys, "a supervisor is asked once"
         self.came += 1
         self._held.append((now.elapsed_ns, start))
-        self.fill()
+        self.fill(now.elapsed_ns)
 
-    def fill(self) -> None:
-        """Carry starts out, as far as there are seats."""
+    def fill(self, elapsed_ns: int) -> None:
+        """Carry starts out, as far as there are seats; what came too long ago goes back."""
+        self.return_old(elapsed_ns)
         while self._held and self._has_seat():
             self.begun += 1
             self._start(self._held.popleft()[1])

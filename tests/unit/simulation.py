@@ -502,7 +502,7 @@ class Machine(Commands):
             assert process.end is not None
             process.end = replace(process.end, exit=end)
             self.far[process.key] = process
-        self.held.fill()
+        self.held.fill(self.now.elapsed_ns)
 
     def cut_power(self) -> None:
         """Let everything end that runs on the machine; what an executor carries out may go on."""
