@@ -34,6 +34,8 @@ _PAUSE_S, _LONGEST_PAUSE_S = 0.002, 0.1
 _MOST_NAMED = 10
 #: Tells a fork to be patient no more; it has it blocked, and looks whether it has come.
 _HURRY = signal.SIGUSR1
+#: When a fork that could not be made is tried again.
+_RETRY_NS = 1_000_000_000
 _READ_BYTES = 1 << 16
 _RLIM = 1 << 16
 
@@ -69,6 +71,8 @@ class Closings:
         #: The forks that are at work.
         self.pids: set[int] = set()
         self._limiter = Limiter()
+        #: Those in which something may live on. They are removed with the next one that may keep something.
+        self._kept: list[Group] = []
 
     @property
     def count(self) -> int:
@@ -79,8 +83,9 @@ class Closings:
         """Take what the names of this instance's groups begin with; remove what a crash left of these."""
         if isinstance(prefix, str) and prefix != self._limiter.prefix:  # an older scheduler has none
             self._limiter.prefix = prefix
-            for group in self._limiter.leftovers():
-                self.close_left(group, keeps=True)
+            self._kept = self._limiter.leftovers()
+            if self._kept:
+                self._close_left(self._kept, keeps=True)
 
     def limit(self, child: Child, spec: Mapping[str, Any]) -> Callable[[], None]:
         """Note what limits an attempt has; return what its process calls to have them."""
@@ -105,30 +110,46 @@ class Closings:
 
     def close(self, child: Child) -> None:
         """Close the group of an attempt that has ended; its end is told when it is known what was in it."""
-        assert child.group is not None
+        group, keeps = child.group, child.keeps_orphans
+        assert group is not None
         wish = child.wish if child.ending else None
         try:
-            fd = self._fork(child.group, wish, keeps=child.keeps_orphans)
-        except OSError:  # no process or descriptor is left: the group is swept away later
+            fd = self._fork([group, *(self._still_kept() if keeps else [])], wish, keeps=keeps)
+        except OSError:  # no process or descriptor is left
+            self._close_later([group], keeps=keeps)
             self._tell_end(child)
             return
+        if keeps and group.is_ours:
+            self._kept.append(group)
         self._waiting[fd] = child, bytearray()
         self._epoll.register(fd, select.EPOLLIN)
         self._after(PATIENCE_NS, lambda: self._give_up(fd, child))
 
-    def close_left(self, group: Group, *, keeps: bool = False) -> None:
-        """Close a group that is no running attempt's; `keeps`: only if it is empty."""
-        try:
-            os.close(self._fork(group, None, keeps=keeps))
-        except OSError:  # the next supervisor sweeps it away
-            return
+    def close_left(self, group: Group) -> None:
+        """Close a group that is no running attempt's."""
+        self._close_left([group], keeps=False)
 
-    def _fork(self, group: Group, wish: Wish | None, *, keeps: bool) -> int:
+    def _close_left(self, groups: list[Group], *, keeps: bool) -> None:
+        """Close groups; `keeps`: only those that are empty."""
+        try:
+            os.close(self._fork(groups, None, keeps=keeps))
+        except OSError:
+            self._close_later(groups, keeps=keeps)
+
+    def _close_later(self, groups: list[Group], *, keeps: bool) -> None:
+        self._after(_RETRY_NS, lambda: self._close_left(groups, keeps=keeps))
+
+    def _still_kept(self) -> list[Group]:
+        """Return the groups in which something may live on, without those that were removed."""
+        self._kept = [group for group in self._kept if group.exists]
+        return self._kept
+
+    def _fork(self, groups: list[Group], wish: Wish | None, *, keeps: bool) -> int:
         told, tell = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         try:
             pid = os.fork()
             if pid == 0:
-                _be_closer(group, wish, tell, keeps=keeps)
+                _be_closer(groups, wish, tell, keeps=keeps)
         except BaseException:
             os.close(told)
             raise
@@ -223,21 +244,25 @@ def _decoded(data: bytearray) -> Report | None:
         return None
 
 
-def _be_closer(group: Group, wish: Wish | None, tell: int, *, keeps: bool) -> None:
-    """Report, end what is left and exit: none of the supervisor's own code may continue here."""
+def _be_closer(groups: list[Group], wish: Wish | None, tell: int, *, keeps: bool) -> None:
+    """Report, end what is left and exit: none of the supervisor's own code may continue here.
+
+    The report is about the first one.
+    """
     try:
         signal.pthread_sigmask(signal.SIG_BLOCK, (_HURRY,))
         os.setsid()
         os.dup2(tell, 3)
         # Above all the lock and the scheduler's socket, whose end must be seen when the supervisor is gone.
         os.closerange(4, _RLIM)
-        report = look(group)
+        report = look(groups[0])
         _tell(marshal.dumps((report.kills, report.limit_bytes, report.count, report.named)))
         os.close(3)
-        if keeps:
-            group.remove()
-        else:
-            _end_all(group, wish)
+        for group in groups:
+            if keeps:
+                group.remove()
+            else:
+                _end_all(group, wish)
     finally:
         os._exit(0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -202,6 +203,42 @@ def test_what_it_leaves_lives_on_if_that_is_wanted(
     daemon = daemon_in(tmp_path)
     assert is_alive(daemon)
     assert len(groups(prefix)) == 1
+
+
+@needs_groups
+def test_a_group_that_something_lived_on_in_is_removed_with_the_next_one(
+    scheduler: SchedulerEnd, tmp_path: Path, prefix: str
+) -> None:
+    """A job that leaves a process for a while, all year round, must not use up what the kernel has."""
+    script = DAEMON.format(place=tmp_path) + f"while [ ! -s {tmp_path}/daemon ]; do :; done"
+    limits = {"processes": 20, "keeps_orphans": True}
+    scheduler.run("a", limited(tmp_path, sh(script), **limits) | {"output": "discard"})
+    daemon = daemon_in(tmp_path)
+    scheduler.run("b", limited(tmp_path, ["true"], **limits))
+    assert is_alive(daemon)
+    wait_until(lambda: groups(prefix) == {f"{prefix}keep-a"}, what="one is in use")
+    os.kill(daemon, signal.SIGKILL)
+    wait_until(lambda: PLACE.group(f"{prefix}keep-a").members() == [], what="nothing lives on")
+    scheduler.run("c", limited(tmp_path, ["true"], **limits))
+    wait_until(lambda: not groups(prefix), what="all are removed")
+
+
+@needs_groups
+def test_without_room_for_the_fork_that_ends_a_group_that_is_done_later(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path, prefix: str
+) -> None:
+    script = DAEMON.format(place=tmp_path) + f"while [ ! -e {tmp_path}/go ]; do :; done"
+    scheduler.start("a", limited(tmp_path, sh(script), processes=20) | {"output": "discard"})
+    scheduler.wait_for("started", "a")
+    daemon, pid = daemon_in(tmp_path), supervision.process.pid
+    usual = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, usual[1]))
+    (tmp_path / "go").touch()
+    assert scheduler.wait_for("ended", "a")[2]["status"] == 0
+    assert is_alive(daemon)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, usual)
+    wait_until(lambda: not is_alive(daemon), what="the daemon ends")
+    wait_until(lambda: not groups(prefix), what="its group is removed")
 
 
 @needs_groups
