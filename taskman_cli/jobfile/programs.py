@@ -135,9 +135,16 @@ class _Judge:
                     yield Fault(("executors", executor.name, key), str(error))
 
     def _look_at_call(self, job: Job, task: Task) -> Iterator[Fault]:
-        """Yield what another user could change of a file whose function root calls."""
+        """Yield what another user could change of a function that root calls, and of what it imports."""
         where = dict(task.execution.executor_keys).get("call")
-        file = "" if where is None else json.loads(where).rpartition(":")[0]
+        if where is None:
+            return
+        for directory in self._value(task.execution, "PYTHONPATH").split(":"):
+            place = os.path.join("/", directory)  # noqa: PTH118 - where workers start
+            if directory and (found := self._trouble_with(place)) is not None:
+                words = f"modules are looked for in {directory}, which is on the PYTHONPATH: {found}"
+                yield Fault((*job.command_path(task.id)[:-1], "call"), words)
+        file = json.loads(where).rpartition(":")[0]
         if not file.endswith(".py"):
             return
         self.looked_at = Path(file)
@@ -207,13 +214,16 @@ class _Judge:
         """Return the PATH of a command; the system's default if its env_file cannot be read."""
         known = self._searched.get(id(execution))
         if known is None:
-            self.looked_at = Path(execution.env_file[0]) if execution.env_file else None
-            try:
-                found = self._environments.value(execution, "PATH") or os.defpath
-            except TaskmanError:
-                found = os.defpath
-            known = self._searched[id(execution)] = execution, found
+            known = self._searched[id(execution)] = execution, self._value(execution, "PATH") or os.defpath
         return known[1]
+
+    def _value(self, execution: Execution, name: str) -> str:
+        """Return a variable of a command; "" if there is none, or its env_file cannot be read."""
+        self.looked_at = Path(execution.env_file[0]) if execution.env_file else None
+        try:
+            return self._environments.value(execution, name) or ""
+        except TaskmanError:
+            return ""
 
     def _check(self, program: str, path: str, cwd: str, *, depth: int) -> None:
         """Raise Untrusted if another user can change a program or its interpreter."""

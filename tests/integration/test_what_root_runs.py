@@ -280,6 +280,11 @@ def test_a_command_on_another_machine_is_no_program_of_this_one(etc: Path, mallo
 EXECUTORS = {
     "python": ('python = "{0}/tool"', "call = 'm:f'", "executors.x.python: {0}/tool belongs to {1}"),
     "path": ('path = "{0}/lib"', "call = 'm:f'", "executors.x.path[0]: modules are looked for in {0}/lib: "),
+    "variable": (
+        "",
+        "call = 'm:f'\nenv = {{ PYTHONPATH = '/usr/lib:{0}/lib' }}",
+        "jobs.a.call: modules are looked for in {0}/lib, which is on the PYTHONPATH: {0}/lib belongs to {1}",
+    ),
     "file": ("", "call = 'tool.py:f'", "jobs.a.call: {0}/tool.py belongs to {1}"),
     "directory": ("", "call = 'lib/good.py:f'", "jobs.a.call: {0}/lib belongs to {1}"),
     "consumer": ('command = ["{0}/tool"]', "command = 'x'", "executors.x.command: {0}/tool belongs to {1}"),
