@@ -1,6 +1,7 @@
 """An executor for tests, which other tests install as an entry point: commands that outlive its process.
 
-Its settings: `directory`, where all is kept. While a file "down" is there, nobody answers.
+Its settings: `directory`, where all is kept. While a file "down" is there, nobody answers;
+while "kept" is there, nothing can be forgotten.
 """
 
 from __future__ import annotations
@@ -138,6 +139,8 @@ class StandIn(Executor):
         return await self._follow(work)
 
     async def forget(self, order: Order) -> None:
+        if (self._directory / "kept").exists():
+            raise RuntimeError("nothing can be removed")
         with (self._directory / "forgotten").open("a") as log:
             log.write(f"{order.handle}\n")
 

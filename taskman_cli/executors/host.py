@@ -92,6 +92,8 @@ class ExecutorHost:
         self._carried: dict[str, _Carried] = {}
         #: Clean-ups on their way.
         self._chores: set[asyncio.Task[None]] = set()
+        #: The last one failed, which was told: an executor that nobody reaches need not say so for each.
+        self._has_failed_to_forget = False
         #: Messages that are held back, and until when.
         self._held: list[Message] = []
         self._holding: asyncio.TimerHandle | None = None
@@ -381,13 +383,14 @@ class ExecutorHost:
         """Have the executor remove what is kept of an attempt."""
         try:
             await asyncio.wait_for(self._ready().forget(order), _FORGET_S)
+            self._has_failed_to_forget = False
         except asyncio.CancelledError:
             raise
         except BaseException as error:
-            words = (
-                f"what is kept of {order.handle} cannot be removed: {type(error).__name__}: {short(error)}"
-            )
-            self._say("said", words)
+            if not self._has_failed_to_forget:
+                self._has_failed_to_forget = True
+                what = f"what is kept of {order.handle} cannot be removed"
+                self._say("said", f"{what}: {type(error).__name__}: {short(error)}")
 
     async def close(self) -> None:
         """End what runs, after the clean-ups that are on their way."""

@@ -76,6 +76,25 @@ def test_an_attempt_starts_ends_and_is_forgotten(scheduler: SchedulerEnd, tmp_pa
     wait_until((tmp_path / "far" / "forgotten").exists)
 
 
+def test_clean_ups_that_fail_are_told_once_until_one_succeeds(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    kept, forgotten = tmp_path / "far" / "kept", tmp_path / "far" / "forgotten"
+    for name in "abcd":
+        scheduler.start(name, spec(tmp_path, "true", name), meta=META)
+        scheduler.wait_for("ended", name)
+        if name == "c":
+            kept.unlink()
+        else:
+            kept.touch()
+        scheduler.send(("forget", [name]))
+        if name == "c":
+            wait_until(forgotten.exists)
+    told = "executor far: what is kept of {} cannot be removed: RuntimeError: nothing can be removed"
+    wait_until(lambda: told.format("d") in supervision.stderr())
+    assert [name for name in "abcd" if told.format(name) in supervision.stderr()] == ["a", "d"]
+
+
 def test_the_next_scheduler_hears_of_it(
     supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
 ) -> None:
