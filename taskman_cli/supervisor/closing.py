@@ -87,7 +87,7 @@ class Closings:
             if self._kept:
                 self._close_left(self._kept, keeps=True)
 
-    def limit(self, child: Child, spec: Mapping[str, Any]) -> Callable[[], None]:
+    def limit(self, child: Child, spec: Mapping[str, Any]) -> Callable[[], str]:
         """Note what limits an attempt has; return what its process calls to have them."""
         limits, user = spec["limits"], spec["user"]
         child.keeps_orphans = bool(limits.get("keeps_orphans"))

@@ -60,36 +60,39 @@ class Limiter:
         """Return the groups of this instance that are there: a crash may have left them."""
         return [self.place.group(name) for name in self.place.leftovers(self.prefix)]
 
-    def limit(self, key: str, limits: Mapping[str, Any], *, is_others: bool) -> Callable[[], None]:
+    def limit(self, key: str, limits: Mapping[str, Any], *, is_others: bool) -> Callable[[], str]:
         """Return what a process calls to limit itself before it becomes a command; it raises StartError.
 
-        `is_others`: it will become another user, who is not root.
+        `is_others`: it will become another user, who is not root. That returns what is wrong if this user
+        then has too many processes; "": the limit of these is not ours.
         """
         place, name = self.place, self.name(key, keeps=bool(limits.get("keeps_orphans")))
 
-        def limit() -> None:
+        def limit() -> str:
             try:
                 if self.has_group(limits):
                     join(place, name, limits)
-                _set_limits(limits, place.works, is_others=is_others)
+                return _set_limits(limits, place.works, is_others=is_others)
             except OSError as error:
                 raise StartError(error.errno or 0, f"cannot be limited: {error.strerror}") from error
 
         return limit
 
 
-def _set_limits(limits: Mapping[str, Any], works: frozenset[str], *, is_others: bool) -> None:
-    """Set the limits of this process that stand for those which no group has."""
-    memory, processes = limits.get("memory"), limits.get("processes")
+def _set_limits(limits: Mapping[str, Any], works: frozenset[str], *, is_others: bool) -> str:
+    """Set the limits of this process that stand for those which no group has; return as `Limiter.limit`."""
+    words, memory, processes = "", limits.get("memory"), limits.get("processes")
     if memory is not None and "memory" not in works:
         # Not RLIMIT_AS: programs reserve far more address space than memory.
         _set("memory", resource.RLIMIT_DATA, memory)
     if processes is not None and "processes" not in works and is_others:
         _set("processes", resource.RLIMIT_NPROC, processes)
+        words = f"cannot be limited: limits.processes = {processes}, and its user has more processes already"
     if limits.get("open_files") is not None:
         _set("open_files", resource.RLIMIT_NOFILE, limits["open_files"])
     if limits.get("core_size") is not None:
         _set("core_size", resource.RLIMIT_CORE, limits["core_size"])
+    return words
 
 
 def _set(name: str, kind: int, most: int) -> None:

@@ -102,7 +102,7 @@ class Spawner:
         self._trusted = TrustedPaths(home)
 
     def start(
-        self, spec: Mapping[str, Any], *, now_ns: int, limit: Callable[[], None] | None = None
+        self, spec: Mapping[str, Any], *, now_ns: int, limit: Callable[[], str] | None = None
     ) -> tuple[int, Capture | None, int | None]:
         """Start what `spec` describes (its keys: wire.py); `limit` is called in its process (limiting.py).
 
@@ -200,7 +200,7 @@ class Spawner:
             self._is_home = False
 
     def _apart(
-        self, spec: Mapping[str, Any], actions: _Actions, limit: Callable[[], None] | None
+        self, spec: Mapping[str, Any], actions: _Actions, limit: Callable[[], str] | None
     ) -> tuple[int, int]:
         """Start it in a fork, which enters the directory and finds the program by itself."""
         if not self._is_home:
@@ -255,16 +255,17 @@ def _spawn(path: str, argv: list[str], env: Mapping[str, str], actions: _Actions
     )
 
 
-def _become(spec: Mapping[str, Any], actions: _Actions, limit: Callable[[], None] | None) -> NoReturn:
+def _become(spec: Mapping[str, Any], actions: _Actions, limit: Callable[[], str] | None) -> NoReturn:
     """Turn this process, a fork, into the command; raises StartError."""
-    if limit is not None:
-        limit()
+    words = "" if limit is None else limit()
     if spec["umask"] is not None:
         os.umask(spec["umask"])
     if spec["nice"]:
         _set_nice(spec["nice"])
     if spec["user"] is not None:
         _change_user(*spec["user"])
+        if words and has_too_many_processes():
+            raise StartError(0, words)
     if spec.get("env_files"):
         spec = {**spec, "env": _with_files(spec)}
     if spec["cwd"] is not None:

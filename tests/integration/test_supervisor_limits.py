@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from integration.supervisor_driver import Supervision
+    from people import Person
 
 PLACE = find_place()
 MIB = 1 << 20
@@ -310,6 +311,38 @@ def test_without_control_groups_memory_is_limited_for_each_process(tmp_path: Pat
     assert os.read(capture.fd, 100) == b"no memory\n"
     os.close(told)
     os.close(capture.fd)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start commands as another user")
+def test_without_control_groups_who_has_too_many_processes_already_is_told_so(
+    public_path: Path, mallory: Person
+) -> None:
+    """It would be for want of processes, for which all starts of a user pause, that one is not."""
+    from taskman_cli.supervisor.asuser import NotBecome, hear_from_child
+    from taskman_cli.supervisor.limiting import Limiter
+    from taskman_cli.supervisor.spawn import Spawner
+
+    limiter = Limiter()
+    limiter._place = Place("", {}, frozenset())
+    sleepers = [subprocess.Popen(["sleep", "600"], user=mallory.uid, extra_groups=[]) for _ in range(3)]
+    spec = make_spec(public_path, ["true"], user=mallory.spec, output="discard", cwd="/")
+    try:
+        for processes, words in ((2, "limits.processes = 2, and its user has more"), (5, "")):
+            limit = limiter.limit("a", {"processes": processes}, is_others=True)
+            pid, _, told = Spawner().start(spec, now_ns=time.monotonic_ns(), limit=limit)
+            assert told is not None
+            os.waitpid(pid, 0)
+            if words:
+                with pytest.raises(NotBecome, match=words) as refused:
+                    hear_from_child(told)
+                assert refused.value.errno == 0
+            else:
+                assert hear_from_child(told)
+            os.close(told)
+    finally:
+        for sleeper in sleepers:
+            sleeper.kill()
+            sleeper.wait()
 
 
 @pytest.fixture
