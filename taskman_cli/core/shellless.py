@@ -92,6 +92,8 @@ def direct_changes(
         changes.update(PWD=f"{cwd.rstrip('/')}/{command.directory}", OLDPWD=cwd)
         if command.directory.startswith("/"):
             changes["PWD"] = command.directory
+        if f"{changes['PWD']}/".startswith("/proc/"):
+            return None  # /proc/self is another directory for the process that enters it here
     for name, value in command.assignments:
         if name in _NOT_ASSIGNED or name.startswith("BASH") or (shell != "dash" and _LOCALE.fullmatch(name)):
             return None

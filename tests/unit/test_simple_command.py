@@ -118,6 +118,13 @@ def test_bash_counts_itself_where_it_stays_beside_a_command() -> None:
     assert changes("x", shell="bash", SHLVL="3") == {}
 
 
+@pytest.mark.parametrize(("command", "cwd"), [("cd /proc/self && x", "/srv"), ("cd proc/self/fd && x", "/")])
+def test_a_directory_that_each_process_has_for_itself_is_entered_by_the_shell(command: str, cwd: str) -> None:
+    assert changes(command, cwd=cwd) is None
+    assert changes("cd sys && x", cwd="/proc") is None
+    assert changes("cd proc && x") == {"PWD": "/srv/proc", "OLDPWD": "/srv"}
+
+
 def test_a_directory_that_cdpath_may_find_or_an_untidy_one_is_entered_by_the_shell() -> None:
     assert changes("cd a && x", CDPATH="/b") is None
     assert changes("cd /a && x", CDPATH="") is None
