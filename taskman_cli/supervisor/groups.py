@@ -101,25 +101,23 @@ class Group:
         return sorted(pids)
 
     def memory_kills(self) -> tuple[int, int]:
-        """Return how many of it the kernel killed for going over the memory limit, and the limit in bytes."""
-        kills, limit, dirs = 0, 0, self.dirs
-        for kind, files in (("", ("memory.events", "memory.max")),
-                            ("memory", ("memory.oom_control", "memory.limit_in_bytes"))):  # fmt: skip
-            path = dirs.get(kind)
-            if path is None:
-                continue
+        """Return how many of it the kernel killed for going over the memory limit, and the limit in bytes.
+
+        The kernel's counter has also those for the limit of a group above it, or of the machine. Then version
+        2 counts no `oom` here, and in version 1, its memory was never at its limit.
+        """
+        for kind, path in self.dirs.items():
             try:
-                for line in _read(f"{path}/{files[0]}").splitlines():
-                    name, _, value = line.partition(b" ")
-                    if name == b"oom_kill":
-                        kills = int(value)
-                word = _read(f"{path}/{files[1]}").strip()
-                limit = int(word) if word.isdigit() and int(word) < _NO_LIMIT_BYTES else 0
-            except (OSError, ValueError):
+                if kind == "memory":
+                    limit, most = (_number(f"{path}/memory.{of}_in_bytes") for of in ("limit", "max_usage"))
+                    counts = _counts(f"{path}/memory.oom_control") | {"oom": most >= limit // 10 * 9}
+                else:
+                    limit, counts = _number(f"{path}/memory.max"), _counts(f"{path}/memory.events")
+            except (OSError, ValueError):  # another controller's, or no limit: "max"
                 continue
-            if limit:
-                break
-        return kills, limit
+            if limit < _NO_LIMIT_BYTES:
+                return counts.get("oom_kill", 0) if counts.get("oom") else 0, limit
+        return 0, 0
 
     def signal(self, number: int) -> None:
         """Signal all that is in it."""
@@ -366,6 +364,16 @@ def _is_delegated(path: str) -> bool:
         except OSError:
             continue
     return False
+
+
+def _number(path: str) -> int:
+    return int(_read(path))
+
+
+def _counts(path: str) -> dict[str, int]:
+    """Return the counters of a file that has one a line."""
+    lines = (line.split() for line in _read(path).decode().splitlines())
+    return {name: int(value) for name, value in lines}
 
 
 def _read(path: str) -> bytes:
