@@ -130,6 +130,8 @@ class Trust:
         mode = status.st_mode
         if mode & stat.S_IWOTH:
             raise Untrusted(f"anybody {what}: chmod o-w {here}", here)
+        if mode & stat.S_IWGRP and _has_access_list(here):
+            raise Untrusted(f"who is in its access control list {what}: chmod g-w {here}", here)
         if mode & stat.S_IWGRP and not self._is_own_group(status):
             raise Untrusted(f"the group {_group(status.st_gid)} {what}: chmod g-w {here}", here)
 
@@ -139,10 +141,13 @@ class Trust:
             return True
         try:
             group = grp.getgrgid(status.st_gid)
-            user = pwd.getpwuid(status.st_uid)
         except KeyError:
             # A group without a name in our own container has no other members here.
-            return self.has_no_strangers and _has_no_name(status.st_gid)
+            return self.has_no_strangers
+        try:
+            user = pwd.getpwuid(status.st_uid)
+        except KeyError:
+            return False
         is_private = user.pw_gid == status.st_gid and group.gr_name == user.pw_name
         return status.st_uid != 0 and is_private and set(group.gr_mem) <= {user.pw_name}
 
@@ -356,11 +361,7 @@ def _reopened(name: str, directory: int, seen: os.stat_result) -> int:
 
 
 def _has_account(uid: int) -> bool:
-    try:
-        pwd.getpwuid(uid)
-    except KeyError:
-        return False
-    return True
+    return user_name(uid) != f"uid {uid}"
 
 
 def user_name(uid: int) -> str:
@@ -382,12 +383,12 @@ def _group(gid: int) -> str:
         return str(gid)
 
 
-def _has_no_name(gid: int) -> bool:
+def _has_access_list(path: str) -> bool:
+    """Tell if a file names further users and groups; then the mode of its group is the most they may."""
     try:
-        grp.getgrgid(gid)
-    except KeyError:
-        return True
-    return False
+        return bool(os.getxattr(path, "system.posix_acl_access", follow_symlinks=False))
+    except OSError:
+        return False
 
 
 def _is_empty(gid: int) -> bool:

@@ -7,22 +7,27 @@ for tests that need a name.
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shutil
 import signal
+import struct
 import subprocess
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 NAMES = ("mallory", "alice")
+#: No id, in an entry of an access control list.
+_NOBODY = 0xFFFFFFFF
 #: Their replacements: user ids without an account, and accounts that nobody uses.
 _NUMBERS, _OTHERS = (54_321, 54_322), ("games", "daemon")
 
@@ -125,3 +130,16 @@ def _kill_all(uid: int) -> int:
                 os.kill(int(process.name), signal.SIGKILL)
                 found += 1
     return found
+
+
+def let_write(path: Path, person: Person) -> None:
+    """Let a user write to a file or directory by its access control list; acl(5)."""
+    # (tag, permissions, id): the owner, this user, the group, the most that these may, and others
+    entries = (1, 7, _NOBODY), (2, 7, person.uid), (4, 5, _NOBODY), (16, 7, _NOBODY), (32, 5, _NOBODY)
+    data = struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    try:
+        os.setxattr(path, "system.posix_acl_access", data)
+    except OSError as error:
+        if error.errno != errno.ENOTSUP:
+            raise
+        pytest.skip("this file system has no access control lists")

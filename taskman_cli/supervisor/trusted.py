@@ -160,13 +160,13 @@ class TrustedPaths:
             if here is None:
                 here = self._directories[above] = self._walk("", above, excluded=self._without_data)
             path = self._walk(here, name, excluded=self._without_data)
-            parent = self._look(path.rpartition("/")[0] or "/")
+            parent = self._look(above := path.rpartition("/")[0] or "/")
             status = self._look(path)
         except _NotTrusted:
             return False
         if parent is None:
             return False  # perhaps another user can make it
-        is_shared = bool(parent.st_mode & stat.S_ISVTX) or not self._is_ours_to_write(parent)
+        is_shared = bool(parent.st_mode & stat.S_ISVTX) or not self._is_ours_to_write(parent, above)
         if status is None:
             return not is_shared
         # In a shared directory, the kernel lets nobody open the file of another user for writing.
@@ -219,17 +219,17 @@ class TrustedPaths:
             status = os.lstat(path)
         except (OSError, ValueError):  # ValueError: a NUL
             return None
-        if status.st_uid not in self._owners or not self._is_ours_to_write(status):
+        if status.st_uid not in self._owners or not self._is_ours_to_write(status, path):
             raise _NotTrusted(Verdict.OTHERS)
         return status
 
-    def _is_ours_to_write(self, status: os.stat_result) -> bool:
+    def _is_ours_to_write(self, status: os.stat_result, path: str) -> bool:
         mode = status.st_mode
         if not mode & (stat.S_IWGRP | stat.S_IWOTH) or stat.S_ISLNK(mode):
             return True
         if stat.S_ISDIR(mode) and mode & stat.S_ISVTX:  # sticky: others cannot replace our files in it
             return True
-        return not mode & stat.S_IWOTH and status.st_gid in self._groups
+        return not mode & stat.S_IWOTH and status.st_gid in self._groups and not _has_access_list(path)
 
     def _look_at_mounts(self) -> None:
         if self._changes.poll(0):
@@ -259,6 +259,14 @@ class TrustedPaths:
         self._is_home_local = not any(
             self._home == point or self._home.startswith(f"{point}/") for point in self._foreign
         )
+
+
+def _has_access_list(path: str) -> bool:
+    """Tell if a file names further users and groups; then the mode of its group is the most they may."""
+    try:
+        return bool(os.getxattr(path, "system.posix_acl_access", follow_symlinks=False))
+    except OSError:
+        return False
 
 
 def _join(directory: str | None, path: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from integration.attacks import LEASER, attacking
 from integration.supervisor_driver import SchedulerEnd, Supervision, is_alive, make_spec, sh
+from people import let_write
 from wait import wait_until
 
 from taskman_cli.supervisor.trusted import TrustedPaths
@@ -234,3 +235,17 @@ def test_what_others_own_is_not(public_path: Path, mallory: Person) -> None:
         assert not trusted.is_file_prompt(str(public_path), name, most_bytes=None), name
     # Not even in the start directory, although programs are trusted there.
     assert not trusted.is_file_prompt(None, "mine", most_bytes=None)
+
+
+@as_root
+def test_where_others_may_write_by_an_access_control_list_is_not(public_path: Path, mallory: Person) -> None:
+    place = public_path / "place"
+    place.mkdir(mode=0o755)
+    (place / "ours").write_text("")
+    trusted = TrustedPaths("/")
+    assert trusted.is_file_prompt(str(place), "ours", most_bytes=None)
+    let_write(place, mallory)
+    trusted = TrustedPaths("/")
+    for name in ("ours", "new"):
+        assert not trusted.is_file_prompt(str(place), name, most_bytes=None), name
+    assert not trusted.is_trusted(str(place / "ours"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from people import let_write
 
 from taskman_cli.trust import Trust, Untrusted, standing_trust
 
@@ -79,6 +80,23 @@ def test_no_component_may_be_writable_by_others(
 
 def test_root_s_own_group_may_write(place: Path) -> None:
     (place / "sub").chmod(0o775)
+    assert read(place / "sub" / "file") == "content"
+
+
+@pytest.mark.parametrize("component", ["sub", "sub/file"])
+def test_who_may_write_by_an_access_control_list_is_no_member_of_roots_own_group(
+    place: Path, component: str, mallory: Person
+) -> None:
+    """The mode shows what the list allows as if it were the group's."""
+    path = place / component
+    path.chmod(0o755)
+    let_write(path, mallory)
+    assert path.stat().st_mode & 0o777 == 0o775
+    words = (
+        f"who is in its access control list can write {path}, and so decide what root runs: chmod g-w {path}"
+    )
+    assert refusal(place / "sub" / "file") == words
+    path.chmod(0o755)
     assert read(place / "sub" / "file") == "content"
 
 
