@@ -30,7 +30,8 @@ QUICK = """
 """
 
 #: Points that need what this test does not do: a step of the clock, a suspended machine, a killed
-#: supervisor, a full disk, a new ledger, a stop, a command that KILL does not end, more commands than CPUs.
+#: supervisor, a full disk, a new ledger, a stop, a command that KILL does not end, more commands than CPUs,
+#: an executor, a herd of short commands, a sink that is told of begins.
 #: The simulation has them (tests/unit/simulated_poison.py).
 ELSEWHERE = {
     "engine.ClockStepped", "engine.Suspended", "engine.OrphanAdopted", "engine.AttemptGone",
@@ -41,7 +42,8 @@ ELSEWHERE = {
     "action.Abandon", "told.AttemptStuck", "record.AttemptStuck",
     "told.SurvivorsFound", "record.SurvivorsFound", "record.TargetChanged",
     "record.SuspendNoted", "record.RunsNumbered", "record.JobRezoned", "record.SuccessNoted",
-    "message.adopted", "message.gone",
+    "message.adopted", "message.gone", "engine.AttemptProgressed", "engine.AttemptUnheard",
+    "engine.StartReturned", "action.Recall", "record.RunTold",
 }  # fmt: skip
 
 
