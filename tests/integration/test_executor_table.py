@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import grp
+import os
+import pwd
 import re
 from pathlib import Path
 
@@ -30,7 +33,11 @@ LINES = {
     "`env`, `env_file`, parameters": ['env = { A = "1" }', 'env_file = "/x"'],
     "`inherit_env`": ["inherit_env = false"],
     "`stdin`": ['stdin = "x"'],
-    "`user`, `group`": ['user = "root"', 'group = "root"'],
+    # Other users than oneself are for root alone, whatever the type.
+    "`user`, `group`": [
+        f'user = "{pwd.getpwuid(os.geteuid()).pw_name}"',
+        f'group = "{grp.getgrgid(os.getegid()).gr_name}"',
+    ],
     "`umask`, `nice`": ['umask = "022"', "nice = 3"],
     "`limits`": ["limits = { open_files = 99 }"],
     '`output = "capture"`': ['output = "capture"'],

@@ -129,7 +129,7 @@ def test_a_change_of_the_target_is_a_line_of_the_journal(written: Written) -> No
 
 def test_an_attempt_begins_has_a_process_and_ends(written: Written) -> None:
     written.write(QUEUED, BEGUN, at=1)
-    assert written.rows("attempts") == [(NUMBER, "main", 1, "running", SUPERVISOR, wall(1), *[None] * 21)]
+    assert written.rows("attempts") == [(NUMBER, "main", 1, "running", SUPERVISOR, wall(1), *[None] * 22)]
     written.write(SPAWNED, at=2)
     spawned = (4711, wall(1), 5)
     assert written.rows("attempts", "pid", "started_ns", "started_elapsed_ns") == [spawned]
@@ -137,7 +137,7 @@ def test_an_attempt_begins_has_a_process_and_ends(written: Written) -> None:
     usage = (3, None, 0.25, 1 << 20, 7, 2)
     expected = (
         NUMBER, "main", 1, "failed", SUPERVISOR, wall(1), *spawned, wall(3), 2_000_000_000, *usage, "exit 3",
-        None, "no room", *[None] * 7,
+        None, "no room", *[None] * 8,
     )  # fmt: skip
     assert written.rows("attempts") == [expected]
 
@@ -582,14 +582,17 @@ def test_a_writer_that_holds_the_lock_for_too_long_is_said_so(written: Written) 
 
 
 def test_what_was_written_of_the_whole_and_the_jobs_is_read_back(written: Written) -> None:
-    assert SchedulerStanding(None, None, None, None, 0) == read_scheduler(written.connection)
+    [identity] = written.rows("standing", "identity")
+    nothing = SchedulerStanding(None, None, None, None, 0, identity)
+    assert nothing == read_scheduler(written.connection)
     written.write(ARMED, effects.JobArmed("plain", "{}", wall(1), wall(2)), effects.JobRemoved("plain"))
     written.write(
         effects.RunsCounted("job", 3), effects.IntervalEnded("job", wall(7)), effects.Accounted(wall(8)),
         effects.LifeBegun("boot", 12), effects.RunsNumbered(5),
     )  # fmt: skip
     offset_ns = START.wall_ns - START.elapsed_ns
-    assert SchedulerStanding(wall(8), "boot", 12, offset_ns, 5) == read_scheduler(written.connection)
+    found = SchedulerStanding(wall(8), "boot", 12, offset_ns, 5, identity)
+    assert found == read_scheduler(written.connection)
     assert read_jobs(written.connection) == {
         "job": JobStanding(ARMED.definition, wall(0), wall(-5), 3, wall(7))
     }
