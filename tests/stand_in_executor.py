@@ -7,6 +7,7 @@ while "kept" is there, nothing can be forgotten.
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 import subprocess
@@ -62,6 +63,8 @@ class StandIn(Executor):
                 raise RuntimeError(" ".join(words))
             case ["raise-unstarted", *words]:
                 raise RuntimeError(" ".join(words))
+            case ["want"]:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             case ["leave"]:
                 work.started()
                 sys.exit(3)

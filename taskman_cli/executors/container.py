@@ -24,6 +24,7 @@ from taskman_cli.executors.base import (
     Unknown,
 )
 from taskman_cli.executors.containeroutput import Output, feed, written_so_far
+from taskman_cli.executors.orders import is_want
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
@@ -131,7 +132,7 @@ class ContainerExecutor(Executor):
                 f"{self._engine} did not make a container within {self._create_s:g} s"
             ) from None
         except OSError as error:
-            raise StartFailed(f"{error.strerror}: {env_file}") from None
+            raise StartFailed(f"{error.strerror}: {env_file}", is_transient=is_want(error)) from None
         finally:
             for path in (env_file, cid_file):
                 with suppress(OSError):

@@ -27,7 +27,7 @@ from taskman_cli.executors.base import (
     Work,
 )
 from taskman_cli.executors.leftovers import end_left
-from taskman_cli.executors.orders import complete, order_of, result_values, short
+from taskman_cli.executors.orders import complete, is_want, order_of, result_values, short
 from taskman_cli.executors.surroundings import Surroundings
 from taskman_cli.executors.types import make
 from taskman_cli.supervisor.output import BoundedFile
@@ -201,7 +201,7 @@ class ExecutorHost:
             words = self._words(f"{type(error).__name__}: {error}")
             if carried.work is None or not carried.work.is_started:
                 await self._close(carried)
-                self._say("failed", carried.key, words, False)
+                self._say("failed", carried.key, words, is_want(error))
                 return
             said = {"error": words}
         await self._close(carried)
@@ -227,7 +227,7 @@ class ExecutorHost:
             try:
                 executor = self._ready()
             except ValueError as error:
-                raise StartFailed(str(error)) from error
+                raise StartFailed(str(error), is_transient=is_want(error.__cause__)) from error
             try:
                 return await executor.run(self._work(carried))
             except ConnectionLost as error:

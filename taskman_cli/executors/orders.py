@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core.escapes import printable
 from taskman_cli.executors.base import Order, StartFailed
 from taskman_cli.supervisor.envfile import EnvFile, EnvFileError
+from taskman_cli.supervisor.spawn import TRANSIENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -55,6 +56,11 @@ def result_values(result: Result) -> dict[str, Any]:
         "cpu_s": float(result.cpu_s),
         "peak_rss_bytes": int(result.peak_rss_bytes),
     }
+
+
+def is_want(error: BaseException | None) -> bool:
+    """Tell if an error is a want of files, processes or memory: nobody's fault, and soon over."""
+    return isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno in TRANSIENT)
 
 
 def short(error: object) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.escapes import printable
 from taskman_cli.executors.base import StartFailed
+from taskman_cli.executors.orders import is_want
 from taskman_cli.trust import Untrusted, standing_trust
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ async def start(argv: Sequence[str], environment: Mapping[str, str], *, is_talki
         raise StartFailed(f"cannot run {printable(argv[0])}: {error.strerror}", is_transient=True) from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise StartFailed(f"cannot run {printable(argv[0])}: {reason}") from None
+        words = f"cannot run {printable(argv[0])}: {reason}"
+        raise StartFailed(words, is_transient=is_want(error)) from None
 
 
 async def ask(

@@ -129,6 +129,13 @@ def test_a_process_that_hangs_is_replaced(
     assert scheduler.wait_for("ended", "a")[2]["status"] == 9  # nobody was left to say 15
 
 
+def test_a_want_of_files_is_no_failure_of_the_job(scheduler: SchedulerEnd, tmp_path: Path) -> None:
+    scheduler.start("a", spec(tmp_path, "want"), meta=META)
+    failed = scheduler.wait_for("failed", "a")
+    assert failed[3] == "executor far: OSError: [Errno 24] Too many open files"
+    assert (failed[4], failed[7]) == (True, True)
+
+
 def test_what_is_never_begun_counts_as_started_after_a_while_and_can_be_killed(
     scheduler: SchedulerEnd, tmp_path: Path
 ) -> None:
