@@ -75,6 +75,7 @@ class ContainerExecutor(Executor):
         #: The containers that could not be removed, which is tried again with the next.
         self._left: list[str] = []
         self._clients: set[Process] = set()
+        self._is_closing = False
         #: What is being tidied up.
         self._chores: set[asyncio.Task[Any]] = set()
 
@@ -143,6 +144,10 @@ class ContainerExecutor(Executor):
     async def _unmake(self, making: asyncio.Future[None], order: Order) -> None:
         with suppress(StartFailed):
             await making
+        await self._undo(order)
+
+    async def _undo(self, order: Order) -> None:
+        """Remove the container of an attempt that was given up; if that fails, with the next one."""
         with suppress(ConnectionLost):
             await self.forget(order)
 
@@ -173,6 +178,10 @@ class ContainerExecutor(Executor):
                 starting.cancel()
             await client.wait()
             return await self._end(work, output, memory=self._memory)
+        except asyncio.CancelledError:
+            if not self._is_closing:  # then containers go on
+                self._do(self._undo(order))
+            raise
         finally:
             self._clients.discard(client)
             output.close()
@@ -201,7 +210,7 @@ class ContainerExecutor(Executor):
         if isinstance(state, Absent):
             raise ConnectionLost(f"its container is gone: {state.why}")
         if not state.has_started and state.status in ("created", "exited", "initialized", "configured"):
-            self._do(self._unmake(asyncio.ensure_future(asyncio.sleep(0)), order))
+            self._do(self._undo(order))
             raise StartFailed(f"{self._engine}: {state.error or programs.in_words(bytes(output.early))}")
         work.started()
         output.release()
@@ -267,7 +276,7 @@ class ContainerExecutor(Executor):
             answer = await programs.ask(argv, self._environment, within_s=_ANSWER_S)
         except (TimeoutError, StartFailed) as error:
             raise ConnectionLost(str(error) or f"{self._engine} does not answer") from None
-        if answer.code != 0 and b"no such" not in answer.err.lower():
+        if answer.code != 0 and not _is_removed(answer):
             raise ConnectionLost(f"{self._engine}: {answer.words()}")
         self._left = []
         with suppress(OSError):
@@ -308,6 +317,7 @@ class ContainerExecutor(Executor):
 
     async def close(self) -> None:
         """End our own programs; the containers go on."""
+        self._is_closing = True
         for client in [*self._clients]:
             await programs.end(client)
         while self._chores:
@@ -323,6 +333,12 @@ def _write_private(path: Path, text: str) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(text)
+
+
+def _is_removed(answer: programs.Answer) -> bool:
+    """Tell whether there was nothing to remove, or somebody is at it."""
+    said = answer.err.lower()
+    return b"no such" in said or b"already in progress" in said
 
 
 def _is_unreachable(answer: programs.Answer) -> bool:
