@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.timeout(120)
 
 
+#: Writes for ever, and little.
+_CHATTY = "while :; do echo y; sleep 0.02; done"
+
+
 def jobs(directory: Path, *tables: str, settings: str = "") -> str:
     """Return a job file with an executor `far`, and jobs that have it."""
     return (
@@ -294,3 +298,19 @@ def test_a_trial_runs_on_the_executor(start: Any, tmp_path: Path) -> None:
     )
     assert done.returncode == 126
     assert b"not today" in done.stderr
+
+
+@pytest.mark.parametrize("command", [_CHATTY, f"trap '' TERM; {_CHATTY}"])
+def test_a_trial_whose_output_nobody_reads_any_more_ends(start: Any, tmp_path: Path, command: str) -> None:
+    program = start(job("a", "sleep 100"))
+    (tmp_path / "trial.toml").write_text(jobs(tmp_path, job("b", command, "kill_timeout = '1s'")))
+    argv = [*program.argv, "test", "b", "trial.toml"]
+    with subprocess.Popen(
+        argv, env=program.env, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as trial:
+        assert trial.stdout
+        assert trial.stderr
+        assert trial.stdout.read(4) == b"y\ny\n"
+        trial.stdout.close()
+        assert b"Traceback" not in trial.stderr.read()
+        assert trial.wait(30) in (137, 143)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import sys
 import tempfile
@@ -58,6 +59,7 @@ class _Trial:
         self._started = asyncio.Event()
         self._told: list[asyncio.Task[None]] = []
         self._work: Work | None = None
+        self._is_shown = True
 
     async def run(self) -> Trial:
         """Carry it out to its end."""
@@ -68,7 +70,7 @@ class _Trial:
         try:
             order = await complete(order_of(self._order), self._order)
             self._work = Work(
-                order, on_started=self._started.set, on_output=_show, on_progress=lambda *_: None
+                order, on_started=self._started.set, on_output=self._show, on_progress=lambda *_: None
             )
             task = asyncio.ensure_future(self._executor.run(self._work))
             is_timed_out = await self._await_end(task)
@@ -111,6 +113,22 @@ class _Trial:
             number = signal.SIGKILL
         self._told.append(asyncio.ensure_future(self._signal(number)))
 
+    def _show(self, data: bytes) -> None:
+        """Write output; when nobody reads it any more, end what writes it, as SIGPIPE would end it here."""
+        view = memoryview(data)
+        try:
+            sys.stdout.flush()
+            while view and self._is_shown:
+                with suppress(BlockingIOError):
+                    view = view[os.write(1, view) :]
+                    continue
+                select.select((), (1,), ())
+        except OSError:
+            self._is_shown = False
+            self._pass_on(signal.SIGTERM)
+            patience_s = self._execution.kill_timeout_ns / SECOND_NS
+            asyncio.get_running_loop().call_later(patience_s, self._pass_on, signal.SIGKILL)
+
     async def _signal(self, number: int) -> None:
         await self._started.wait()
         assert self._work is not None
@@ -131,10 +149,3 @@ async def _ends_within(task: asyncio.Future[Result], patience_ns: int | None) ->
     timeout_s = None if patience_ns is None else patience_ns / SECOND_NS
     done, _ = await asyncio.wait({task}, timeout=timeout_s)
     return bool(done)
-
-
-def _show(data: bytes) -> None:
-    sys.stdout.flush()
-    view = memoryview(data)
-    while view:
-        view = view[os.write(1, view) :]
