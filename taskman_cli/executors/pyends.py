@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import traceback
+import types
 from contextlib import suppress
 
 TYPE_CHECKING = False
@@ -18,9 +19,16 @@ _MOST_WORDS = 1000
 
 
 def as_json(value: Any) -> str:
-    """Return a value as JSON, or as Python shows it if JSON cannot hold it; "" for None."""
+    """Return a value as JSON, or as Python shows it if JSON cannot hold it; "" for None.
+
+    Raises TypeError for a generator: nothing of its function has run.
+    """
     if value is None:
         return ""
+    if isinstance(value, (types.GeneratorType, types.AsyncGeneratorType)):
+        raise TypeError(
+            "a function with yield does nothing when it is called: let one go through what it yields"
+        )
     try:
         text = json.dumps(value, ensure_ascii=True, allow_nan=False)
     except BaseException:

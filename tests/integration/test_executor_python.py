@@ -187,6 +187,12 @@ def flood():
             pass
     time.sleep(60)
 
+def one_by_one():
+    yield 1
+
+async def one_by_one_later():
+    yield 1
+
 async def later():
     await asyncio.sleep(0)
     return "later"
@@ -318,6 +324,13 @@ def test_a_function_that_is_not_there_fails_the_attempt(functions: Path, call: s
     keys = {"call": call.format(functions)}
     ((result, _),) = outcomes(order(keys=keys))
     assert (result.exit_code, result.error) == (1, words.format(functions))
+
+
+@pytest.mark.parametrize("name", ["one_by_one", "one_by_one_later"])
+def test_a_generator_whose_function_has_not_run_is_no_success(functions: Path, name: str) -> None:
+    ((result, text),) = outcomes(a_call(functions, name))
+    assert (result.exit_code, result.error.partition(":")[0]) == (1, "TypeError")
+    assert "a function with yield does nothing when it is called" in text
 
 
 def test_a_call_that_closes_all_descriptors_is_killed_and_told(functions: Path) -> None:
