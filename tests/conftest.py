@@ -44,6 +44,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.path.is_relative_to(unit))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Undo what an import of taskman's main module did: programs that fixtures start would inherit it."""
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+
+
 @pytest.fixture
 def public_path() -> Iterator[Path]:
     """Return a directory that everybody may write to; those of pytest are private."""
