@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import stat
+import weakref
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class TrustedPaths:
             self._mountinfo = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
         else:
             self._changes.register(self._mountinfo, select.POLLPRI)
+        weakref.finalize(self, os.close, self._mountinfo)
         self._foreign: frozenset[str] = frozenset()
         self._without_data: frozenset[str] = frozenset()
         self._is_home_local = False
