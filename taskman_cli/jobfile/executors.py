@@ -16,7 +16,7 @@ from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.jobfile.executortypes import consumer, container, python, ssh
 from taskman_cli.jobfile.problems import Fault, Rejected, reject
 from taskman_cli.jobfile.shapes import shaped, whole
-from taskman_cli.jobfile.tables import Key, Keys, Values, as_fields, keys, missing, read_table
+from taskman_cli.jobfile.tables import Key, Keys, Values, as_fields, keys, missing, read_partly, read_table
 from taskman_cli.jobfile.units import duration
 from taskman_cli.jobfile.values import NAME, Context, check_name, integer, mistyped, read_line
 
@@ -93,14 +93,7 @@ def read_executor(name: str, value: object, context: Context) -> ExecutorDefinit
     ours = TYPES.get(kind)
     own: Keys = {} if ours is None else ours.KEYS
     if ours is None and kind != LOCAL:  # a type of others reads its settings itself
-        settings = {key: item for key, item in value.items() if key not in EXECUTOR_KEYS}
-        shared = {key: item for key, item in value.items() if key in EXECUTOR_KEYS}
-        values, faults = read_table(shared, EXECUTOR_KEYS, context)
-        faults += [
-            Fault((key,), "a date or time is not allowed here: put it in quotes")
-            for key, item in settings.items()
-            if not _is_plain(item)
-        ]
+        values, settings, faults = read_partly(value, EXECUTOR_KEYS, context)
     else:
         values, faults = read_table(value, EXECUTOR_KEYS | dict(own), context)
         settings = as_fields(((key, item) for key, item in values.items() if key in own), own)
@@ -117,14 +110,6 @@ def read_executor(name: str, value: object, context: Context) -> ExecutorDefinit
         room = settings.get("concurrency", 1)
         fields["max_workers"] = min(room, fields.get("max_workers") or room)
     return ExecutorDefinition(name, settings=settings, **fields)
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(map(_is_plain, value.values()))
-    return isinstance(value, str | int | float | bool)
 
 
 def seats(executors: Mapping[str, ExecutorDefinition]) -> dict[str, Resource]:

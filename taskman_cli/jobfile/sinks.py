@@ -13,7 +13,7 @@ from taskman_cli.core.sinks import MAILTO, PROBLEMS, SINK_TYPES, ReportKind, Sin
 from taskman_cli.jobfile.problems import Fault, Rejected, reject
 from taskman_cli.jobfile.shapes import shape_of, shaped, whole
 from taskman_cli.jobfile.sinktypes import faults_of, formats_of, keys_of, settings_of
-from taskman_cli.jobfile.tables import Key, Values, as_fields, keys, missing, read_table
+from taskman_cli.jobfile.tables import Key, Values, as_fields, keys, missing, read_partly, read_table
 from taskman_cli.jobfile.units import duration
 from taskman_cli.jobfile.values import NAME, Context, array, check_name, integer, mistyped, read_line
 
@@ -146,10 +146,7 @@ def read_sink(name: str, value: object, context: Context) -> SinkDefinition:
         raise Rejected(*error.under("type")) from None
     own = keys_of(type_)
     if own is None:
-        settings = {key: item for key, item in value.items() if key not in SINK_KEYS}
-        shared = {key: item for key, item in value.items() if key in SINK_KEYS}
-        values, faults = read_table(shared, SINK_KEYS, context)
-        faults += _odd_settings(settings)
+        values, settings, faults = read_partly(value, SINK_KEYS, context)
     else:
         values, faults = read_table(value, SINK_KEYS | dict(own), context)
         settings = settings_of(type_, values)
@@ -181,17 +178,3 @@ def _format_faults(type_: str, values: Values) -> list[Fault]:
     words = ", ".join(known)
     hint = did_you_mean(chosen, known)
     return [Fault(("format",), f'{quoted(chosen)} is not a format of type "{type_}": one of {words}{hint}')]
-
-
-def _odd_settings(settings: dict[str, Any]) -> list[Fault]:
-    """Return what is wrong with keys of a type that is not ours, which reads them itself."""
-    message = "a date or time is not allowed here: put it in quotes"
-    return [Fault((key,), message) for key, value in settings.items() if not _is_plain(value)]
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, list):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(map(_is_plain, value.values()))
-    return isinstance(value, str | int | float | bool)

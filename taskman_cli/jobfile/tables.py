@@ -55,6 +55,28 @@ def read_table(table: Mapping[str, Any], known: Keys, context: Context) -> tuple
     return values, faults
 
 
+def read_partly(
+    table: dict[str, Any], known: Keys, context: Context
+) -> tuple[Values, dict[str, Any], list[Fault]]:
+    """Return the values of the known keys, the others as they stand, and all faults.
+
+    The others are for a type that is not ours, which reads them itself: as plain values.
+    """
+    others = {name: value for name, value in table.items() if name not in known}
+    values, faults = read_table({name: table[name] for name in table if name in known}, known, context)
+    message = "a date or time is not allowed here: put it in quotes"
+    faults += [Fault((name,), message) for name, value in others.items() if not _is_plain(value)]
+    return values, others, faults
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    return isinstance(value, str | int | float | bool)
+
+
 def table_shape(known: Keys, *, required: Iterable[str] = ()) -> Shape:
     """Return the shape of a table, without keys that are always rejected."""
     shapes = {name: shape_of(key.read) for name, key in known.items()}

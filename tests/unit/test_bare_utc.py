@@ -39,6 +39,9 @@ def test_any_other_zone_is_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> 
         load_zone("Europe/Stockholm")
 
 
-def test_the_file_of_utc_is_read_in_one_go() -> None:
-    with pytest.raises(NotImplementedError):
-        zones._Bytes(b"").seek(0)
+@pytest.mark.parametrize(("place", "expected"), [((1,), b"bc"), ((1, 1), b"d"), ((-1, 2), b"d")])
+def test_the_file_of_utc_can_be_read_from_any_place(place: tuple[int, ...], expected: bytes) -> None:
+    file = zones._Bytes(b"abcd")
+    assert file.read(2) == b"ab"
+    file.seek(*place)
+    assert file.read(2) == expected

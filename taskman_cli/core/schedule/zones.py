@@ -95,19 +95,21 @@ def load_zone(name: str) -> ZoneInfo:
 
 
 class _Bytes:
-    """The part of the file interface that `ZoneInfo.from_file` needs for version 1."""
+    """The part of the file interface that `ZoneInfo.from_file` asks for."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
+        self._at = 0
 
     def read(self, size: int) -> bytes:
         """Return the next bytes."""
-        found, self._data = self._data[:size], self._data[size:]
+        found = self._data[self._at : self._at + size]
+        self._at += len(found)
         return found
 
-    def seek(self, _size: int, _whence: int = 0) -> None:
-        """Never called for version 1."""
-        raise NotImplementedError
+    def seek(self, offset: int, whence: int = 0) -> None:
+        """Go on at another place, from the begin, from here, or from the end."""
+        self._at = offset + (0, self._at, len(self._data))[whence]
 
 
 @cache
