@@ -13,6 +13,7 @@ from integration.supervisor_driver import SchedulerEnd, Supervision, is_alive, m
 from people import let_write
 from wait import wait_until
 
+from taskman_cli.supervisor.direct import file_actions
 from taskman_cli.supervisor.trusted import TrustedPaths
 
 if TYPE_CHECKING:
@@ -249,3 +250,28 @@ def test_where_others_may_write_by_an_access_control_list_is_not(public_path: Pa
     for name in ("ours", "new"):
         assert not trusted.is_file_prompt(str(place), name, most_bytes=None), name
     assert not trusted.is_trusted(str(place / "ours"))
+
+
+def test_what_appears_in_the_place_of_a_new_file_is_not_opened(tmp_path: Path) -> None:
+    held: list[int] = []
+    [(_, number, path, flags, mode)] = file_actions([[1, ">", str(tmp_path / "new")]], held)
+    assert (number, path, held) == (1, str(tmp_path / "new"), [])
+    os.mkfifo(path)  # by somebody who was quicker
+    with pytest.raises(FileExistsError):
+        os.open(path, flags | os.O_NONBLOCK, mode)
+
+
+def test_a_file_that_is_there_is_opened_as_it_was_found_and_never_made(tmp_path: Path) -> None:
+    held: list[int] = []
+    found = tmp_path / "found"
+    found.write_text("content")
+    [(_, _, path, flags, mode)] = file_actions([[1, ">>", str(found)]], held)
+    found.rename(tmp_path / "moved")
+    (tmp_path / "found").symlink_to("elsewhere")
+    fd = os.open(path, flags, mode)
+    os.write(fd, b" and more")
+    for one in (fd, *held):
+        os.close(one)
+    assert (tmp_path / "moved").read_text() == "content and more"
+    assert not (tmp_path / "elsewhere").exists()
+    assert flags & os.O_CREAT == 0
