@@ -197,7 +197,7 @@ def at(slot_ns: int) -> str:
 
 
 def job(
-    name: str, *, at_ns: int | None = None, command: str | Sequence[str], **keys: str | int | bool
+    name: str, *, at_ns: int | None = None, command: str | Sequence[str], **keys: str | int | bool | list[str]
 ) -> str:
     """Return the text of one job, a one-off at `at_ns` if given; `keys` are the rest of its table."""
     value = json.dumps(command if isinstance(command, str) else list(command))

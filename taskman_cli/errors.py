@@ -97,9 +97,11 @@ class Refused(TaskmanError):
     catch it in one place each, and answer with its message and exit code.
     """
 
-    def __init__(self, message: str, code: int = EXIT_FAILED) -> None:
+    def __init__(self, message: str, code: int = EXIT_FAILED, *, may_repeat: bool = False) -> None:
+        """`may_repeat`: the client may ask for the same once more, at once."""
         super().__init__(message)
         self.exit_code = code
+        self.may_repeat = may_repeat
 
 
 class ControlError(TaskmanError):

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import select
 import socket
 import struct
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.control.lines import Lines, expects_end
+from taskman_cli.control.portions import LongReply, encode_reply, logger
 from taskman_cli.core.protocol import MAX_LINE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from taskman_cli.core.protocol import Request
 
+#: With this much unread, the next portion of a long reply waits.
+PORTION_UNREAD_BYTES = 1 << 16
 #: With this much unread, the client's next request waits.
 ENOUGH_UNREAD_BYTES = 1 << 18
 #: With more than this unread, the client is dropped at the next reply. A single reply may be longer.
@@ -24,8 +25,6 @@ MAX_UNREAD_BYTES = 1 << 20
 #: At most this much is read from one client in a turn.
 READ_BYTES = 1 << 14
 
-#: One of those in `scheduler/logs/loggers.py`, which must not be imported here.
-logger = logging.getLogger("taskman.control")
 # ucred: unix(7)
 _CREDENTIALS = struct.Struct("iII")
 
@@ -44,13 +43,8 @@ def peer_of(sock: socket.socket) -> Peer:
     return Peer(pid, uid)
 
 
-def encode_reply(reply: Mapping[str, Any]) -> bytes:
-    """Write a reply as a line."""
-    return json.dumps(reply, separators=(",", ":")).encode() + b"\n"
-
-
 class Client:
-    """One connection. Handlers use `uid`, `pid`, `reply`, `refuse` and `is_closed`."""
+    """One connection. Handlers use `uid`, `pid`, `reply`, `reply_long`, `refuse` and `is_closed`."""
 
     def __init__(
         self, sock: socket.socket, peer: Peer, *, elapsed_ns: int, replied: Callable[[Client], None]
@@ -77,6 +71,9 @@ class Client:
         #: Replies that wait for the server's `flush`, and those that can be sent.
         self._held = bytearray()
         self._outgoing = bytearray()
+        #: The reply that is made in portions; and what it is told meanwhile, which comes after it.
+        self._long: LongReply | None = None
+        self._behind = bytearray()
         #: How much of what is unread the server has counted.
         self.counted_bytes = 0
         #: Ends of runs that it waits for.
@@ -101,6 +98,16 @@ class Client:
             return
         self.tell(line)
 
+    def reply_long(self, name: str, portions: Iterator[list[Any]]) -> None:
+        """Answer the current request with a list, whose items come in portions.
+
+        The server asks for each when nothing else is to be done, and when what came before is mostly read.
+        The reply is `{NAME: [ITEM, …], "ok": true}`, or has the error of what `portions` has raised.
+        """
+        assert self.asked is not None
+        about = f"request {self.asked.do!r} of process {self.pid}"
+        self.asked, self._long = None, LongReply(name, portions, about=about)
+
     def refuse(self, words: str, *, code: int, **more: Any) -> None:
         """Answer with an error message and the exit code for the command."""
         self.reply({"ok": False, "error": words, "code": code, **more})
@@ -110,12 +117,12 @@ class Client:
     @property
     def unread_bytes(self) -> int:
         """Count the bytes of replies that the socket has not accepted."""
-        return len(self._held) + len(self._outgoing)
+        return len(self._held) + len(self._outgoing) + len(self._behind)
 
     @property
     def is_waiting(self) -> bool:
         """Tell if it waits for a reply or for the end of a run."""
-        return self.asked is not None or self._ends_due > 0
+        return self.asked is not None or self._long is not None or self._ends_due > 0
 
     @property
     def is_ready(self) -> bool:
@@ -124,9 +131,29 @@ class Client:
             not self.is_closed
             and self.lines.has_line
             and self.asked is None
+            and self._long is None
             and not self.is_leaving
             and self.unread_bytes <= ENOUGH_UNREAD_BYTES
         )
+
+    @property
+    def wants_portion(self) -> bool:
+        """Tell if the next portion of a long reply can be made."""
+        return (
+            self._long is not None
+            and not self.is_closed
+            and not self._held
+            and len(self._outgoing) <= PORTION_UNREAD_BYTES
+        )
+
+    def make_portion(self) -> None:
+        """Make the next portion of a long reply ready to be sent."""
+        assert self._long is not None
+        self._outgoing += self._long.piece()
+        if self._long.is_over:
+            self._long = None
+            self._outgoing += self._behind
+            self._behind.clear()
 
     @property
     def is_done(self) -> bool:
@@ -150,7 +177,10 @@ class Client:
         """Send a line with the next flush."""
         if not self.is_closed:
             self.is_overfull = self.unread_bytes > MAX_UNREAD_BYTES
-            self._held += line
+            if self._long is not None:
+                self._behind += line
+            else:
+                self._held += line
             self._replied(self)
 
     def release(self) -> None:
@@ -197,5 +227,6 @@ class Client:
     def hang_up(self) -> None:
         """Note that the client has disconnected: drop its requests and replies."""
         self.is_at_end = self.is_closed = True
-        self._held.clear()
-        self._outgoing.clear()
+        self._long = None
+        for unread in (self._held, self._outgoing, self._behind):
+            unread.clear()

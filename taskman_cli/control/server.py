@@ -1,7 +1,7 @@
 """The server of the control socket, as a part of the scheduler's loop: one descriptor, one turn at a time.
 
 No client can delay a start: each turn does a bounded amount of work and never blocks. Clients take turns; the
-rest of the work makes the descriptor readable again.
+rest of the work makes the descriptor readable again. Long replies are made in portions, between the turns.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from taskman_cli.control.listener import BACKLOG, Listener
-from taskman_cli.control.peers import Client, encode_reply, logger, peer_of
+from taskman_cli.control.peers import Client, peer_of
+from taskman_cli.control.portions import INTERNAL_ERROR, encode_reply, logger
 from taskman_cli.core.clock import earliest
 from taskman_cli.core.engine.blame import EngineBroken
 from taskman_cli.core.protocol import MAX_LINE_BYTES, VERSION, ProtocolError, decode
@@ -71,6 +72,8 @@ class ControlServer:
         self._clients: dict[int, Client] = {}
         #: Clients with a request to handle, the one that has waited longest first.
         self._ready: OrderedDict[Client, None] = OrderedDict()
+        #: Clients whose long reply can go on, the one that has waited longest first.
+        self._long: OrderedDict[Client, None] = OrderedDict()
         #: Clients with replies that wait for `flush`.
         self._replied: dict[Client, None] = {}
         #: How many bytes of replies the sockets have not accepted.
@@ -126,6 +129,19 @@ class ControlServer:
             self._accept_waiting()
         if self._timer_ns is not None and elapsed_ns >= self._timer_ns:
             self._drop_silent()
+
+    @property
+    def has_portions(self) -> bool:
+        """Tell if there is a long reply whose next portion can be made."""
+        return bool(self._long)
+
+    def make_portion(self, elapsed_ns: int) -> None:
+        """Make and send one portion of one long reply: between two turns, after `flush`."""
+        self._now_ns = elapsed_ns
+        client, _ = self._long.popitem(last=False)
+        if client.wants_portion:
+            client.make_portion()
+            self._settle(client)
 
     def flush(self, elapsed_ns: int) -> None:
         """Send the replies since the last flush."""
@@ -203,6 +219,8 @@ class ControlServer:
         if client.is_ready:
             self._ready[client] = None
             self._ask_for_turn()
+        if client.wants_portion:
+            self._long[client] = None
         self._watch(client)
         deadline_ns = _deadline_ns(client)
         if deadline_ns is not None and (self._timer_ns is None or deadline_ns < self._timer_ns):
@@ -300,7 +318,7 @@ class ControlServer:
             # One request that fails ends neither the loop nor the connection.
             logger.exception("control: request %r of process %d failed", request.do, client.pid)
             if client.asked is request:
-                client.refuse("internal error; see the scheduler's log", code=EXIT_FAILED)
+                client.refuse(INTERNAL_ERROR, code=EXIT_FAILED)
 
     def _note_reply(self, client: Client) -> None:
         self._replied[client] = None

@@ -292,8 +292,8 @@ class Job:
     @property
     def users(self) -> tuple[str, ...]:
         """Return the names of the users that its commands run as, without the scheduler's own."""
-        named = (task.execution.user for task in self.commands)
-        return tuple(dict.fromkeys(user.name for user in named if user is not None))
+        named = [user.name for task in self.commands if (user := task.execution.user) is not None]
+        return tuple(dict.fromkeys(named)) if named else ()
 
     def command_path(self, task: str) -> tuple[str, ...]:
         """Return the keys that lead from the job to a task's command, as the job file has them."""

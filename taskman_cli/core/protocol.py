@@ -50,12 +50,22 @@ class CollectMetrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListJobs:
-    """List jobs: all, or those with one of the tags and in one of the states; `once`: one-off jobs only."""
+    """List jobs: all, or those with one of the tags and in one of the states; `once`: one-off jobs only.
+
+    Each is told as it is at some moment during the answer. A job that is gone by then is left out, and so may
+    be one that comes meanwhile.
+    """
 
     do: ClassVar[str] = "list"
     tags: list[str] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     once: bool = False
+    #: Only these fields of each job; none: all of them.
+    fields: list[str] = field(default_factory=list)
+    #: Only jobs that come after this one, in the order of the job files, one-off jobs last.
+    after: str | None = None
+    #: At most this many.
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.clock import earliest
 from taskman_cli.core.engine import effects, events
-from taskman_cli.core.engine.runs import encode_run_id
 from taskman_cli.core.engine.snapshot import take_snapshot
 from taskman_cli.errors import EXIT_FAILED, EXIT_INTERRUPTED
 from taskman_cli.launch.signals import catch_signals
@@ -27,6 +26,7 @@ from taskman_cli.scheduler.outlets.deliveries import Deliveries
 from taskman_cli.scheduler.poison import SET_ASIDE, words_of
 from taskman_cli.scheduler.pulse import Pulse, wake_at
 from taskman_cli.scheduler.signals import NOTHING_SAID, SignalReader
+from taskman_cli.scheduler.sparetime import SpareTime
 from taskman_cli.scheduler.startup import COUNTS, LEAVING, take_over
 from taskman_cli.scheduler.timers import Timer
 from taskman_cli.supervisor.wire import name_of
@@ -48,8 +48,6 @@ if TYPE_CHECKING:
 
 #: Rows of the queue in the live view: more than a screen has lines.
 VIEW_ROWS = 200
-#: However busy the loop is, the ledger's upkeep gets one step in this many turns.
-CHORE_TURNS = 50
 #: Value kept for the next scheduler: when `--for` is over (elapsed clock).
 _STOP_AT = "stop_at"
 
@@ -75,14 +73,13 @@ class Loop:
         self._clocks = driver.clocks
         self._recorder = driver.recorder
         self._poison = driver.poison
-        self._ledger = driver.ledger
         self._workers = workers
         self._outputs = outputs
         self._requests = requests
         self._deliveries = deliveries or Deliveries(driver)
         workers.set_aside = driver.set_aside
         follow_up = FollowUp(driver, workers, outputs, timezone)
-        self._turns_since_chore = 0
+        self._spare_time = SpareTime(driver, outputs, requests)
         #: The counters that the supervisor keeps now.
         self._counts = driver.engine.metrics.counts
         self._view = view
@@ -197,17 +194,12 @@ class Loop:
 
     def _turn(self) -> None:
         """Sleep until something happens, and handle all of it."""
-        ready = {fd for fd, _ in self._poll.poll(0 if self._ledger.has_chores else None)}
+        steps = self._driver.steps
+        ready = {fd for fd, _ in self._poll.poll(0 if self._spare_time.is_wanted else None)}
         self._look_at_clocks()
-        self._turns_since_chore += 1
-        if self._ledger.has_chores and (not ready or self._turns_since_chore >= CHORE_TURNS):
-            self._turns_since_chore = 0
-            try:
-                self._tidy()
-            except Exception as error:  # the next turn tries again
-                self._driver.set_aside("a chore of the ledger", error)
-            if not ready:
-                return
+        if not ready and steps == self._driver.steps:
+            self._spare_time.take(is_idle=True)
+            return
         for timer in (self._wall_timer, self._elapsed_timer):
             if timer.fd in ready:
                 timer.clear()
@@ -221,6 +213,7 @@ class Loop:
         if self._view_timer.fd in ready:
             self._show()
         self._settle()
+        self._spare_time.take(is_idle=False)
 
     def _hear(self, ready: set[int]) -> None:
         """Take what has come through descriptors of our own."""
@@ -229,11 +222,6 @@ class Loop:
         if self._signals.fileno() in ready:
             for signum in self._signals.recv(64):
                 self._signalled(signum, "direct")
-
-    def _tidy(self) -> None:
-        if removed := self._ledger.tidy(self._now.wall_ns):
-            runs = list(map(encode_run_id, removed.runs))
-            self._outputs.drop(removed.job, runs, is_departed=removed.is_departed)
 
     def _settle(self) -> None:
         """Do what has come due, send all messages and replies, and set the timers."""
@@ -278,6 +266,7 @@ class Loop:
         wall_ns = wake_at(wake.wall_ns, self._now.wall_ns, self._warm_up)
         self._wall_timer.set(wall_ns)
         self._elapsed_timer.set(elapsed_ns)
+        self._spare_time.due_at = wall_ns, elapsed_ns
         self._driver.meters.depths.turn(self._now.elapsed_ns)
         self._poison.rest()
         self._clocks.want(wall_ns, elapsed_ns)

@@ -376,6 +376,76 @@ def test_list_asks_for_tags_states_and_one_off_jobs(scheduler: FakeScheduler, ca
     assert capsys.readouterr() == ("", "taskman: nothing found\n")
 
 
+def test_list_asks_for_a_page(scheduler: FakeScheduler, capsys: Captured) -> None:
+    scheduler.answers["list"] = [{"jobs": [job("probe"), job("tidy")]}]
+    assert main(["list", "--after", "backup", "--limit", "2"]) == 0
+    assert ListJobs(after="backup", limit=2) == scheduler.request
+    assert capsys.readouterr().out.count("waiting") == 2
+
+
+def test_list_of_fields_prints_these_in_that_order(scheduler: FakeScheduler, capsys: Captured) -> None:
+    def answer(request: ListJobs) -> list[dict[str, Any]]:
+        item = job("probe", enabled=True, failing=None, park=None)
+        return [{"jobs": [{name: item[name] for name in request.fields}]}]
+
+    scheduler.answers["list"] = answer
+    for fields, asked, expected in (
+        ("state,due", ["state", "due_ns"], {"state": "waiting", "due": "2026-11-24T05:00:10+01:00"}),
+        ("JOB, tags,job", ["job", "tags"], {"job": "probe", "tags": []}),
+        ("last,job", ["job"], {"last": None, "job": "probe"}),
+        ("last", ["job"], {"last": None}),
+    ):
+        assert main(["list", "--json", "--fields", fields]) == 0
+        assert ListJobs(fields=asked) == scheduler.request
+        assert [[*item.items()] for item in json.loads(capsys.readouterr().out)] == [[*expected.items()]]
+    assert main(["list", "--json", "--fields", "job", "--state", "failing"]) == 0
+    assert scheduler.request.states == []
+    assert capsys.readouterr().out == "[]\n"
+
+
+def test_list_of_those_that_fail_counts_them_after_they_are_found(
+    scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    jobs = [job(name, failing=FAILING if name in "bd" else None, enabled=True) for name in "abcd"]
+    scheduler.answers["list"] = [{"jobs": jobs}]
+    assert main(["list", "--json", "--state", "failing", "--limit", "1", "--after", "z"]) == 0
+    assert ListJobs(after="z") == scheduler.request
+    assert [item["job"] for item in json.loads(capsys.readouterr().out)] == ["b"]
+
+
+def test_list_of_an_earlier_scheduler_is_cut_here(scheduler: FakeScheduler, capsys: Captured) -> None:
+    def answer(request: ListJobs) -> list[dict[str, Any]]:
+        for name in ("fields", "after", "limit"):
+            if getattr(request, name):
+                return refusal(f"list has no parameter {name!r} (if taskman was upgraded …)", 2)
+        return [{"jobs": [job("a"), job("b"), job("c")]}]
+
+    scheduler.answers["list"] = answer
+    assert main(["list", "--json", "--fields", "job", "--limit", "2"]) == 0
+    assert json.loads(capsys.readouterr().out) == [{"job": "a"}, {"job": "b"}]
+    assert main(["list", "--json", "--fields", "job", "--after", "a"]) == 2
+    assert capsys.readouterr().err.startswith("taskman: list has no parameter 'fields'")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--json", "--fields", "job,stat"], '"stat" is not one of job, schedule, state, '),
+        (["--json", "--fields", "job,stat"], '(did you mean "state"?)'),
+        (["--json", "--fields", ""], '"" is not one of job, '),
+        (["--fields", "job"], "--fields chooses fields of --json: add it"),
+        (["--limit", "0"], '"0" is not a whole number from 1 to 1000000'),
+        (["--limit", "x"], '"x" is not a whole number from 1 to 1000000'),
+    ],
+)
+def test_list_refuses_what_it_cannot_print(
+    scheduler: FakeScheduler, capsys: Captured, options: list[str], words: str
+) -> None:
+    assert main(["list", *options]) == 2
+    assert words in capsys.readouterr().err
+    assert scheduler.requests == []
+
+
 def test_list_refuses_an_unknown_state(scheduler: FakeScheduler, capsys: Captured) -> None:
     assert main(["list", "--state", "asleep"]) == 2
     assert '"asleep" is not one of' in capsys.readouterr().err

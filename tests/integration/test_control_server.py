@@ -13,12 +13,17 @@ import tempfile
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.control_driver import ServerDriver
 
-from taskman_cli.control.peers import ENOUGH_UNREAD_BYTES, MAX_UNREAD_BYTES, READ_BYTES
+from taskman_cli.control.peers import (
+    ENOUGH_UNREAD_BYTES,
+    MAX_UNREAD_BYTES,
+    PORTION_UNREAD_BYTES,
+    READ_BYTES,
+)
 from taskman_cli.control.place import runtime_place
 from taskman_cli.control.server import MAX_CLIENTS, TURN_BYTES, TURN_REQUESTS
 from taskman_cli.core.protocol import (
@@ -33,7 +38,7 @@ from taskman_cli.core.protocol import (
     Wait,
     encode,
 )
-from taskman_cli.errors import TaskmanError
+from taskman_cli.errors import Refused, TaskmanError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -458,6 +463,215 @@ def test_a_client_that_sends_much_and_reads_slowly_gets_every_reply(driver: Serv
         if not unsent and count >= 10_000:
             break  # from here on it would be idle
     assert (unsent, count, len(driver.asked)) == (b"", 10_000, 10_000)
+
+
+# --- long replies, in portions ---
+
+
+class LongDriver(ServerDriver):
+    """A server that lists numbers in portions of a thousand; a driver makes portions when it wants."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory)
+        #: How many portions a list has, how many were made of all lists, and what one of them raises.
+        self.length = 10
+        self.made = 0
+        self.errors: dict[int, Exception] = {}
+
+    def handle(self, request: Request, client: Client) -> None:
+        if isinstance(request, ListJobs):
+            self.asked.append((client, request))
+            client.reply_long("jobs", self.portions())
+        else:
+            super().handle(request, client)
+
+    def portions(self) -> Iterator[list[int]]:
+        for number in range(self.length):
+            if number in self.errors:
+                raise self.errors[number]
+            self.made += 1
+            yield list(range(number * 1000, number * 1000 + 1000)) if number % 3 != 1 else []
+
+    def make_all(self) -> int:
+        """Make portions while there are any to be made, and return how many."""
+        count = 0
+        while self.server.has_portions:
+            self.server.make_portion(self.now_ns)
+            count += 1
+        return count
+
+
+@pytest.fixture
+def long_driver(tmp_path: Path) -> Iterator[LongDriver]:
+    driver = LongDriver(tmp_path)
+    yield driver
+    driver.close()
+
+
+def numbers(count: int) -> list[int]:
+    return [number for number in range(count * 1000) if number // 1000 % 3 != 1]
+
+
+def test_a_long_reply_is_one_line_as_any_other_and_in_order_with_them(long_driver: LongDriver) -> None:
+    raw = long_driver.connected()
+    raw.send(Status(), ListJobs(), Show(job="a"))
+    long_driver.settle()
+    assert did("status") == raw.read()
+    assert long_driver.make_all() == 11
+    long_driver.settle()
+    assert [*raw.read()] == [{"jobs": numbers(10), "ok": True}, *did("show")]
+
+
+def test_a_long_reply_of_nothing_is_an_empty_list(long_driver: LongDriver) -> None:
+    raw = long_driver.connected()
+    long_driver.length = 0
+    raw.send(ListJobs())
+    long_driver.settle()
+    long_driver.make_all()
+    assert raw.read() == [{"jobs": [], "ok": True}]
+
+
+def test_nothing_of_a_long_reply_is_made_in_a_turn(long_driver: LongDriver) -> None:
+    raw = long_driver.connected()
+    raw.send(ListJobs())
+    long_driver.settle()
+    assert (long_driver.made, long_driver.is_called(), long_driver.server.has_portions) == (0, False, True)
+
+
+def test_long_replies_take_turns(long_driver: LongDriver) -> None:
+    first, second = long_driver.connected(), long_driver.connected()
+    first.send(ListJobs())
+    long_driver.settle()
+    long_driver.server.make_portion(0)
+    long_driver.length = 2
+    second.send(ListJobs())
+    long_driver.settle()
+    for _ in range(6):
+        long_driver.server.make_portion(0)
+    assert (first.read(), second.read()) == ([], [{"jobs": numbers(2), "ok": True}])
+
+
+@pytest.mark.parametrize(
+    ("error", "reply"),
+    [
+        (ZeroDivisionError(), {"error": "internal error; see the scheduler's log", "code": 1}),
+        (Refused("no more", 4), {"error": "no more", "code": 4}),
+        (Refused("too late", may_repeat=True), {"error": "too late", "code": 1, "again": True}),
+    ],
+    ids=["broken", "refused", "again"],
+)
+def test_what_goes_wrong_in_the_middle_of_a_long_reply_is_told_at_its_end(
+    long_driver: LongDriver, caplog: pytest.LogCaptureFixture, error: Exception, reply: dict[str, Any]
+) -> None:
+    raw = long_driver.connected()
+    long_driver.errors = {5: error}
+    raw.send(ListJobs(), Status())
+    long_driver.settle()
+    long_driver.make_all()
+    long_driver.settle()
+    assert raw.read() == [{"jobs": numbers(5), "ok": False, **reply}, *did("status")]
+    is_broken = isinstance(error, ZeroDivisionError)
+    assert caplog.messages == [f"control: request 'list' of process {os.getpid()} failed"] * is_broken
+
+
+def test_a_client_that_does_not_read_a_long_reply_holds_neither_memory_nor_the_loop_and_is_dropped(
+    long_driver: LongDriver,
+) -> None:
+    mute, other = long_driver.connected(), long_driver.connected()
+    long_driver.length = 1_000_000
+    mute.send(ListJobs())
+    long_driver.settle()
+    assert long_driver.make_all() < 1_000
+    assert not long_driver.is_called()
+    assert long_driver.server.unread_bytes() < PORTION_UNREAD_BYTES + 10_000
+    made, long_driver.length = long_driver.made, 10
+    other.send(ListJobs())
+    long_driver.settle()
+    assert (long_driver.make_all(), other.read()) == (11, [{"jobs": numbers(10), "ok": True}])
+    assert long_driver.made == made + 10
+    long_driver.pass_time(29)
+    assert long_driver.clients() == 2
+    long_driver.pass_time(1)
+    assert long_driver.clients() == 1
+    assert mute.is_dropped()
+
+
+def test_a_client_that_reads_a_long_reply_slowly_gets_all_of_it(long_driver: LongDriver) -> None:
+    raw = long_driver.connected()
+    long_driver.length = 300
+    raw.send(ListJobs())
+    long_driver.settle()
+    most = rounds = 0
+    replies: list[dict[str, Any]] = []
+    while not replies:
+        long_driver.make_all()
+        most = max(most, long_driver.server.unread_bytes())
+        raw.received += raw.sock.recv(50_000)
+        long_driver.turn(1)
+        rounds += 1
+        replies = [] if not raw.received.endswith(b"\n") else raw.read()
+    assert replies == [{"jobs": numbers(300), "ok": True}]
+    assert most < PORTION_UNREAD_BYTES + 10_000
+    assert rounds > 10
+
+
+def test_the_end_of_a_run_that_comes_during_a_long_reply_is_told_after_it(long_driver: LongDriver) -> None:
+    raw = long_driver.connected()
+    raw.send(Wait(target="a"))
+    long_driver.settle()
+    client = long_driver.waiting[0]
+    client.reply({"ok": True, "runs": ["r1"]})
+    long_driver.server.flush(long_driver.now_ns)
+    raw.send(ListJobs())
+    long_driver.settle()
+    long_driver.server.make_portion(long_driver.now_ns)
+    client.reply({"ok": True, "state": "succeeded"}, final=True)
+    long_driver.server.flush(long_driver.now_ns)
+    long_driver.make_all()
+    assert raw.read() == [
+        {"ok": True, "runs": ["r1"]},
+        {"jobs": numbers(10), "ok": True},
+        {"ok": True, "state": "succeeded", "final": True},
+    ]
+
+
+def test_a_client_with_too_many_ends_of_runs_behind_a_long_reply_is_dropped(long_driver: LongDriver) -> None:
+    raw = long_driver.connected()
+    long_driver.length = 1_000_000
+    raw.send(Wait(target="a"))
+    long_driver.settle()
+    client = long_driver.waiting[0]
+    client.reply({"ok": True})
+    raw.send(ListJobs())
+    long_driver.settle()
+    long_driver.make_all()
+    for _ in range(100):
+        assert client.unread_bytes < MAX_UNREAD_BYTES + PORTION_UNREAD_BYTES + 200_000
+        client.reply({"ok": True, "detail": "x" * 100_000}, final=True)
+        long_driver.server.flush(long_driver.now_ns)
+    assert client.is_closed
+    assert raw.is_dropped()
+
+
+def test_a_long_reply_ends_with_its_client(long_driver: LongDriver) -> None:
+    raw = long_driver.connected()
+    raw.send(ListJobs())
+    long_driver.settle()
+    long_driver.server.make_portion(long_driver.now_ns)
+    raw.close()
+    long_driver.settle()
+    assert (long_driver.make_all() <= 1, long_driver.made, long_driver.clients()) == (True, 1, 0)
+
+
+def test_a_client_that_closed_its_sending_side_still_gets_a_long_reply(long_driver: LongDriver) -> None:
+    raw = long_driver.connected()
+    raw.send(ListJobs())
+    raw.sock.shutdown(socket.SHUT_WR)
+    long_driver.settle()
+    long_driver.make_all()
+    assert raw.read() == [{"jobs": numbers(10), "ok": True}]
+    long_driver.settle()
+    assert long_driver.clients() == 0
 
 
 # --- those who leave ---

@@ -11,7 +11,7 @@ from taskman_cli.core.clock import SECOND_NS
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from unit.simulation import Machine
 
@@ -34,6 +34,10 @@ class Customer:
         assert words
         assert code in (1, 2, 4)
         self.reply({"ok": False})
+
+    def reply_long(self, name: str, portions: Iterator[list[Any]]) -> None:
+        """Take an answer in portions, all at once."""
+        self.reply({"ok": True, name: [item for portion in portions for item in portion]})
 
     def reply(self, reply: Mapping[str, Any], *, final: bool = False) -> None:
         """Take an answer."""

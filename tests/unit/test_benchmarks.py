@@ -33,6 +33,7 @@ QUESTIONS = {
     "sinks",
     "sink_rate",
     "scrape",
+    "lists",
     "pool_herds",
     "simulate",
     "crontab_mix",

@@ -301,7 +301,7 @@ def test_what_is_asked_for_early_is_shown_as_waiting() -> None:
     assert engine.state_of(driver.starts[-1].run) == "queued"
     waits = engine.waits(now)
     assert [wait.job for wait in engine.first_waits(waits, 3)] == ["job04", "job05", "job06"]
-    [wait] = engine.waits_of(job, waits)
+    [wait] = engine.waits_of(job, waits, 20)
     assert wait.reason == "for a worker: all 2 are busy"
 
 

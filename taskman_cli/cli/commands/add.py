@@ -16,6 +16,7 @@ from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.moment import instant_ns, read_moment
 from taskman_cli.cli.options.zones import shown_zone
 from taskman_cli.cli.render import say, show
+from taskman_cli.cli.support.scheduler_client import list_jobs
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import ListJobs, Reload, Restore, Status
 from taskman_cli.errors import ControlError, NoScheduler, NotFound, TaskmanError
@@ -166,7 +167,7 @@ def _refuse_known(connection: Connection, name: str) -> None:
 
 
 def _names(connection: Connection) -> set[str]:
-    return {job["job"] for job in connection.ask(ListJobs())["jobs"]}
+    return {job["job"] for job in list_jobs(connection, ListJobs(fields=["job"]))}
 
 
 def _time_to_come(text: str, timezone: str | None, directory: Path) -> datetime:

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from taskman_cli.cli.options.choice import OneOf
+from taskman_cli.cli.options.arguments import WholeNumber
+from taskman_cli.cli.options.choice import OneOf, SomeOf
 from taskman_cli.cli.options.command import Command
-from taskman_cli.cli.options.completions import complete_tags
+from taskman_cli.cli.options.completions import complete_jobs, complete_tags
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import as_users, note, show_array, show_rows
 from taskman_cli.cli.support.last_result import SIGN_COLOURS, read_results, result_item, result_words
 from taskman_cli.cli.support.reply_times import document, until
-from taskman_cli.cli.support.scheduler_client import ask
+from taskman_cli.cli.support.scheduler_client import list_jobs
+from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import ListJobs
 from taskman_cli.ui.amounts import countdown
 
@@ -39,6 +42,17 @@ STATES = {
     "failing": "its last run failed",
 }
 
+#: What --json prints of a job, and under which name the scheduler has it; None: it is from the ledger.
+FIELDS = {
+    "job": "job", "schedule": "schedule", "state": "state", "slot": "slot_ns", "due": "due_ns",
+    "enabled": "enabled", "pause": "pause", "park": "park", "running": "running", "stopped": "stopped",
+    "queued": "queued", "waits": "waits", "tags": "tags", "description": "description", "users": "users",
+    "once": "once", "tasks": "tasks", "removed_tasks": "removed_tasks", "failing": "failing",
+    "retrying": "retrying", "last": None,
+}  # fmt: skip
+
+#: More jobs than this are never asked for.
+_MOST = 1_000_000
 _COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow", "parked": "red"} | SIGN_COLOURS
 
 
@@ -49,6 +63,7 @@ _COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow", "parked": "
         "taskman list": "",
         "taskman list --state failing": "",
         "taskman list --tag web --json": "",
+        "taskman list --json --fields job,state,due": "",
     },
 )
 @click.option(
@@ -68,10 +83,31 @@ _COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow", "parked": "
     help=f"Only jobs in this state: {', '.join(STATES)}. May be repeated.",
 )
 @click.option("--once", "is_once", is_flag=True, help="Only one-off jobs, made with `taskman once`.")
+@click.option(
+    "--after",
+    metavar="JOB",
+    shell_complete=complete_jobs,
+    help="Only jobs that come after this one in the order of the job file, one-off jobs last.",
+)
+@click.option("--limit", type=WholeNumber(least=1, most=_MOST), metavar="N", help="At most this many jobs.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON array with one job per line.")
+@click.option(
+    "--fields",
+    type=SomeOf(FIELDS),
+    metavar="FIELDS",
+    help=f"With --json: only these fields of each job, separated by commas: {', '.join(FIELDS)}.",
+)
 @with_running_directory
 def list_(
-    *, directory: Path, tags: tuple[str, ...], states: tuple[str, ...], is_once: bool, as_json: bool
+    *,
+    directory: Path,
+    tags: tuple[str, ...],
+    states: tuple[str, ...],
+    is_once: bool,
+    after: str | None,
+    limit: int | None,
+    as_json: bool,
+    fields: tuple[str, ...] | None,
 ) -> None:
     """List the jobs with their state, next start and latest result.
 
@@ -79,19 +115,17 @@ def list_(
     in a row failed, and why. Parked jobs come first, then those that fail, then the others by name. With
     --json, jobs are in the order of the job file, one-off jobs of `taskman once` last.
     """
-    # Which jobs fail is decided here: an older scheduler does not know that state.
-    asked = [] if "failing" in states else [*states]
-    jobs = ask(directory, ListJobs(tags=[*tags], states=asked, once=is_once))["jobs"]
-    if "failing" in states:
-        from taskman_cli.core.engine.answers import is_in_state
-
-        jobs = [job for job in jobs if job.get("failing") or is_in_state(job, states)]
-    last = read_results(directory) if jobs else {}
+    if fields and not as_json:
+        raise click.UsageError("--fields chooses fields of --json: add it, or leave this out")
+    request = ListJobs(tags=[*tags], states=[*states], once=is_once, after=after, limit=limit)
+    jobs = _jobs(directory, replace(request, fields=_asked_for(fields, states)))
+    last = read_results(directory) if jobs and (not fields or "last" in fields) else {}
     if as_json:
-        show_array(document(job) | {"last": result_item(last.get(job["job"]))} for job in jobs)
+        items = (document(job) | {"last": result_item(last.get(job.get("job", "")))} for job in jobs)
+        show_array({name: item.get(name) for name in fields} if fields else item for item in items)
         return
     if not jobs:
-        note("nothing found" if tags or states or is_once else "there are no jobs")
+        note("nothing found" if tags or states or is_once or after else "there are no jobs")
         return
     now_ns = time.time_ns()
     zone = shown_zone(directory)
@@ -109,6 +143,33 @@ def list_(
     )
 
 
+def _asked_for(fields: tuple[str, ...] | None, states: tuple[str, ...]) -> list[str]:
+    """Return what the scheduler is to send of each job; empty: all."""
+    if not fields:
+        return []
+    wanted = {name: None for field in fields if (name := FIELDS[field]) is not None}
+    if "last" in fields:
+        wanted["job"] = None
+    if "failing" in states:
+        wanted |= dict.fromkeys(_TELLING)
+    # Of a field at least, so that the others are left out.
+    return [*wanted] or ["job"]
+
+
+def _jobs(directory: Path, request: ListJobs) -> list[dict[str, Any]]:
+    with connect(directory) as connection:
+        if "failing" not in request.states:
+            return list_jobs(connection, request)
+        # Which jobs fail is decided here: an older scheduler does not know that state.
+        jobs = list_jobs(connection, replace(request, states=[], limit=None))
+    from taskman_cli.core.engine.answers import is_in_state
+
+    found = [job for job in jobs if job.get("failing") or is_in_state(job, request.states)]
+    return found[: request.limit]
+
+
+#: What tells whether a job is in a state.
+_TELLING = ("failing", "state", "pause", "park", "enabled")
 #: The most retries of one job that are told.
 _MOST_RETRIES = 2
 _COLUMNS = ("JOB", "STATE", "NEXT", "LAST", "SCHEDULE")

@@ -1,8 +1,8 @@
-"""Arguments and options that take one of a few words."""
+"""Arguments and options that take one of a few words, or some of them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -36,3 +36,32 @@ class OneOf(click.Choice[str]):
 
         near = did_you_mean(value, self.choices)
         return f"{quoted(value)} is not one of {', '.join(self.choices)}{near}"
+
+
+class SomeOf(click.ParamType[tuple[str, ...]]):
+    """Some of a few words, separated by commas; the value is a tuple of them in the given order."""
+
+    name = "words"
+
+    def __init__(self, words: Iterable[str]) -> None:
+        self._one = OneOf(words)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, ...]:
+        """Read the words; the error names the wrong one, and the one that was probably meant."""
+        if isinstance(value, tuple):
+            return value
+        words = (word.strip() for word in value.split(","))
+        return tuple(dict.fromkeys(self._one.convert(word, param, ctx) for word in words))
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem[str]]:
+        """Offer the words that can come next."""
+        from click.shell_completion import CompletionItem
+
+        before, comma, last = incomplete.rpartition(",")
+        given = before.split(",")
+        found = self._one.shell_complete(ctx, param, last)
+        return [CompletionItem(f"{before}{comma}{item.value}") for item in found if item.value not in given]

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.cli.render import flush, note
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import Wait
-from taskman_cli.errors import ControlError, NotFound, SchedulerGone
+from taskman_cli.errors import EXIT_USAGE, ControlError, NotFound, SchedulerGone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from taskman_cli.control.client import Connection
-    from taskman_cli.core.protocol import Request
+    from taskman_cli.core.protocol import ListJobs, Request
 
 #: How long to wait for the next scheduler: longer than other commands, since we wait anyway.
 _NEXT_S = 30.0
+#: What a scheduler of an earlier version says of a parameter.
+_UNKNOWN = "has no parameter"
 #: How often the ledger is read while a run is waited for that has no id yet.
 _LOOK_S = 0.2
 
@@ -27,6 +30,17 @@ def ask(directory: Path, request: Request) -> dict[str, Any]:
     """Send one request to the scheduler of a state directory, and return the reply."""
     with connect(directory) as connection:
         return connection.ask(request)
+
+
+def list_jobs(connection: Connection, request: ListJobs) -> list[dict[str, Any]]:
+    """Return the jobs that a request lists; a scheduler of an earlier version sends more of each."""
+    try:
+        jobs: list[dict[str, Any]] = connection.ask(request)["jobs"]
+    except ControlError as error:
+        if error.exit_code != EXIT_USAGE or _UNKNOWN not in str(error) or request.after is not None:
+            raise
+        jobs = connection.ask(replace(request, fields=[], limit=None))["jobs"]
+    return jobs[: request.limit]
 
 
 class Answer(NamedTuple):

@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 MOST_NAMED = 10
 #: The number of next starts in a status.
 NEXT = 10
+#: What is told of a job.
+FIELDS = (
+    "job", "schedule", "state", "slot_ns", "due_ns", "enabled", "pause", "park", "running", "stopped",
+    "queued", "waits", "tags", "description", "users", "once", "tasks", "removed_tasks", "failing",
+    "retrying",
+)  # fmt: skip
 #: The most waiting attempts of a status, and of one job, that are told of one by one.
 MOST_WAITS = 20
 
@@ -92,25 +98,33 @@ def job_item(
     *,
     waits: Waits | None = None,
 ) -> dict[str, Any]:
-    """Return the state of one job."""
-    job = armed.job
-    running, queued = engine.runs_of(job.id)
+    """Return the state of one job, with `FIELDS` as keys."""
+    job, slot_ns = armed.job, armed.slot_ns
+    queued = 0
+    running: list[str] = []
+    stopped: list[str] = []
+    waiting: list[dict[str, Any]] = []
+    retrying: list[dict[str, Any]] = []
+    if engine.is_at_work(job.id):  # most are not
+        running, queued = engine.runs_of(job.id)
+        stopped = engine.stopped_runs_of(job.id)
+        found = engine.waits_of(job.id, waits or engine.waits(now), MOST_WAITS)
+        waiting = [wait.as_json() for wait in found]
+        retrying = [asdict(row) for row in retries_of(engine, job.id, now)]
     failing = engine.failing.of(job.id)
     return {
         "job": job.id,
         "schedule": job.schedule.text,
         "state": _state(armed, running, queued),
-        "slot_ns": armed.slot_ns,
-        "due_ns": None if armed.slot_ns is None else armed.due_at(armed.slot_ns),
+        "slot_ns": slot_ns,
+        "due_ns": None if slot_ns is None else armed.due_at(slot_ns),
         "enabled": job.enabled,
         "pause": None if armed.pause is None else asdict(armed.pause),
         "park": None if armed.park is None else asdict(armed.park),
         "running": running,
-        "stopped": engine.stopped_runs_of(job.id),
+        "stopped": stopped,
         "queued": queued,
-        "waits": [
-            wait.as_json() for wait in engine.waits_of(job.id, waits or engine.waits(now))[:MOST_WAITS]
-        ],
+        "waits": waiting,
         "tags": list(job.tags),
         "description": job.description,
         "users": list(job.users),
@@ -118,7 +132,7 @@ def job_item(
         "tasks": [task.id for task in job.tasks],
         "removed_tasks": list(removed_tasks),
         "failing": None if failing is None else asdict(failing),
-        "retrying": [asdict(row) for row in retries_of(engine, job.id, now)],
+        "retrying": retrying,
     }
 
 

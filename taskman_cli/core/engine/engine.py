@@ -171,14 +171,20 @@ class Engine:
     def runs_of(self, job_id: str) -> tuple[list[str], int]:
         """Return the runs of a job that have a process, and how many wait."""
         activity = self._running.activity.get(job_id)
-        runs = activity.runs if activity else []
-        running = [run.id for run in runs if run.is_in_pool]
-        return running, len(runs) - len(running)
+        if activity is None:
+            return [], 0
+        running = [run.id for run in activity.active.values() if run.is_in_pool]
+        return running, len(activity.active) + len(activity.backlog) - len(running)
+
+    def is_at_work(self, job_id: str) -> bool:
+        """Tell whether a job has runs that are not over."""
+        return job_id in self._running.activity
 
     def attempts_of(self, job_id: str) -> list[Attempt]:
         """Return the attempts of a job that run, wait or rest."""
         activity = self._running.activity.get(job_id)
-        return [attempt for run in activity.runs for attempt in run.attempts.values()] if activity else []
+        runs = activity.active.values() if activity else ()  # others have none
+        return [attempt for run in runs for attempt in run.attempts.values()]
 
     def waits(self, now: Now) -> Waits:
         """Return why attempts wait."""
@@ -188,9 +194,14 @@ class Engine:
         """Return why the first attempts in order wait for a seat."""
         return [waits.of(attempt) for attempt in self.pool.first_ready(count)]
 
-    def waits_of(self, job_id: str, waits: Waits) -> list[Wait]:
-        """Return why the runs of a job wait."""
-        return waits.of_job(self._running.activity.get(job_id))
+    def waits_of(self, job_id: str, waits: Waits, most: int) -> list[Wait]:
+        """Return why the first `most` of a job's runs and attempts wait."""
+        return waits.of_job(self._running.activity.get(job_id), most)
+
+    @property
+    def once_jobs(self) -> list[str]:
+        """Return the names of the one-off jobs, in the order in which they were added."""
+        return list(self._job_set.once)
 
     @property
     def waiting_count(self) -> int:
@@ -205,7 +216,7 @@ class Engine:
     def stopped_runs_of(self, job_id: str) -> list[str]:
         """Return the runs of a job that have a stopped command."""
         activity = self._running.activity.get(job_id)
-        return [run.id for run in activity.runs if run.is_stopped] if activity else []
+        return [run.id for run in activity.active.values() if run.is_stopped] if activity else []
 
     def unfinished(self, target: str) -> list[str]:
         """Return the unfinished runs: the one of this id, or those of a job or one of its tasks."""

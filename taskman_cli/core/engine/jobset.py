@@ -34,8 +34,8 @@ class JobSet:
         self._running = running
         self._timetable = timetable
         self._outbox = outbox
-        #: Names of the one-off jobs that are not over.
-        self.once: set[str] = set()
+        #: Names of the one-off jobs that are not over, in the order in which they were added.
+        self.once: dict[str, None] = {}
         self._hidden: dict[str, effects.JobHidden] = {}
         #: Jobs of the files whose name a one-off job has until it is over.
         self._waiting: dict[str, Job] = {}
@@ -49,7 +49,7 @@ class JobSet:
 
     def load(self, armed_jobs: Iterable[ArmedJob], hidden: Iterable[effects.JobHidden]) -> None:
         """Take over the one-off jobs and removals of an earlier scheduler."""
-        self.once = {armed.job.id for armed in armed_jobs if armed.job.is_once}
+        self.once = {armed.job.id: None for armed in armed_jobs if armed.job.is_once}
         self._hidden = {item.job: item for item in hidden}
         self._running.idle += self.once  # one may be over as soon as its run is taken over
 
@@ -61,7 +61,7 @@ class JobSet:
     def end_step(self, now: Now) -> None:
         """Drop the one-off jobs whose run is over, after a step in which a job has become idle."""
         idle, self._running.idle = self._running.idle, []
-        for job_id in self.once.intersection(idle):
+        for job_id in self.once.keys() & idle:
             self._outbox.subject = job_id
             if self._timetable.jobs[job_id].is_used_up and job_id not in self._running.activity:
                 self.drop_once(job_id, now)
@@ -72,7 +72,7 @@ class JobSet:
 
     def drop_once(self, job_id: str, now: Now) -> None:
         """Drop a one-off job; a job of the files that has its name takes its place."""
-        self.once.discard(job_id)
+        self.once.pop(job_id, None)
         self._running.pool.forget_needs(self._timetable.jobs[job_id].job)
         self._timetable.remove(job_id)
         self._outbox.records += [effects.OnceOver(job_id), effects.JobRemoved(job_id)]
@@ -88,7 +88,7 @@ class JobSet:
         armed = ArmedJob.of(job, since_ns=0, anchor_ns=now.wall_ns)
         at_ns = armed.slot_ns
         self._timetable.add(armed)
-        self.once.add(job.id)
+        self.once[job.id] = None
         self._outbox.records += [
             *once_marks(job, now),
             effects.RunsCounted(job.id, 0),
@@ -125,7 +125,7 @@ class JobSet:
         self._waiting = {job.id: job for job in event.jobs if job.id in self.once}
         wanted = [job for job in event.jobs if job.id not in self.once]
         jobs = self._timetable.jobs
-        names = {job.id for job in wanted} | self.once
+        names = {job.id for job in wanted} | self.once.keys()
         removed = [name for name in jobs if name not in names]
         for name in removed:
             self._outbox.subject = name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from taskman_cli.core.clock import SECOND_NS
@@ -101,20 +102,21 @@ class Waits:
         self._lacks: dict[Amounts, Lack | None] = {
             needs: lack for needs, _, lack in pool.lines(now.elapsed_ns)
         }
+        self._holders: dict[str, tuple[Holder, ...]] = {}
 
-    def of_job(self, activity: Activity | None) -> list[Wait]:
-        """Return why the runs of a job wait, in their order; for a run with several tasks, each task."""
+    def of_job(self, activity: Activity | None, most: int) -> list[Wait]:
+        """Return why the first runs of a job wait, in their order; of a run with several tasks, each."""
         if activity is None:
             return []
         runs = activity.active.values()
-        waits = [
+        waits = (
             self.of(attempt)
             for run in runs
             for attempt in run.attempts.values()
             if self._pool.is_waiting(attempt)
-        ]
+        )
         before = next(iter(runs), None)
-        return waits + [_behind(run, before) for run in activity.backlog]
+        return list(islice(chain(waits, (_behind(run, before) for run in activity.backlog)), most))
 
     def of(self, attempt: Attempt) -> Wait:
         """Return why an attempt waits that has no seat."""
@@ -132,6 +134,8 @@ class Waits:
 
     def holders(self, resource: str) -> tuple[Holder, ...]:
         """Return who holds a resource, the largest amount first."""
+        if resource in self._holders:
+            return self._holders[resource]
         found = [
             Holder(
                 attempt.run.job.id,
@@ -144,7 +148,8 @@ class Waits:
             for name, amount in attempt.holds
             if name == resource
         ]
-        return tuple(sorted(found, key=lambda holder: -holder.amount))
+        self._holders[resource] = holders = tuple(sorted(found, key=lambda holder: -holder.amount))
+        return holders
 
     def _why(self, attempt: Attempt) -> tuple[WaitsFor, str, str | None]:
         pool = self._pool

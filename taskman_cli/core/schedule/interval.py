@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from taskman_cli.core.timespec import format_duration
 from taskman_cli.errors import ScheduleError
@@ -25,7 +26,7 @@ class Interval:
     @property
     def text(self) -> str:
         """Return e.g. "every 15s"."""
-        return f"every {format_duration(self.every_ns)}{' from finish' if self.from_finish else ''}"
+        return _text(self.every_ns, from_finish=self.from_finish)
 
     def next_after(self, t_ns: int, *, anchor_ns: int = 0) -> int | None:
         """Return the first slot strictly after `t_ns`."""
@@ -36,3 +37,8 @@ class Interval:
         """Return the last slot at or before `t_ns`, or None up to the first one."""
         count = (t_ns - anchor_ns) // self.every_ns
         return anchor_ns + count * self.every_ns if count >= 1 else None
+
+
+@lru_cache(maxsize=1_024)
+def _text(every_ns: int, *, from_finish: bool) -> str:
+    return f"every {format_duration(every_ns)}{' from finish' if from_finish else ''}"

@@ -1,7 +1,7 @@
 """The handlers of the control socket's requests: one for each kind.
 
-A query is answered at once, from the engine as it is. Any other request becomes an event, and is answered
-when its changes are durable. A client that waits for runs is told when the last of them has ended.
+A query is answered at once, from the engine as it is; the list of jobs in portions. Any other request becomes
+an event, and is answered when its changes are durable. A client that waits for runs is told when they end.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from taskman_cli import __version__
 from taskman_cli.core import protocol
 from taskman_cli.core.clock import earliest
 from taskman_cli.core.engine import answers, effects, events
+from taskman_cli.core.engine.listing import Listings
 from taskman_cli.core.escapes import quoted
 from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.core.schedule import Once
@@ -34,12 +35,12 @@ from taskman_cli.scheduler.requests.pending import PendingRequests
 from taskman_cli.scheduler.requests.sink_requests import SinkRequests
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from taskman_cli.control.peers import Client
+    from taskman_cli.core.engine.listing import Listing
     from taskman_cli.core.engine.timetable import ArmedJob
-    from taskman_cli.core.engine.waits import Waits
     from taskman_cli.core.protocol import Request
     from taskman_cli.core.schedule import Schedule
     from taskman_cli.scheduler.driver import EngineDriver
@@ -89,6 +90,7 @@ class RequestHandlers:
         self._pending = pending = PendingRequests(driver)
         self._waiters = pending.waiters
         self._load_gate = LoadGate(driver.engine)
+        self._listings = Listings(driver.engine)
         self._deliveries: Deliveries | None = None
         self._sinks = sinks = SinkRequests(driver, lambda: self._deliveries)
         self.changes = changes = JobChanges(driver, pending, files, known, timezone=program.timezone)
@@ -202,31 +204,33 @@ class RequestHandlers:
         client.reply(reply | {"collection": number, "rows": portion[0], "next": portion[1]})
 
     def _list(self, request: protocol.ListJobs, client: Client) -> None:
-        waits = self._engine.waits(self._driver.now)
-        items = [self._item(armed, waits) for armed in self._engine.timetable.jobs.values()]
-        items = [
-            item
-            for item in items
-            if (not request.tags or set(request.tags) & set(item["tags"]))
-            and (not request.states or answers.is_in_state(item, request.states))
-            and (not request.once or item["once"])
-        ]
-        places = {job.id: place for place, job in enumerate(self.changes.jobfile.jobs)}
-        # In the order of the file, one-off jobs last.
-        items.sort(key=lambda item: places.get(item["job"], len(places)))
-        client.reply({"ok": True, "jobs": items})
+        if request.after is not None:
+            self._find_job(request.after)
+        listing = self._listings.begin(request, self.changes.jobfile.jobs, self._removed_tasks)
+        client.reply_long("jobs", self._portions(request, listing))
 
-    def _item(self, armed: ArmedJob, waits: Waits) -> dict[str, Any]:
-        hidden = self.changes.hidden.get(armed.job.id)
-        removed = hidden.tasks if hidden else ()
-        return answers.job_item(self._engine, armed, self._driver.now, removed, waits=waits)
+    def _portions(self, request: protocol.ListJobs, listing: Listing) -> Iterator[list[dict[str, Any]]]:
+        poison = self._driver.poison
+        while not listing.is_over:
+            poison.asked = request
+            try:
+                portion = listing.portion(self._driver.now)
+            finally:
+                poison.asked = None
+            yield portion
+
+    def _removed_tasks(self, job: str) -> tuple[str, ...]:
+        hidden = self.changes.hidden.get(job)
+        return hidden.tasks if hidden else ()
 
     def _show(self, request: protocol.Show, client: Client) -> None:
         armed = self._find_job(request.job)
         client.reply(
             {
                 "ok": True,
-                "job": self._item(armed, self._engine.waits(self._driver.now)),
+                "job": answers.job_item(
+                    self._engine, armed, self._driver.now, self._removed_tasks(armed.job.id)
+                ),
                 "definition": definition(armed.job),
                 "resources": resources_of(armed.job, self._engine.settings),
                 "source": armed.job.source and self._program.absolute(armed.job.source),

@@ -120,6 +120,15 @@ class RequestService:
             self._read_again()
 
     @property
+    def has_portions(self) -> bool:
+        """Tell whether a long reply can go on."""
+        return self._server.has_portions
+
+    def make_portion(self) -> None:
+        """Make and send one portion of a long reply, between two turns."""
+        self._server.make_portion(self._driver.now.elapsed_ns)
+
+    @property
     def is_reading(self) -> bool:
         """Tell whether the job files are being read again."""
         return self._handlers.changes.is_reading
