@@ -705,8 +705,12 @@ class Machine(Commands):
 
     def _check_pool(self) -> None:
         """Check what holds at the end of each turn."""
-        pool = self.engine.pool
+        pool, timetable = self.engine.pool, self.engine.timetable
         assert pool.busy_count <= SETTINGS.max_workers + len(self.alive)
+        paused = {name for name, armed in timetable.jobs.items() if armed.pause}
+        assert paused == {armed.job.id for armed in timetable.paused()}, "who is paused is known"
+        once = [name for name, armed in timetable.jobs.items() if armed.job.is_once]
+        assert once == self.engine.once_jobs, "one-off jobs are known in their order"
         if not self.stopped and self.recorder.trouble is None:
             assert are_known(pool.early.attempts, self.held, self.news), (
                 "what is asked for early comes back or starts"

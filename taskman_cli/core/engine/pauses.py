@@ -61,6 +61,7 @@ class Pauses:
                 left_ns, stops_to = armed.pause.left_ns, armed.pause.stops_to
             armed.pause = Pause(now.wall_ns, reason=why, by="taskman", left_ns=left_ns, stops_to=stops_to)
             self._set_end(armed)
+            self._timetable.note_paused(armed)
             if armed.slot_ns is not None:
                 self._timetable.freeze(armed, now.wall_ns)
             self._outbox.records.append(effects.JobPaused(job_id, armed.pause))

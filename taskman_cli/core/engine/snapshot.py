@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from heapq import nsmallest
 from itertools import islice
-from operator import attrgetter, itemgetter
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine.view import AlarmRow, QueueRow, RetryRow, Snapshot, WorkerRow
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.engine import Engine
     from taskman_cli.core.engine.news import FilesNote
     from taskman_cli.core.engine.runs import Attempt
-    from taskman_cli.core.engine.timetable import Timetable
+    from taskman_cli.core.engine.timetable import ArmedJob
     from taskman_cli.core.engine.view import Depth, Failing, SinkRow
     from taskman_cli.core.executors import ExecutorDefinition
 
@@ -35,8 +36,9 @@ def take_snapshot(
 ) -> Snapshot:
     """Return what goes on at `now`, with the next `rows` jobs of the queue."""
     # After a stop no slot starts anything.
-    queue = [] if engine.is_stopping else _queue(engine.timetable, rows)
-    paused = sum(armed.pause is not None for armed in engine.timetable.jobs.values())
+    # Of all jobs only those are looked at that are shown or held: there may be a hundred thousand.
+    paused = engine.timetable.paused()
+    queue = [] if engine.is_stopping else _queue(engine, paused, rows)
     pool = engine.pool
     # Parked jobs first: `among` has sorted them by the rest.
     failing = sorted(
@@ -65,7 +67,7 @@ def take_snapshot(
         queues=tuple(queues),
         stopping=engine.is_stopping,
         draining=engine.is_draining,
-        paused=paused,
+        paused=len(paused),
         parked=len(engine.parked),
         alarms=tuple(_alarm(engine, row, now) for row in failing[:rows]),
         alarm_count=len(failing),
@@ -121,17 +123,19 @@ def _first_wait(engine: Engine, now: Now) -> str:
     return "".join(wait.reason for wait in engine.first_waits(engine.waits(now), 1))
 
 
-def _queue(timetable: Timetable, rows: int) -> list[QueueRow]:
+def _queue(engine: Engine, paused: list[ArmedJob], rows: int) -> list[QueueRow]:
     """Return the jobs that start next; after them paused, parked and disabled ones."""
+    timetable = engine.timetable
     coming = timetable.coming(rows)
     shown = {armed.job.id for _, armed in coming}
-    paused = [
+    still = {armed.job.id: armed for armed in (*paused, *engine.parked)}
+    waiting = (
         (armed.slot_ns is None, 0 if armed.slot_ns is None else armed.due_at(armed.slot_ns), armed)
-        for armed in timetable.jobs.values()
-        if armed.holds and armed.job.id not in shown and not armed.is_used_up
-    ]
+        for armed in still.values()
+        if armed.job.id not in shown and not armed.is_used_up
+    )
     # Jobs that stand still have no due time: they come last.
-    held = [(due_ns, armed) for _, due_ns, armed in sorted(paused, key=itemgetter(0, 1))[:rows]]
+    held = [(due_ns, armed) for _, due_ns, armed in nsmallest(rows, waiting, key=_held_order)]
     disabled = [found for found in timetable.first(rows) if not found[1].job.enabled and not found[1].holds]
     return [
         QueueRow(
@@ -140,6 +144,10 @@ def _queue(timetable: Timetable, rows: int) -> list[QueueRow]:
         )
         for due_ns, armed in (*coming, *held, *disabled)
     ]  # fmt: skip
+
+
+def _held_order(row: tuple[bool, int, ArmedJob]) -> tuple[bool, int, str]:
+    return row[0], row[1], row[2].job.id
 
 
 def _worker(attempt: Attempt, now: Now, executors: Iterable[ExecutorDefinition]) -> WorkerRow:

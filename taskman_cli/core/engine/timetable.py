@@ -181,12 +181,15 @@ class Timetable:
     def __init__(self) -> None:
         self.jobs: dict[str, ArmedJob] = {}
         self._queue: DueQueue[str] = DueQueue()
+        #: Names of the jobs that are paused; some may have been resumed or removed since.
+        self._paused: set[str] = set()
         #: Return when the next slot is due, or None.
         self.next_due = self._queue.next_due
 
     def load(self, jobs: Iterable[ArmedJob]) -> None:
         """Replace all jobs by these, which are armed."""
         self.jobs = {armed.job.id: armed for armed in jobs}
+        self._paused = {name for name, armed in self.jobs.items() if armed.pause is not None}
         self._queue.put_all(
             [
                 (armed.job.id, armed.due_at(armed.slot_ns))
@@ -211,12 +214,24 @@ class Timetable:
     def freeze(self, armed: ArmedJob, wall_ns: int) -> None:
         """Let the interval of a paused job stand still, and a one-off job wait; other slots pass."""
         assert armed.pause is not None
+        self.note_paused(armed)
         if not armed.is_elapsed and not armed.job.is_once:
             return
         if armed.is_elapsed and armed.slot_ns is not None:  # or it stands still already
             # With jitter it may lie before now and be due later.
             armed.pause = replace(armed.pause, left_ns=max(armed.slot_ns - wall_ns, 1))
         self.arm(armed, None)
+
+    def note_paused(self, armed: ArmedJob) -> None:
+        """Note that a job is paused, so that `paused` has it."""
+        self._paused.add(armed.job.id)
+
+    def paused(self) -> list[ArmedJob]:
+        """Return the paused jobs; none of the others is looked at."""
+        jobs = self.jobs
+        gone = [name for name in self._paused if name not in jobs or jobs[name].pause is None]
+        self._paused.difference_update(gone)
+        return [jobs[name] for name in self._paused]
 
     def add(self, armed: ArmedJob) -> None:
         """Add a job, or replace the one of its name."""
