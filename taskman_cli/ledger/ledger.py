@@ -200,6 +200,8 @@ class Ledger:
         if self._connection is not None and (strays := self._place.strays()):
             with suppress(sqlite3.Error):  # SQLite copies the log only into a file that is in its place
                 self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if self._connection is not None:  # closed, and not the one that anybody has read from
+            self.reports = ReportQueue(self._connection)
         self.close()
         self._why_broken, self._strays = why, strays
         self._begin_anew(now)

@@ -57,6 +57,7 @@ def _problem_of_sink(row: Row, last: int) -> str:
             "failing_ns": values.is_instant_or_none,
             "answer": _is_text_or_none,
             "error": _is_text_or_none,
+            "cut_seq": lambda value: value is None or values.is_int(value, 0, last),
         },
     )
 

@@ -36,6 +36,8 @@ class SinkRow(NamedTuple):
     answer: str | None
     failing_ns: int | None
     error: str | None
+    #: The line of the last report of the message that is on its way, where that gathers several.
+    cut_seq: int | None = None
 
 
 class ReportRow(NamedTuple):
@@ -74,8 +76,8 @@ class ReportQueue:
     def sinks(self) -> dict[str, SinkRow]:
         """Return how far each sink has got."""
         rows = self._connection.execute(
-            "SELECT name, cursor, delivered, delivered_seq, delivered_ns, answer, failing_ns, error"
-            " FROM sinks"
+            "SELECT name, cursor, delivered, delivered_seq, delivered_ns, answer, failing_ns, error,"
+            " cut_seq FROM sinks"
         )
         return {row[0]: SinkRow(*row) for row in rows}
 

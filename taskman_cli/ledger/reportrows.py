@@ -112,8 +112,9 @@ def _sinks_taken(mark: effects.SinksTaken, turn: Turn) -> list[Statement]:
 def _delivered(mark: effects.SinkDelivered, _: Turn) -> list[Statement]:
     return [
         (
-            "UPDATE sinks SET cursor = max(cursor, ?1), delivered = delivered + ?2, delivered_seq = ?1,"
-            " delivered_ns = ?3, answer = CAST(?4 AS TEXT), failing_ns = NULL, error = NULL WHERE name = ?5",
+            "UPDATE sinks SET cursor = max(cursor, ?1), cut_seq = NULL, delivered = delivered + ?2,"
+            " delivered_seq = ?1, delivered_ns = ?3, answer = CAST(?4 AS TEXT), failing_ns = NULL,"
+            " error = NULL WHERE name = ?5",
             (mark.seq, mark.count, mark.at_ns, stored(mark.answer), mark.sink),
         )
     ]
@@ -136,14 +137,23 @@ def _report_set_aside(mark: effects.ReportSetAside, _: Turn) -> list[Statement]:
             (mark.sink, seq, mark.at_ns, why),
         )
         for seq in mark.seqs
-    ] + [("UPDATE sinks SET cursor = max(cursor, ?) WHERE name = ?", (max(mark.seqs), mark.sink))]
+    ] + [
+        (
+            "UPDATE sinks SET cursor = max(cursor, ?), cut_seq = NULL WHERE name = ?",
+            (max(mark.seqs), mark.sink),
+        )
+    ]
 
 
 def _moved(mark: effects.SinkMoved, _: Turn) -> list[Statement]:
     return [
-        ("UPDATE sinks SET cursor = ? WHERE name = ?", (mark.seq, mark.sink)),
+        ("UPDATE sinks SET cursor = ?, cut_seq = NULL WHERE name = ?", (mark.seq, mark.sink)),
         ("DELETE FROM refused WHERE sink = ? AND seq > ?", (mark.sink, mark.seq)),
     ]
+
+
+def _cut(mark: effects.DigestCut, _: Turn) -> list[Statement]:
+    return [("UPDATE sinks SET cut_seq = ? WHERE name = ?", (mark.seq, mark.sink))]
 
 
 def _skipped(mark: effects.ReportSkipped, _: Turn) -> list[Statement]:
@@ -167,5 +177,6 @@ _STATEMENTS: dict[type, Callable[[Any, Turn], list[Statement]]] = {
     effects.SinkFailed: _failed,
     effects.ReportSetAside: _report_set_aside,
     effects.SinkMoved: _moved,
+    effects.DigestCut: _cut,
     effects.ReportSkipped: _skipped,
 }

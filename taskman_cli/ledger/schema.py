@@ -344,11 +344,16 @@ _HANDLES = """
 ALTER TABLE attempts ADD COLUMN handle TEXT;
 """
 
+_CUTS = """
+-- The next message has all reports up to this line; NULL: none was cut since the cursor moved.
+ALTER TABLE sinks ADD COLUMN cut_seq INTEGER;
+"""
+
 #: Never change one that was released: add the next.
 MIGRATIONS: tuple[str, ...] = (
     _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS, _STOPPED, _ZONE, _MOVED,
     _SET_ASIDE, _RESOURCES, _FAILURES, _NEEDS, _SUCCESSES, _SINKS, _TOLD_RUNS,
-    _HANDLES,
+    _HANDLES, _CUTS,
 )  # fmt: skip
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".

@@ -14,9 +14,11 @@ from taskman_cli.core.engine import effects
 from taskman_cli.core.model import Settings
 from taskman_cli.core.sinks import SinkDefinition
 from taskman_cli.ledger.reportqueue import QueueError
+from taskman_cli.ledger.store import LedgerUnwritable
 from taskman_cli.scheduler.meters import Meters
 from taskman_cli.scheduler.outlets.deliveries import Deliveries
 from taskman_cli.scheduler.outlets.trials import PATIENCE_NS, Trials
+from taskman_cli.simulate.clock import later
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -179,6 +181,205 @@ def test_a_row_that_can_never_be_read_is_set_aside(loop: Loop) -> None:
         deliveries.flush()
     (mark,) = [mark for mark in loop.noted if isinstance(mark, effects.ReportSetAside)]
     assert (mark.seqs, mark.why) == ((1,), "its row in the ledger could not be read")
+
+
+@pytest.mark.parametrize("is_looked_at", [False, True])
+def test_an_answer_for_the_ledger_before_moves_nothing_in_the_next(loop: Loop, is_looked_at: bool) -> None:
+    process = Process()
+    deliveries = deliveries_to(process, loop)
+    ((number, _),) = process.delivered()
+    loop.ledger.replace("broken", NOW)
+    loop.ledger.write([effects.SinksTaken(("ops",)), *told(ops=1)], NOW)
+    loop.ledger.reports = cast("Any", queue := Unreadable(loop.ledger.reports, "sinks"))
+    if is_looked_at:
+        deliveries.flush()
+    process.says.append(("delivered", "ops", number, "OK"))
+    deliveries.turn(set())
+    assert loop.noted == []
+    queue.names.clear()
+    loop.now = second(102)
+    deliveries.flush()
+    assert process.heard[-2:-1] == [("configure", *process.heard[-2][1:])]
+    assert [lines for _, lines in process.delivered()] == [[1], [loop.ledger.reports.last_seq()]]
+
+
+def test_an_answer_that_comes_while_there_is_no_new_ledger_yet_moves_nothing(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Process()
+    deliveries = deliveries_to(process, loop)
+    ((number, _),) = process.delivered()
+
+    def fail(_: object) -> None:
+        raise LedgerUnwritable("no space left on device")
+
+    monkeypatch.setattr(loop.ledger, "_begin_anew", fail)
+    with pytest.raises(LedgerUnwritable):
+        loop.ledger.replace("broken", NOW)
+    process.says.append(("delivered", "ops", number, "OK"))
+    deliveries.turn(set())
+    assert loop.noted == []
+
+
+def test_a_ledger_that_cannot_be_read_is_not_read_again_at_once(loop: Loop) -> None:
+    process = Process()
+    loop.ledger.reports = cast("Any", queue := Unreadable(loop.ledger.reports, "sinks"))
+    deliveries = deliveries_to(process, loop)
+    queue.names.clear()
+    loop.ledger.reports = cast("Any", Unreadable(queue))
+    deliveries.flush()
+    assert process.delivered() == []
+    loop.now = second(102)
+    deliveries.flush()
+    assert [lines for _, lines in process.delivered()] == [[1]]
+
+
+def digests_to(process: Process, loop: Loop) -> Deliveries:
+    """Return what another scheduler delivers with, to a sink that gathers for a second."""
+    loop.engine.reports.sinks = (SinkDefinition("ops", "file", digest_ns=1_000_000_000),)
+    deliveries = deliveries_to(process, loop)
+    go_on(deliveries, loop)
+    return deliveries
+
+
+def go_on(deliveries: Deliveries, loop: Loop) -> None:
+    """Let a turn of the loop end, a while after the last."""
+    loop.settle()
+    loop.now = later(loop.now, 2_000_000_000)
+    while deliveries.flush():
+        loop.settle()
+
+
+def messages(process: Process) -> list[tuple[str, list[int]]]:
+    """Return the end of the key of each message, and its lines."""
+    found = [message for message in process.heard if message[0] == "deliver"]
+    return [(message[3].rpartition("-")[2], [report["seq"] for report in message[4]]) for message in found]
+
+
+def test_a_digest_comes_again_as_it_was(loop: Loop) -> None:
+    digests_to(first := Process(), loop)
+    assert messages(first) == [("3", [1, 2, 3])]
+    loop.ledger.write(told(ops=1), NOW)  # and here the scheduler is killed
+    second_one = Process()
+    deliveries = deliveries_to(second_one, loop)
+    assert second_one.heard[-1] == first.heard[-1]
+    second_one.says.append(("delivered", "ops", 1, "OK"))
+    deliveries.turn(set())
+    loop.settle()
+    deliveries.flush()
+    assert len(messages(second_one)) == 1  # what comes next gathers
+    go_on(deliveries, loop)
+    assert messages(second_one) == [("3", [1, 2, 3]), ("4", [4])]
+
+
+def test_a_digest_is_sent_when_what_it_has_is_on_record(loop: Loop) -> None:
+    loop.engine.reports.sinks = (SinkDefinition("ops", "file", digest_ns=1),)
+    process = Process()
+    deliveries = deliveries_to(process, loop)
+    loop.now = second(101)
+    assert deliveries.flush()
+    assert (deliveries.flush(), messages(process)) == (False, [])
+    loop.settle()
+    assert (deliveries.flush(), messages(process)) == (False, [("3", [1, 2, 3])])
+    assert loop.ledger.reports.sinks()["ops"].cut_seq == 3
+
+
+@pytest.mark.parametrize(
+    ("skipped", "expected"),
+    [
+        ((2,), [("3", [1, 3])]),
+        ((3,), [("3", [1, 2])]),
+        ((1, 2, 3), []),
+    ],
+    ids=["in the middle", "the last", "all"],
+)
+def test_a_digest_comes_again_without_what_was_skipped(
+    loop: Loop, skipped: tuple[int, ...], expected: list[tuple[str, list[int]]]
+) -> None:
+    digests_to(Process(), loop)
+    loop.ledger.write([*told(ops=1), *(effects.ReportSkipped("ops", seq) for seq in skipped)], NOW)
+    process = Process()
+    deliveries = deliveries_to(process, loop)
+    assert messages(process) == expected
+    if not expected:  # it holds nothing up
+        go_on(deliveries, loop)
+        assert messages(process) == [("4", [4])]
+
+
+def test_a_digest_is_told_again_from_where_it_was_asked_for(loop: Loop) -> None:
+    digests_to(Process(), loop)
+    loop.ledger.write([*told(ops=1), effects.SinkMoved("ops", 1)], NOW)
+    deliveries = deliveries_to(process := Process(), loop)
+    go_on(deliveries, loop)
+    assert messages(process) == [("4", [2, 3, 4])]
+
+
+class Damaged:
+    """A queue with a row that is there and cannot be read, as far as a test says."""
+
+    def __init__(self, queue: Any, seq: int) -> None:
+        self._queue, self.seq = queue, seq
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._queue, name)
+
+    def read(self, seq: int) -> Any:
+        if seq == self.seq:
+            raise QueueError("disk I/O error")
+        return self._queue.read(seq)
+
+
+def test_a_digest_waits_for_a_row_that_cannot_be_read_for_a_moment(loop: Loop) -> None:
+    digests_to(Process(), loop)
+    loop.ledger.reports = cast("Any", queue := Damaged(loop.ledger.reports, 2))
+    deliveries = deliveries_to(process := Process(), loop)
+    go_on(deliveries, loop)
+    assert messages(process) == []
+    queue.seq = 0
+    go_on(deliveries, loop)
+    assert messages(process) == [("3", [1, 2, 3])]
+
+
+def test_a_digest_with_a_row_that_can_never_be_read_is_cut_before_it(loop: Loop) -> None:
+    digests_to(Process(), loop)
+    loop.ledger.reports = cast("Any", Damaged(loop.ledger.reports, 2))
+    deliveries = deliveries_to(process := Process(), loop)
+    for _ in range(3):
+        go_on(deliveries, loop)
+    assert messages(process) == [("1", [1])]
+    process.says.append(("delivered", "ops", 1, "OK"))
+    deliveries.turn(set())
+    for _ in range(10):
+        go_on(deliveries, loop)
+    assert messages(process) == [("1", [1]), ("3", [3])]
+    assert loop.ledger.reports.is_refused("ops", 2)
+
+
+class Halting(Damaged):
+    """A queue that says what comes next one by one, and after a line nothing for a moment."""
+
+    def next_of(self, sink: str, after: int, count: int) -> tuple[list[int], int]:
+        if after == self.seq:
+            raise QueueError("disk I/O error")
+        found, _ = self._queue.next_of(sink, after, 1)
+        return found, found[-1] if found else after
+
+    def read(self, seq: int) -> Any:
+        return self._queue.read(seq)
+
+
+def test_a_digest_waits_for_what_it_has_if_that_cannot_be_read_for_a_moment(loop: Loop) -> None:
+    digests_to(Process(), loop)
+    loop.ledger.reports = cast("Any", queue := Halting(loop.ledger.reports, 2))
+    deliveries = deliveries_to(process := Process(), loop)
+    go_on(deliveries, loop)
+    assert messages(process) == []
+    queue.seq = 0
+    go_on(deliveries, loop)
+    assert messages(process) == []  # not even the first can be found
+    queue.seq = -1
+    go_on(deliveries, loop)
+    assert messages(process) == [("3", [1, 2, 3])]
 
 
 def trials(process: Process) -> tuple[Trials, list[tuple[bool, str]]]:

@@ -77,6 +77,7 @@ def test_each_sink_is_told_what_is_for_it_after_its_cursor(state: Path) -> None:
     [
         ("cursor = 'x'", 1), ("delivered = -1", 1), ("delivered_ns = 1.5", 1), ("answer = x'ff'", 1),
         ("failing_ns = 'x'", 1), ("error = x'ff'", 1), ("cursor = NULL, delivered_seq = 'y'", 0),
+        ("cut_seq = 'x'", 1), ("cut_seq = 4", 1), ("cut_seq = -1", 1),
     ],
 )  # fmt: skip
 def test_a_sink_whose_row_is_damaged_is_told_rather_twice_than_never(

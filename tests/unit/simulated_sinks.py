@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 K = ReportKind
-#: One that is told all, one that is told of trouble now and then, and one that is told only once.
+#: Two that are told all, one of them much at once; one is told of trouble now and then, and one only once.
 SINKS = (
     SinkDefinition("all", "file", on=frozenset(K), repeat_ns=0),
+    SinkDefinition("digest", "file", on=frozenset(K), repeat_ns=0, digest_ns=2 * SECOND_NS),
     SinkDefinition("first", "file", repeat_ns=None, keep=3),
     SinkDefinition("ops", "file", repeat_ns=30 * SECOND_NS),
 )
@@ -36,7 +37,7 @@ def tastes(chance: random.Random) -> dict[str, Any]:
     """Return what a job says of sinks."""
     pick = chance.choice
     return {
-        "sinks": pick([(), ("all",), ("all", "ops"), ("first", "gone")]),
+        "sinks": pick([(), ("all", "digest"), ("all", "ops"), ("digest",), ("first", "gone")]),
         "delayed_after_ns": pick([None, 3 * SECOND_NS]),
         "slow_after_ns": pick([None, SECOND_NS]),
         "expect_every_ns": pick([None, 60 * SECOND_NS]),
@@ -62,6 +63,8 @@ class Told:
         self.cursors: dict[str, int] = {}
         self.begins: dict[str, int] = {}
         self.refused: dict[str, set[int]] = {}
+        #: Up to which line the next message of a sink goes, where that is on record.
+        self.cuts: dict[str, int] = {}
         #: Called when a sink is moved, with where it was and where it is.
         self.moved: Callable[[str, int, int], None] = lambda *_: None
 
@@ -91,6 +94,7 @@ class Told:
                 self.cursors = {name: self.cursors.get(name, self.seq) for name in record.names}
                 self.begins = {name: self.begins.get(name, self.seq) for name in record.names}
                 self.refused = {name: self.refused.get(name, set()) for name in record.names}
+                self.cuts = {name: seq for name, seq in self.cuts.items() if name in record.names}
             case effects.JobExpected():
                 if record.told_ns is None:
                     self.overdue.discard(record.job)
@@ -110,11 +114,17 @@ class Told:
             case effects.SinkDelivered():
                 assert record.seq > self.cursors[record.sink], "what is delivered was not so before"
                 self.cursors[record.sink] = record.seq
+                self.cuts.pop(record.sink, None)
+            case effects.DigestCut():
+                assert record.seq > self.cursors[record.sink], "what is cut is not delivered"
+                self.cuts[record.sink] = record.seq
             case effects.ReportSetAside():
+                self.cuts.pop(record.sink, None)
                 self.refused[record.sink] |= {*record.seqs}
                 self.cursors[record.sink] = max(self.cursors[record.sink], *record.seqs)
             case effects.SinkMoved():
                 self.moved(record.sink, self.cursors[record.sink], record.seq)
+                self.cuts.pop(record.sink, None)
                 self.cursors[record.sink] = record.seq
                 self.refused[record.sink] = {seq for seq in self.refused[record.sink] if seq <= record.seq}
             case effects.ReportSkipped():

@@ -17,6 +17,7 @@ from taskman_cli.core.engine.actions import (
 )
 from taskman_cli.core.engine.marks import (
     Accounted,
+    DigestCut,
     FailuresNoted,
     IntervalEnded,
     JobArmed,
@@ -90,6 +91,7 @@ __all__ = [
     "AttemptWithdrawn",
     "ClockStepNoted",
     "Commanded",
+    "DigestCut",
     "Effect",
     "FailuresNoted",
     "Forget",

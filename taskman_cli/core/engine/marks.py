@@ -233,6 +233,14 @@ class SinkMoved:
 
 
 @immutable
+class DigestCut:
+    """The next message of a sink has all reports up to this line of the journal, however often it is sent."""
+
+    sink: str
+    seq: int
+
+
+@immutable
 class ReportSkipped:
     """A sink is not told of this report."""
 
@@ -250,6 +258,7 @@ Mark = (
     | SinkFailed
     | ReportSetAside
     | SinkMoved
+    | DigestCut
     | ReportSkipped
     | Accounted
     | JobPaused

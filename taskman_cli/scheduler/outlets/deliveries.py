@@ -1,8 +1,9 @@
 """Deliveries to sinks: what each is told next, and how far it has got.
 
 The queue is the ledger: a report is there as soon as its event is, and a sink's cursor moves when a delivery
-is on record. Only then the next one begins, so that a crash repeats at most the one on its way. The process
-of the sinks (`sinks.process`) waits, tries again and knows the secrets; nothing here waits for it.
+is on record. Only then the next one begins, so that a crash repeats at most the one on its way, as it was:
+what a digest has is on record before. The process of the sinks (`sinks.process`) waits, tries again and knows
+the secrets; nothing here waits for it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from taskman_cli.core.escapes import printable
 from taskman_cli.core.timespec import format_rough
 from taskman_cli.ledger.reportqueue import QueueError
 from taskman_cli.scheduler.logs.loggers import sink_log as logger
+from taskman_cli.scheduler.outlets.bound import keep_within
 from taskman_cli.scheduler.outlets.link import Link
 from taskman_cli.scheduler.outlets.state import Sender, Sent, SinkState, plain
 from taskman_cli.scheduler.outlets.trials import Trials
@@ -68,6 +70,7 @@ class Deliveries:
                 effects.SinksTaken: lambda _: self._look_again(),
                 effects.SinkDelivered: lambda mark: self._on_record(mark.sink),
                 effects.ReportSetAside: lambda mark: self._on_record(mark.sink),
+                effects.DigestCut: self._cut,
                 effects.SinkMoved: lambda mark: self._look_again(mark.sink),
                 effects.ReportSkipped: lambda mark: self._look_again(mark.sink),
             }
@@ -102,7 +105,8 @@ class Deliveries:
         now_ns = self._driver.now.elapsed_ns
         is_again = self._again_ns is not None and self._again_ns <= now_ns
         # A ledger that was broken has another one in its place, where the numbers begin anew.
-        if self._is_stale or self._was_troubled or is_again or self._queue is not self._read_from:
+        is_old = self._is_stale or self._was_troubled or self._queue is not self._read_from
+        if is_again or (is_old and self._again_ns is None):
             self._is_stale = self._was_troubled = False
             self._load()
         noted = False
@@ -120,7 +124,7 @@ class Deliveries:
 
     def _load(self) -> None:
         """Read how far each sink has got."""
-        queue = self._read_from = self._queue
+        queue = self._queue
         self._again_ns = None
         definitions = {sink.name: sink for sink in self._engine.reports.sinks}
         for name in [name for name in self.sinks if name not in definitions]:
@@ -132,8 +136,8 @@ class Deliveries:
             self._cannot_read(error)
             return
         self._is_unreadable = False
-        is_other = identity != self._identity
-        self._identity = identity
+        is_other = queue is not self._read_from or identity != self._identity
+        self._read_from, self._identity = queue, identity
         for name, definition in definitions.items():
             known = self.sinks.get(name)
             if known is not None and (is_other or known.definition != definition):
@@ -149,7 +153,6 @@ class Deliveries:
 
     def _read_state(self, state: SinkState, cursor: int) -> None:
         """Begin anew to read what a sink is told after a line; what is on its way stays so."""
-        name = state.name
         state.cursor = cursor
         last = state.sent.seqs[-1] if state.sent else 0
         if state.sent and last <= cursor:
@@ -158,8 +161,8 @@ class Deliveries:
         state.known_to = max(cursor, last if state.sent else 0)
         state.is_more, state.is_held = True, False
         try:
-            state.waiting = self._queue.count(name, cursor)
-            state.refused = self._queue.refused_count(name)
+            state.waiting = self._queue.count(state.name, cursor)
+            state.refused = self._queue.refused_count(state.name)
         except QueueError as error:
             self._cannot_read(error)
 
@@ -191,14 +194,25 @@ class Deliveries:
         if state := self.sinks.get(name):
             state.is_held = False
 
+    def _cut(self, mark: effects.DigestCut) -> None:
+        """Let a digest be sent: what it has is on record, or will be."""
+        if state := self.sinks.get(mark.sink):
+            state.cut_seq, state.is_held = mark.seq, False
+
     # --- to the sinks ---
 
     def _next(self, state: SinkState) -> bool:
         """Send a sink its next message, if it is time; tell whether something is to be recorded."""
-        noted = self._keep_within(state)
+        try:
+            noted = keep_within(state, self._queue, self._driver.note)
+        except QueueError as error:
+            self._cannot_read(error)
+            return False
         if not self.link.is_open or state.sent is not None or not self._has_next(state):
             return noted
-        if state.definition.digest_ns and not (self._is_stopping or state.is_hurried):
+        if state.has_cut and state.ahead[0] > state.cut_seq:
+            state.cut_seq = 0  # nothing of it is left: what comes next gathers
+        if state.definition.digest_ns and not (self._is_stopping or state.is_hurried or state.has_cut):
             now_ns = self._driver.now.elapsed_ns
             if state.gathers_to_ns is None:
                 state.gathers_to_ns = now_ns + state.definition.digest_ns
@@ -221,61 +235,47 @@ class Deliveries:
         return bool(state.ahead)
 
     def _send(self, state: SinkState) -> bool:
+        """Send what is next, after a note of what a digest has; tell whether something is to be recorded."""
         most = _MOST_REPORTS if state.definition.digest_ns else 1
-        reports: list[dict[str, Any]] = []
-        seqs: list[int] = []
-        size = 0
+        has_cut = state.has_cut
+        reports, seqs, size = list[dict[str, Any]](), list[int](), 0
         while len(reports) < most and size < _MOST_BYTES and self._has_next(state):
+            seq = state.ahead[0]
+            if has_cut and seq > state.cut_seq:
+                break
             try:
-                row = self._queue.read(state.ahead[0])
+                row = self._queue.read(seq)
             except QueueError as error:
                 self._cannot_read(error)
-                state.misreads += 1
+                if state.misread(seq) < _MOST_MISREADS and (has_cut or not reports):
+                    state.ahead.extendleft(reversed(seqs))
+                    return False
                 row = None
             if row is None:
                 if reports:
                     break  # first what comes before it
-                if 0 < state.misreads < _MOST_MISREADS:
-                    return False
                 state.misreads = 0
                 self._set_aside(state, [state.ahead.popleft()], "its row in the ledger could not be read")
                 return True
-            state.misreads = 0
             reports.append(self._sender.report(row, state.name))
             seqs.append(state.ahead.popleft())
             size += 1_000 + sum(map(len, reports[-1].get("output", ())))
+        has_rest = has_cut and self._has_next(state) and state.ahead[0] <= state.cut_seq
+        is_rest_unknown = has_cut and self._again_ns is not None and not state.ahead
+        if is_rest_unknown or (most > 1 and (has_rest or not has_cut)):
+            state.ahead.extendleft(reversed(seqs))
+            if not is_rest_unknown:
+                # It would have another key after a crash, if more had come by then.
+                state.is_held = True
+                self._driver.note(effects.DigestCut(state.name, seqs[-1]))
+            return not is_rest_unknown
         self._number += 1
         self.link.expect(self._driver.now.elapsed_ns)
         is_full = most > 1 and (len(reports) == most or size >= _MOST_BYTES)
-        state.sent = Sent(self._number, seqs, reports[0]["at_ns"], is_full)
-        key = self._sender.key(self._identity, seqs[-1])
+        state.sent, state.misreads = Sent(self._number, seqs, reports[0]["at_ns"], is_full), 0
+        key = self._sender.key(self._identity, state.cut_seq if has_cut else seqs[-1])
         self._say("deliver", state.name, self._number, key, reports, False)
         return False
-
-    def _keep_within(self, state: SinkState) -> bool:
-        """Drop the oldest reports if too many wait; tell whether that is to be recorded."""
-        keep = state.definition.keep
-        if state.waiting <= keep + keep // 100:
-            return False
-        name = state.name
-        surplus = state.waiting - keep
-        try:
-            seq = self._queue.line_at(name, state.cursor, surplus)
-        except QueueError as error:
-            self._cannot_read(error)
-            return False
-        if seq is None:
-            return False
-        words = (
-            f"{name}: the oldest {surplus:,} report{'s' if surplus > 1 else ''}, as more than {keep:,} wait"
-        )
-        if not state.is_overfull:
-            state.is_overfull = True
-            logger.error("sink %s; more go until it works again", words, extra={"sink": name})
-        state.waiting -= surplus
-        self._driver.note(effects.SinkMoved(name, seq))
-        self._driver.note(effects.SchedulerNoted("reports_dropped", words))
-        return True
 
     def _drop(self, state: SinkState) -> None:
         """Forget the message that is on its way."""
@@ -292,9 +292,9 @@ class Deliveries:
         words = printable(str(words))[:1_000]
         if self._trials.heard(number, words, is_taken=kind == "delivered"):
             return
-        state = self.sinks.get(name)
-        if state is None or state.sent is None or state.sent.number != number:
-            return
+        state, is_of_it = self.sinks.get(name), self._queue is self._read_from
+        if state is None or state.sent is None or state.sent.number != number or not is_of_it:
+            return  # perhaps of the ledger before
         if kind == "delivered":
             self._delivered(state, state.sent, words)
         elif kind in ("failed", "refused"):

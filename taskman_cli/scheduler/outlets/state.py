@@ -68,6 +68,8 @@ class SinkState:
     definition: SinkDefinition
     #: All that it wants to know up to this line is delivered or set aside.
     cursor: int = 0
+    #: The last report of the digest that was cut, as is on record; up to the cursor: none is.
+    cut_seq: int = 0
     #: How many reports wait, those on their way included.
     waiting: int = 0
     refused: int = 0
@@ -89,8 +91,9 @@ class SinkState:
     is_hurried: bool = False
     #: A message has ended, and that is not on record yet.
     is_held: bool = False
-    #: How often the row of its next report could not be read.
+    #: How often the row of a report could not be read, one time after the other, and of which.
     misreads: int = 0
+    misread_seq: int = 0
     #: That reports are set aside was logged since the last one was taken.
     is_complained: bool = False
     #: That the oldest reports go was logged since then.
@@ -101,16 +104,29 @@ class SinkState:
         """Return its name."""
         return self.definition.name
 
+    @property
+    def has_cut(self) -> bool:
+        """Tell whether its next message is a digest that was cut before: it is sent as it was."""
+        return self.definition.digest_ns > 0 and self.cut_seq > self.cursor
+
     def take(self, row: SinkOnRecord) -> None:
         """Take over how deliveries went so far."""
+        self.cut_seq = row.cut_seq or 0
         self.delivered, self.delivered_ns = row.delivered, row.delivered_ns
         self.answer, self.error = row.answer or "", row.error or ""
         self.failing_ns = row.failing_ns
+
+    def misread(self, seq: int) -> int:
+        """Count that the row of a report could not be read; return how often that was so in a row."""
+        self.misreads = self.misreads + 1 if seq == self.misread_seq else 1
+        self.misread_seq = seq
+        return self.misreads
 
     def pass_over(self, seqs: list[int]) -> None:
         """Count reports that do not wait any more, until that is on record."""
         self.waiting = max(0, self.waiting - len(seqs))
         self.cursor = max(self.cursor, seqs[-1])
+        self.cut_seq = 0
         self.sent, self.is_held = None, True
 
     def give_back(self) -> None:
