@@ -1,7 +1,8 @@
-"""`python -m taskman_cli.cli.reader`: read job files for the scheduler in a process of its own.
+"""`python -m taskman_cli.cli.reader [FRESH [KNOWN]]`: read job files for the scheduler in another process.
 
 Standard input is a JSON object with the arguments of `load`, with `start`, the directory of relative paths,
-and with `parent`, the pid of the scheduler. Standard output gets the `Reading`. The scheduler cannot do this
+and with `parent`, the pid of the scheduler. FRESH is a descriptor for the dump of the jobs, KNOWN one of that
+of the jobs so far: see `encode`. Standard output gets the `Reading`. The scheduler cannot do this
 itself: thousands of jobs take most of a second, and a hung file system never answers.
 """
 
@@ -14,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,8 @@ from taskman_cli.scheduler.requests.reload import Reading, encode
 from taskman_cli.trust import Trust
 
 _PR_SET_PDEATHSIG = 1
+#: To find the places of many takes longer than all the rest; nobody reads them all.
+_MOST_WARNINGS = 1_000
 
 
 def main() -> int:
@@ -37,7 +41,7 @@ def main() -> int:
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     if os.getppid() != arguments.pop("parent"):  # it ended before prctl took effect
         return EXIT_FAILED
-    sys.stdout.buffer.write(encode(_read(arguments)))
+    sys.stdout.buffer.write(encode(_read(arguments), *map(int, sys.argv[1:3])))
     sys.stdout.flush()
     for fd in (1, 2):
         os.close(fd)
@@ -63,7 +67,7 @@ def _read(arguments: dict[str, Any]) -> Reading:
     except TaskmanError as error:
         looked_at = None if isinstance(error, NoThread) else seen
         return Reading(words=str(error), summary=str(error), code=error.exit_code, seen=looked_at)
-    return Reading(jobfile, seen=seen, warnings=tuple(_warnings(jobfile, sources)))
+    return Reading(jobfile, seen=seen, warnings=tuple(islice(_warnings(jobfile, sources), _MOST_WARNINGS)))
 
 
 def _warnings(jobfile: JobFile, sources: list[Source]) -> Iterator[tuple[str, str]]:

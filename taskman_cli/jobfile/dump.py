@@ -71,24 +71,48 @@ class BadDump(TaskmanError):
 def dump(jobfile: JobFile) -> bytes:
     """Encode job files."""
     with no_collection():
-        root = _Encoder().value(jobfile)
-        names = {name: tuple(field.name for field in fields(kind)) for name, kind in _CLASSES.items()}
-        return marshal.dumps((FORMAT, names, root))
+        return pack(encoded(jobfile))
 
 
 def load_dump(data: object) -> JobFile:
     """Decode what `dump` of any version wrote. Raises BadDump."""
+    jobfile = load_part(data)
+    if not isinstance(jobfile, JobFile):
+        raise BadDump(f"{type(jobfile).__name__}, not job files")
+    return jobfile
+
+
+def encoded(jobfile: JobFile) -> Any:
+    """Return job files as tuples that start with a tag; the same object becomes the same tuple."""
+    return _Encoder().value(jobfile)
+
+
+def field_names() -> dict[str, tuple[str, ...]]:
+    """Return the fields of each class in the order of their values in a tuple."""
+    return {name: tuple(field.name for field in fields(kind)) for name, kind in _CLASSES.items()}
+
+
+def pack(value: Any) -> bytes:
+    """Return the bytes of something encoded."""
+    return marshal.dumps((FORMAT, field_names(), value))
+
+
+def unpack(data: object) -> tuple[dict[str, tuple[str, ...]], Any]:
+    """Return the names of the fields, and what is encoded. Raises ValueError, TypeError and EOFError."""
+    if not isinstance(data, bytes):
+        raise TypeError(f"{type(data).__name__}, not bytes")
+    number, names, value = marshal.loads(data)  # noqa: S302 - our own, through our own processes
+    if number != FORMAT:
+        raise ValueError(f"format {number}, and this version reads {FORMAT}")
+    return names, value
+
+
+def load_part(data: object) -> Any:
+    """Decode what `pack` of any version made of a part of job files. Raises BadDump."""
     try:
         with no_collection():
-            if not isinstance(data, bytes):
-                raise TypeError(f"{type(data).__name__}, not bytes")
-            number, names, root = marshal.loads(data)  # noqa: S302 - our own, through our own supervisor
-            if number != FORMAT:
-                raise ValueError(f"format {number}, and this version reads {FORMAT}")
-            jobfile = _Decoder(names).value(root)
-            if not isinstance(jobfile, JobFile):
-                raise TypeError(f"{type(jobfile).__name__}, not job files")
-            return jobfile
+            names, value = unpack(data)
+            return _Decoder(names).value(value)
     except Exception as error:  # anything another version wrote: the job files can be read again
         raise BadDump(f"{type(error).__name__}: {error}") from error
 

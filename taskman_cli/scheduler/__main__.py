@@ -159,7 +159,7 @@ class _Given:
 def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) -> int:
     """Load the jobs, set up view and log, and run the loop."""
     options, log = given.options, given.log
-    jobfile = _load_jobs(given, workers)
+    jobfile, dumped = _load_jobs(given, workers)
     workers.forget_plans(secret_variables(jobfile.sinks))
     timezone = load_zone(jobfile.timezone)
     log.begin(jobfile.logging, timezone, is_first=given.hello.is_first)
@@ -189,7 +189,7 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
         depths.watch("output_files", outputs.chore_count)
         depths.watch("supervisor", workers.waiting_bytes, is_bytes=True)
         driver.meters.read_dropped_lines = lambda: log.dropped
-        requests = _open_requests(given, driver, workers, jobfile)
+        requests = _open_requests(given, driver, workers, jobfile, dumped)
         deliveries = Deliveries(driver, _sender(options, given.trust))
         loop = Loop(
             driver, workers, outputs, view=view, timezone=timezone, requests=requests, log=log,
@@ -227,12 +227,12 @@ def _end_of(error: BaseException, poison: Poison, workers: Workers) -> int:
     return EXIT_BROKEN
 
 
-def _load_jobs(given: _Given, workers: Workers) -> JobFile:
-    """Return the jobs as they were last loaded: an edit alone changes nothing."""
+def _load_jobs(given: _Given, workers: Workers) -> tuple[JobFile, bytes]:
+    """Return the jobs as they were last loaded, and their dump: an edit alone changes nothing."""
     kept = given.hello.kept.get(JOBS)
     if kept is not None:
         try:
-            return load_dump(kept)
+            return load_dump(kept), kept
         except BadDump as error:
             words = f"taskman: reading the job files again: another version kept the jobs ({error})"
             given.log.report(words, logging.WARNING)
@@ -245,11 +245,14 @@ def _load_jobs(given: _Given, workers: Workers) -> JobFile:
     jobfile = load_to_run(files, **arguments, trust=given.trust, now_ns=read_clocks().wall_ns)
     for problem in jobfile.notes:
         given.log.report(problem.warning(), logging.WARNING)
-    workers.keep(JOBS, dump(jobfile))
-    return jobfile
+    dumped = dump(jobfile)
+    workers.keep(JOBS, dumped)
+    return jobfile, dumped
 
 
-def _open_requests(given: _Given, driver: EngineDriver, workers: Workers, jobfile: JobFile) -> RequestService:
+def _open_requests(
+    given: _Given, driver: EngineDriver, workers: Workers, jobfile: JobFile, dumped: bytes
+) -> RequestService:
     options, hello = given.options, given.hello
     program = Program(
         options.files,
@@ -266,6 +269,7 @@ def _open_requests(given: _Given, driver: EngineDriver, workers: Workers, jobfil
     start = options.start or given.cwd
     arguments = options.load_arguments() | {"trust": given.trust.as_json()}
     reloader = Reloader(arguments, start=start, prepare=lambda jobfile: given.log.prepare(jobfile.logging))
+    reloader.begin_with(jobfile, dumped)
     files = JobFiles(driver, reloader, Watcher(start=start), workers, hello.kept.get(FILES_TROUBLE))
     known = Definitions(jobfile, driver.ledger.hidden, driver.ledger.last_once)
     exporter = Exporter(options.state_directory, given.trust)

@@ -307,6 +307,11 @@ class Poison:
             entry.is_new = not entry.is_out
         return is_any
 
+    @property
+    def has_items(self) -> bool:
+        """Tell whether anything was set aside by a scheduler that crashed."""
+        return bool(self._entries)
+
     def objection(self, asked: Request | ReadFiles, now_ns: int) -> str | None:
         """Return why a request or job files are refused; None if they are not."""
         if not self._entries or (isinstance(asked, protocol.Stop) and asked.drain_ns is None):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import marshal
 import os
 import select
 import signal
@@ -11,12 +12,15 @@ from typing import TYPE_CHECKING
 import pytest
 from wait import wait_until
 
+from taskman_cli.jobfile import loads
+from taskman_cli.jobfile.difference import Difference
+from taskman_cli.jobfile.dump import dump, load_dump
 from taskman_cli.jobfile.fingerprint import file_at, look
 from taskman_cli.scheduler import file_watcher
 from taskman_cli.scheduler.file_watcher import CHANGED, HANGS, IS_BACK, Lookout
 from taskman_cli.scheduler.requests import file_changes, reload
 from taskman_cli.scheduler.requests.file_changes import Watcher
-from taskman_cli.scheduler.requests.reload import Reloader
+from taskman_cli.scheduler.requests.reload import Reading, Reloader, decode, encode
 from taskman_cli.trust import Trust
 
 if TYPE_CHECKING:
@@ -130,6 +134,62 @@ def test_files_are_read_from_where_taskman_was_started(reloader: Reloader) -> No
     assert reading.jobfile is not None
     assert [job.id for job in reading.jobfile.jobs] == ["a"]
     assert file_at("jobs.toml") in (reading.seen or {})
+
+
+def read_again(reloader: Reloader) -> Reading:
+    reloader.start(limit_s=60)
+    wait_until(lambda: is_ready(reloader.fileno()), timeout_s=60)
+    return reloader.result()
+
+
+def test_a_reload_tells_what_is_different_from_the_jobs_in_force(tmp_path: Path, reloader: Reloader) -> None:
+    first = read_again(reloader)
+    assert (first.difference, load_dump(first.dumped)) == (None, first.jobfile)
+    assert first.jobfile is not None
+    reloader.accept(first.jobfile)
+    (tmp_path / "jobs.toml").write_text('[jobs.b]\nevery = "1h"\ncommand = "true"\n')
+    second = read_again(reloader)
+    assert second.difference is not None
+    assert [job.id for job in second.difference.jobs] == ["b"]
+    assert second.difference.removed == ("a",)
+    assert second.jobfile == load_dump(second.dumped)
+    # It was not put in force: the next one is compared with the first again.
+    third = read_again(reloader)
+    assert (third.difference, third.jobfile) == (second.difference, second.jobfile)
+
+
+def test_the_first_reload_is_compared_with_the_jobs_at_the_start(reloader: Reloader) -> None:
+    first = read_again(reloader)
+    assert first.jobfile is not None
+    reloader.begin_with(first.jobfile, first.dumped)
+    second = read_again(reloader)
+    assert second.difference == Difference((), ())
+    assert second.jobfile is not None
+    assert [job is known for job, known in zip(second.jobfile.jobs, first.jobfile.jobs, strict=True)] == [
+        True
+    ]
+
+
+def test_a_reader_of_an_earlier_version_tells_all(tmp_path: Path) -> None:
+    jobfile = loads('[jobs.a]\nevery = "1h"\ncommand = "true"\n')
+    old = {"jobfile": dump(jobfile), "words": "", "summary": "", "code": 0, "seen": None, "warnings": ()}
+    with (tmp_path / "fresh").open("w+b") as fresh:
+        reading = decode(marshal.dumps(old), fresh.fileno(), jobfile)
+    assert reading is not None
+    assert (reading.jobfile, reading.difference, reading.dumped) == (jobfile, None, b"")
+
+
+def test_a_scheduler_of_an_earlier_version_is_told_all() -> None:
+    jobfile = loads('[jobs.a]\nevery = "1h"\ncommand = "true"\n')
+    assert load_dump(marshal.loads(encode(Reading(jobfile)))["jobfile"]) == jobfile
+
+
+def test_a_dump_that_is_not_whole_is_no_result(tmp_path: Path) -> None:
+    jobfile = loads('[jobs.a]\nevery = "1h"\ncommand = "true"\n')
+    with (tmp_path / "fresh").open("w+b") as fresh:
+        told = encode(Reading(jobfile), fresh.fileno())
+        fresh.truncate(10)
+        assert decode(told, fresh.fileno()) is None
 
 
 def test_a_reader_that_hangs_is_killed_and_reaped(

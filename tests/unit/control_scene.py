@@ -35,6 +35,9 @@ class Hello(NamedTuple):
 class Scene:
     """Feeds an engine, keeps all effects, and writes what is to be durable."""
 
+    #: A reload tells the engine only what is different.
+    tells_difference = False
+
     def __init__(self, *jobs: Job, settings: Settings | None = None) -> None:
         self.jobs = jobs
         self.settings = settings or FIXED
@@ -136,11 +139,18 @@ class Scene:
         """Put other jobs in force, and return the reply."""
         self._tokens += 1
         self.settings = settings or self.settings
+        before = {job.id: job for job in visible(self.jobs, self.disk.hidden)}
         self.jobs = jobs
         known = self.disk.hidden | {item.job: item for item in hidden}
         shown = visible(jobs, {name: item for name, item in known.items() if item.tasks or item.is_all})
+        removed = None
+        if self.tells_difference:
+            shown = tuple(job for job in shown if before.pop(job.id, None) is not job)
+            removed = tuple(before)
         return self._reply(
-            self.send(events.JobsReloaded(self._tokens, shown, self.settings, hidden, ANN, kind))
+            self.send(
+                events.JobsReloaded(self._tokens, shown, self.settings, hidden, ANN, kind, removed=removed)
+            )
         )
 
     def _reply(self, new: list[effects.Effect]) -> dict[str, Any]:

@@ -53,6 +53,7 @@ from taskman_cli.core.model import (
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, parse_cron
 from taskman_cli.core.tuning import Admission, AdmissionTuning
 from taskman_cli.jobfile import JobFile
+from taskman_cli.jobfile.difference import Difference
 from taskman_cli.scheduler.handover import left_running, open_runs
 from taskman_cli.scheduler.heard import SeenAttempt
 from taskman_cli.scheduler.meters import Meters
@@ -171,6 +172,7 @@ class Machine(Commands):
         self.jobs = self._make_jobs()
         self.read_jobs = self.jobs
         self.is_reading = False
+        self._reloads = 0
         self.new_life()
 
     # --- the job file ---
@@ -348,7 +350,12 @@ class Machine(Commands):
             self.handlers.changes.reload_failed("they will not do", code=1)
         else:
             self.poison.asked = files
-            self.handlers.changes.reloaded(jobfile)
+            self._reloads += 1
+            before = {job.id: job for job in self.read_jobs}
+            changed = tuple(job for job in self.jobs if before.pop(job.id, None) is not job)
+            # Every other time, as where what is different is not known.
+            difference = Difference(changed, tuple(before)) if self._reloads % 2 else None
+            self.handlers.changes.reloaded(jobfile, difference=difference)
             self.read_jobs = self.jobs
             self.poison.asked = None
 

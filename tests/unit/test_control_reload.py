@@ -15,6 +15,14 @@ from taskman_cli.core.protocol import PauseJobs, TriggerJob
 from taskman_cli.core.schedule import Interval
 
 LONG = Interval(seconds(1000))
+
+
+@pytest.fixture(params=[False, True], ids=["all jobs", "what is different"], autouse=True)
+def tells_difference(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the engine be told all jobs, or only those that are new, changed or gone."""
+    monkeypatch.setattr(Scene, "tells_difference", request.param)
+
+
 TRIGGER = TriggerJob(job="job")
 CONT = 18
 

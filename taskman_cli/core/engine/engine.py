@@ -312,7 +312,10 @@ class Engine:
         if self._requests.answer(event.token, lambda: self._job_set.reload(event, self.settings, now)):
             self.settings = event.settings
             self.pool.configure(self._pool_settings())
-            self.reports.take_jobs(now)
+            names = None
+            if event.removed is not None:
+                names = [*event.removed, *(job.id for job in event.jobs)]
+            self.reports.take_jobs(now, names)
 
     def _try_gate(self, _: events.GateTried, __: Now) -> None:
         self._is_gate_shut = False

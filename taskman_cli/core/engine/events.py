@@ -301,6 +301,7 @@ class JobsReloaded:
     """The job files were read again: these definitions are in force from now on."""
 
     token: int
+    #: All jobs; or with `removed`, only those that are new or changed.
     jobs: tuple[Job, ...]
     settings: Settings
     #: What the files define and `taskman remove` left out: some tasks of a job, or all of it.
@@ -310,6 +311,8 @@ class JobsReloaded:
     kind: str = "reloaded"
     detail: str = ""
     sinks: tuple[SinkDefinition, ...] = ()
+    #: Names that are not defined any more; None: all that are not among `jobs`.
+    removed: tuple[str, ...] | None = None
 
 
 @immutable

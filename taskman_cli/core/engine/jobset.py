@@ -122,11 +122,17 @@ class JobSet:
 
         `settings` are the old ones.
         """
-        self._waiting = {job.id: job for job in event.jobs if job.id in self.once}
-        wanted = [job for job in event.jobs if job.id not in self.once]
         jobs = self._timetable.jobs
-        names = {job.id for job in wanted} | self.once.keys()
-        removed = [name for name in jobs if name not in names]
+        if event.removed is None:
+            self._waiting.clear()
+            names = {job.id for job in event.jobs} | self.once.keys()
+            removed = [name for name in jobs if name not in names]
+        else:
+            for name in event.removed:
+                self._waiting.pop(name, None)
+            removed = [name for name in event.removed if name in jobs and name not in self.once]
+        self._waiting |= {job.id: job for job in event.jobs if job.id in self.once}
+        wanted = [job for job in event.jobs if job.id not in self.once]
         for name in removed:
             self._outbox.subject = name
             self._remove(name, now)

@@ -14,7 +14,7 @@ from taskman_cli.core.engine.policy import is_clock_put_back
 from taskman_cli.core.engine.queue import DueQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.events import JobStanding
@@ -56,14 +56,18 @@ class Overdue:
                 self._outbox.records.append(moved)
         self.take_jobs(now)
 
-    def take_jobs(self, now: Now) -> None:
-        """Expect what the definitions say, from now on."""
+    def take_jobs(self, now: Now, names: Iterable[str] | None = None) -> None:
+        """Expect what the definitions say, from now on: those of all jobs, or of some."""
         jobs = self._timetable.jobs
-        for job_id in [job_id for job_id in self._expected if job_id not in jobs]:
-            self._drop(job_id)  # its removal is on record
-        for job_id, armed in jobs.items():
+        if names is None:
+            names = [*self._expected, *(job_id for job_id in jobs if job_id not in self._expected)]
+        for job_id in names:
+            armed = jobs.get(job_id)
             is_known = job_id in self._expected
-            if not armed.job.enabled or armed.job.policy.expect_every_ns is None or armed.job.is_once:
+            if armed is None:
+                if is_known:
+                    self._drop(job_id)  # its removal is on record
+            elif not armed.job.enabled or armed.job.policy.expect_every_ns is None or armed.job.is_once:
                 if is_known:
                     self._drop(job_id)
                     self._outbox.records.append(effects.JobExpected(job_id, None))

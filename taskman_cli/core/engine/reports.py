@@ -106,9 +106,9 @@ class Reports:
         self._look_again()
         return True
 
-    def take_jobs(self, now: Now) -> None:
-        """Expect successes of the jobs as they are defined now."""
-        self._overdue.take_jobs(now)
+    def take_jobs(self, now: Now, names: Iterable[str] | None = None) -> None:
+        """Expect successes of the jobs as they are defined now: of all, or of those that may have changed."""
+        self._overdue.take_jobs(now, names)
         self._look_again()
 
     def taken(self) -> effects.SinksTaken:

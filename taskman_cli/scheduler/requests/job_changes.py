@@ -16,6 +16,7 @@ from taskman_cli.core.engine.marks import JobHidden
 from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.core.sinks import secret_variables
 from taskman_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE, Refused
+from taskman_cli.jobfile.difference import Difference
 from taskman_cli.jobfile.problems import Rejected
 from taskman_cli.jobfile.values import check_name
 from taskman_cli.ledger.oncejobs import once_job
@@ -24,7 +25,6 @@ from taskman_cli.scheduler.requests.lookups import (
     check_task,
     check_variables,
     find_job,
-    is_once,
     requester,
 )
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from taskman_cli.control.peers import Client
+    from taskman_cli.core.model import Job
     from taskman_cli.jobfile import JobFile
     from taskman_cli.scheduler.driver import EngineDriver
     from taskman_cli.scheduler.requests.job_files import JobFiles
@@ -90,10 +91,9 @@ class JobChanges:
 
     def once(self, request: protocol.RunOnce, client: Client) -> None:
         """Add a one-off job."""
-        names = {*self._engine.timetable.jobs, *(job.id for job in self.jobfile.jobs)}
-        name = request.name or self._new_name(names)
+        name = request.name or self._new_name()
         _check_once(request, name)
-        if name in names and name not in self._engine.timetable.jobs:
+        if self._is_defined(name) and name not in self._engine.timetable.jobs:
             raise Refused(f"the job file defines a job {name}, which was removed")
         secrets = secret_variables(self.jobfile.sinks)
         job = once_job(
@@ -113,12 +113,20 @@ class JobChanges:
         token = self._pending.add([client], request)
         self._driver.give(events.OnceRequested(token, job, requester(client), request.batch))
 
-    def _new_name(self, names: set[str]) -> str:
+    def _new_name(self) -> str:
         """Return the next free name; none is used twice, since the history of a job goes by its name."""
         while True:
             self._last_once += 1
-            if (name := f"once-{self._last_once}") not in names:
+            name = f"once-{self._last_once}"
+            if name not in self._engine.timetable.jobs and not self._is_defined(name):
                 return name
+
+    def _is_defined(self, name: str) -> bool:
+        """Tell whether the files define a job of that name: it is in force, or was removed from those."""
+        in_force = self._engine.timetable.jobs.get(name)
+        if in_force is not None and not in_force.job.is_once:
+            return True
+        return name in self.hidden and any(job.id == name for job in self.jobfile.jobs)
 
     def remove(self, request: protocol.Remove, client: Client) -> None:
         """Remove a job, or a task of one, that the files define."""
@@ -139,7 +147,10 @@ class JobChanges:
         tasks = before.tasks if request.task is None else (*before.tasks, request.task)
         hidden = self.hidden[request.job] = JobHidden(request.job, tasks, is_all)
         token = self._pending.add([client], request, **more)
-        self._put_in_force(token, requester(client), hidden=(hidden,), kind="removed", detail=name)
+        changed = [job for job in self.jobfile.jobs if job.id == request.job]
+        self._put_in_force(
+            token, requester(client), self._difference(changed), (hidden,), kind="removed", detail=name
+        )
 
     def restore(self, request: protocol.Restore, client: Client) -> None:
         """Bring back what was removed."""
@@ -165,15 +176,31 @@ class JobChanges:
             ],
         )
         shown = tuple(JobHidden(name, ()) for name in names)
-        self._put_in_force(token, requester(client), hidden=shown, kind="restored", detail=", ".join(names))
+        changed = [job for job in self.jobfile.jobs if job.id in set(names)]
+        self._put_in_force(
+            token, requester(client), self._difference(changed), shown, kind="restored",
+            detail=", ".join(names),
+        )  # fmt: skip
+
+    def _difference(self, changed: Sequence[Job], removed: tuple[str, ...] = ()) -> Difference:
+        """Return what is different for the engine if these definitions or their visible parts changed."""
+        jobs = visible(changed, self.hidden)
+        shown = {job.id for job in jobs}
+        return Difference(jobs, (*removed, *(job.id for job in changed if job.id not in shown)))
 
     def _put_in_force(
-        self, token: int, who: str, *, hidden: tuple[JobHidden, ...] = (), kind: str, detail: str = ""
-    ) -> None:
-        jobs = visible(self.jobfile.jobs, self.hidden)
-        sinks = self.jobfile.sinks
+        self, token: int, who: str, difference: Difference | None, hidden: tuple[JobHidden, ...] = (), *,
+        kind: str, detail: str = "",
+    ) -> None:  # fmt: skip
+        """Have the engine take what is different; None: all jobs."""
+        if difference is None:
+            jobs, removed = visible(self.jobfile.jobs, self.hidden), None
+        else:
+            jobs, removed = difference.jobs, difference.removed
         self._driver.give(
-            events.JobsReloaded(token, jobs, self.jobfile.settings, hidden, who, kind, detail, sinks)
+            events.JobsReloaded(
+                token, jobs, self.jobfile.settings, hidden, who, kind, detail, self.jobfile.sinks, removed
+            )
         )
 
     def _check_not_stopping(self) -> None:
@@ -204,16 +231,28 @@ class JobChanges:
 
     def objection(self, jobfile: JobFile) -> str | None:
         """Say why valid files cannot be put in force; None: they can."""
-        jobs = self._engine.timetable.jobs
-        return next((clashing(job.id) for job in jobfile.jobs if is_once(jobs.get(job.id))), None)
+        once = frozenset(self._engine.once_jobs)
+        return next((clashing(job.id) for job in jobfile.jobs if job.id in once), None) if once else None
 
-    def reloaded(self, jobfile: JobFile, warnings: Sequence[tuple[str, str]] = ()) -> None:
-        """Put in force what was read; `warnings`, each with its job, are for the clients that asked."""
+    def reloaded(
+        self,
+        jobfile: JobFile,
+        warnings: Sequence[tuple[str, str]] = (),
+        difference: Difference | None = None,
+    ) -> None:
+        """Put in force what was read; `warnings`, each with its job, are for the clients that asked.
+
+        `difference`: from the files before; None: not known.
+        """
         wanted = self._end_reload()
         self.jobfile, self._timezone = jobfile, jobfile.timezone
         more = {"warnings": [list(one) for one in warnings[:_MOST_WARNINGS]]} if warnings else {}
         token = self._pending.add(wanted.clients, protocol.Reload(), **more)
-        self._put_in_force(token, ", ".join(wanted.by), kind="reloaded")
+        if self._driver.poison.has_items:
+            difference = None  # another may stand in the place of a job that was set aside
+        elif difference is not None:
+            difference = self._difference(difference.jobs, difference.removed)
+        self._put_in_force(token, ", ".join(wanted.by), difference, kind="reloaded")
 
     def reload_failed(self, words: str, *, code: int) -> str:
         """Answer with what is wrong with the files, and change nothing; return what asked for the reload."""

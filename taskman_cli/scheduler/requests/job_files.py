@@ -10,6 +10,7 @@ from taskman_cli.core.engine.news import FilesNote
 from taskman_cli.scheduler.logs.loggers import job_log, notice
 
 if TYPE_CHECKING:
+    from taskman_cli.jobfile import JobFile
     from taskman_cli.jobfile.fingerprint import Seen
     from taskman_cli.scheduler.driver import EngineDriver
     from taskman_cli.scheduler.requests.file_changes import Watcher
@@ -63,6 +64,10 @@ class JobFiles:
     def take_reading(self, ready: set[int]) -> Reading | None:
         """Return what came of reading, once that is done."""
         return self._reader.result() if self._reader.fileno() in ready else None
+
+    def accept(self, jobfile: JobFile) -> None:
+        """Take note that what was read last is in force."""
+        self._reader.accept(jobfile)
 
     def watch(self, seen: Seen | None) -> None:
         """Watch for changes since the files looked like this, if the settings say so."""

@@ -10,18 +10,19 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from taskman_cli.errors import EXIT_FAILED, TaskmanError
+from taskman_cli.jobfile.difference import Difference, PackedDifference, dump_with_difference, merged
 from taskman_cli.jobfile.dump import BadDump, dump, load_dump
 from taskman_cli.launch.locale import UTF8
 from taskman_cli.scheduler.threads import start_thread
 from taskman_cli.scheduler.timers import alarm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from taskman_cli.jobfile import JobFile
     from taskman_cli.jobfile.fingerprint import Seen
@@ -30,9 +31,12 @@ if TYPE_CHECKING:
 _GRACE_S = 2.0
 #: How long to wait for the end of a killed process; the kernel may hold it longer.
 _REAP_S = 2.0
-_READ_BYTES = 1 << 16
+_READ_BYTES, _PIECE_BYTES = 1 << 16, 1 << 24
 #: How much of the standard error of a failed process is shown.
 _LAST_WORDS = 2_000
+#: While a thread decodes what was read, the loop gets the interpreter's lock after this time, not after 5 ms:
+#: it needs it again after each write.
+_SWITCH_S = 0.000_2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,16 @@ class Reading:
     seen: Seen | None = None
     #: What will fail when jobs run, each with its job.
     warnings: tuple[tuple[str, str], ...] = ()
+    #: What is different from the jobs before; None: unknown.
+    difference: Difference | None = None
+    #: `dump` of the job files, if they are right; b"": it was not made.
+    dumped: bytes = b""
+
+
+#: What another process says of a reading besides the job files.
+_SAID = tuple(
+    field.name for field in fields(Reading) if field.name not in ("jobfile", "difference", "dumped")
+)
 
 
 class Reloader:
@@ -70,6 +84,28 @@ class Reloader:
         self._process: subprocess.Popen[bytes] | None = None
         self._thread: threading.Thread | None = None
         self._is_closed = False
+        #: The job files in force, and a file with their dump; None: not known.
+        self._known: tuple[JobFile, BinaryIO] | None = None
+        #: The file with the dump of those that were read last.
+        self._fresh: BinaryIO | None = None
+
+    def begin_with(self, jobfile: JobFile, dumped: bytes) -> None:
+        """Take the job files in force: the next reading says what is different."""
+        with suppress(OSError):  # without them, it says all
+            file = _memory("jobs")
+            file.write(dumped)
+            self._know(jobfile, file)
+
+    def accept(self, jobfile: JobFile) -> None:
+        """Take note that the job files that were read last are in force."""
+        if self._fresh is not None:
+            fresh, self._fresh = self._fresh, None
+            self._know(jobfile, fresh)
+
+    def _know(self, jobfile: JobFile, file: BinaryIO) -> None:
+        before, self._known = self._known, (jobfile, file)
+        if before is not None:
+            before[1].close()
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when reading is done."""
@@ -97,6 +133,9 @@ class Reloader:
             os.close(self._done_fd)
         if self._thread:
             self._thread.join(_REAP_S)
+        for file in (self._fresh, self._known and self._known[1]):
+            if file is not None:
+                file.close()
 
     def _run(self, limit_s: float) -> None:
         try:
@@ -128,13 +167,18 @@ class Reloader:
         ):
             arguments.write(told)
             arguments.seek(0)
+            if self._fresh is not None:
+                self._fresh.close()
+            self._fresh = fresh = _memory("jobs")
+            before, known = self._known or (None, None)
+            places = [fresh.fileno(), *([known.fileno()] if known is not None else [])]
             with self._lock:
                 if self._is_closed:
                     return _failed("taskman is stopping")
                 # -P: not modules of the current directory.
                 self._process = process = subprocess.Popen(
-                    [sys.executable, *UTF8, "-P", "-m", "taskman_cli.cli.reader"],
-                    stdin=arguments, stdout=subprocess.PIPE, stderr=trouble,
+                    [sys.executable, *UTF8, "-P", "-m", "taskman_cli.cli.reader", *map(str, places)],
+                    stdin=arguments, stdout=subprocess.PIPE, stderr=trouble, pass_fds=places,
                 )  # fmt: skip
             assert process.stdout
             output = None
@@ -155,9 +199,20 @@ class Reloader:
             trouble.seek(0)
             if process.returncode:
                 return _failed(f"the process that reads them {_ended(process.returncode)}", trouble.read())
-            return decode(output) or _failed(
-                "the process that reads them gave no valid result", trouble.read()
-            )
+            with _courtesy():
+                reading = decode(output, fresh.fileno(), before)
+            return reading or _failed("the process that reads them gave no valid result", trouble.read())
+
+
+@contextmanager
+def _courtesy() -> Iterator[None]:
+    """Let other threads have the interpreter's lock soon."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(_SWITCH_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 def _memory(name: str) -> BinaryIO:
@@ -182,21 +237,59 @@ def _read_until(fd: int, expired: int) -> bytes | None:
             return None
 
 
-def encode(reading: Reading) -> bytes:
-    """Encode a reading; the scheduler that decodes it may be of an earlier version."""
-    values = {name: getattr(reading, name) for name in Reading.__slots__}
-    values["jobfile"] = reading.jobfile and dump(reading.jobfile)
+def encode(reading: Reading, fresh: int | None = None, known: int | None = None) -> bytes:
+    """Encode a reading; the scheduler that decodes it may be of an earlier version.
+
+    `fresh` is a file for the dump of the jobs, `known` has that of the jobs before. Without `fresh`, as an
+    earlier version calls it, the dump is part of the reading.
+    """
+    values = {name: getattr(reading, name) for name in _SAID}
+    jobfile, dumped, difference = reading.jobfile, b"", None
+    if jobfile and fresh is not None:
+        before = None if known is None else _content(known)
+        dumped, difference = dump_with_difference(jobfile, before)
+        with os.fdopen(fresh, "wb", closefd=False) as file:
+            file.write(dumped)
+    values["jobfile"] = jobfile and not dumped and dump(jobfile)
+    values["dump_bytes"] = len(dumped)
+    values["difference"] = difference and astuple(difference)
     return marshal.dumps(values)
 
 
-def decode(data: bytes) -> Reading | None:
-    """Decode a reading of any version; None if it is incomplete."""
+def decode(data: bytes, fresh: int | None = None, before: JobFile | None = None) -> Reading | None:
+    """Decode a reading of any version; None if it is incomplete.
+
+    `fresh` is the file with the dump of the jobs, and `before` the job files that it was compared with.
+    """
     try:
         values = marshal.loads(data)  # noqa: S302 - our own process wrote it
-        known = {name: values[name] for name in Reading.__slots__ if name in values}
-        return Reading(**known | {"jobfile": values["jobfile"] and load_dump(values["jobfile"])})
+        reading = Reading(**{name: values[name] for name in _SAID if name in values})
+        if values["jobfile"]:
+            return replace(reading, jobfile=load_dump(values["jobfile"]))
+        size = values.get("dump_bytes")
+        if not size or fresh is None:
+            return reading
+        dumped = _content(fresh)
+        if len(dumped) != size:
+            return None
+        reading = replace(reading, dumped=dumped)
+        if values["difference"] and before is not None:
+            with suppress(BadDump):
+                jobfile, difference = merged(before.jobs, PackedDifference(*values["difference"]))
+                return replace(reading, jobfile=jobfile, difference=difference)
+        return replace(reading, jobfile=load_dump(dumped))
     except (EOFError, ValueError, TypeError, KeyError, BadDump):
         return None
+
+
+def _content(file: int) -> bytes:
+    """Return what is in a file of which another process has the place, too."""
+    found = []
+    at = 0
+    while data := os.pread(file, _PIECE_BYTES, at):
+        found.append(data)
+        at += len(data)
+    return b"".join(found)
 
 
 def _failed(why: str, trouble: bytes = b"") -> Reading:

@@ -157,8 +157,9 @@ class RequestService:
             self._workers.forget_plans()
             self._workers.configure(reading.jobfile.settings)
             self._exporter.configure(reading.jobfile.settings)
-            self._workers.keep(JOBS, dump(reading.jobfile))
-            changes.reloaded(reading.jobfile, reading.warnings)
+            self._workers.keep(JOBS, reading.dumped or dump(reading.jobfile))
+            self._files.accept(reading.jobfile)
+            changes.reloaded(reading.jobfile, reading.warnings, reading.difference)
             if self._driver.clocks.zone:
                 self._driver.clocks.zone.take(reading.jobfile)
             self._log_warnings(reading.warnings)
