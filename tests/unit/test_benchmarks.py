@@ -37,6 +37,7 @@ QUESTIONS = {
     "pool_herds",
     "simulate",
     "crontab_mix",
+    "many_jobs",
 }
 
 
