@@ -24,6 +24,8 @@ class Limits:
 
     def as_plain(self) -> dict[str, Any]:
         """Return the limits that are set by the names that the job file has."""
+        if self is UNLIMITED:
+            return {}
         values = {field.name.removesuffix("_bytes"): getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None}
 

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-#: Records after which the log is copied; about 20 of them make a hundred kilobytes.
-EVERY_RECORDS = 400
+#: The log is copied after so many records, or so many transactions: a record that is written alone takes some
+#: five kilobytes, one of many a few hundred bytes.
+EVERY_RECORDS = 4_000
+EVERY_WRITES = 200
 #: A log of this many pages is copied at once.
 MOST_PAGES = 4_000
 #: How long the last copy may take at the end.
@@ -32,18 +34,19 @@ class Checkpoints:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
         self._connection = connection
-        self._records = 0
+        self._records = self._writes = 0
         #: Pages of the log, as of the last copy.
         self._pages = 0
         self._wishes: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def note(self, records: int) -> None:
-        """Count records that were written just now."""
+        """Count records that were written just now, in one transaction."""
         self._records += records
-        if self._records < EVERY_RECORDS:
+        self._writes += 1
+        if self._records < EVERY_RECORDS and self._writes < EVERY_WRITES:
             return
-        self._records = 0
+        self._records = self._writes = 0
         if self._pages > MOST_PAGES:
             self._pages = 0
             self._copy_here()

@@ -98,21 +98,21 @@ class Rows:
         ):
             if rows:
                 many(statement, rows)
-        attempts = self._new_attempts.values()
-        if begun := [row for row in attempts if len(row) == sql.BEGUN_COLUMNS]:
-            many(sql.BEGIN_ATTEMPT, begun)
+        attempts, held, handles = self._new_attempts, self._held, self._handles
+        if begun := [key for key, row in attempts.items() if len(row) == sql.BEGUN_COLUMNS]:
+            named = [(*attempts[key], held.pop(key, ABSENT), handles.pop(key, ABSENT)) for key in begun]
+            many(sql.BEGIN_ATTEMPT, named)
         if len(begun) < len(attempts):
-            many(sql.INSERT_ATTEMPT, [row for row in attempts if len(row) > sql.BEGUN_COLUMNS])
-        if self._held:
-            many(sql.HOLD_ATTEMPT, [(holds, *key) for key, holds in self._held.items()])
-        if self._handles:
-            many(sql.HANDLE_ATTEMPT, [(handle, *key) for key, handle in self._handles.items()])
-        if self._spawned:
-            many(sql.SPAWN_ATTEMPT, [(*spawn, *key) for key, spawn in self._spawned.items()])
-        if self._ended_attempts:
-            many(sql.END_ATTEMPT, self._ended_attempts)
-        if self._events:
-            many(sql.INSERT_EVENT, self._events)
+            many(sql.INSERT_ATTEMPT, [row for row in attempts.values() if len(row) > sql.BEGUN_COLUMNS])
+        for statement, rest in (
+            (sql.HOLD_ATTEMPT, [(holds, *key) for key, holds in held.items()]),
+            (sql.HANDLE_ATTEMPT, [(handle, *key) for key, handle in handles.items()]),
+            (sql.SPAWN_ATTEMPT, [(*spawn, *key) for key, spawn in self._spawned.items()]),
+            (sql.END_ATTEMPT, self._ended_attempts),
+            (sql.INSERT_EVENT, self._events),
+        ):
+            if rest:
+                many(statement, rest)
 
     # --- runs ---
 

@@ -42,9 +42,10 @@ END_RUN = (
     "UPDATE runs SET state = ?, ended_ns = ?, detail = CAST(nullif(?, '') AS TEXT), ended_seq = ?"
     " WHERE id = ?"
 )
-#: One that has only begun, in the order of its columns.
+#: One that has only begun, in the order of its columns, then what it holds and its handle.
 BEGIN_ATTEMPT = (
-    "INSERT INTO attempts (run, task, number, state, supervisor, begun_ns) VALUES (?, ?, ?, ?, ?, ?)"
+    "INSERT INTO attempts (run, task, number, state, supervisor, begun_ns, holds, handle)"
+    " VALUES (?, ?, ?, ?, ?, ?, nullif(?, ''), nullif(?, ''))"
 )
 INSERT_ATTEMPT = (
     "INSERT INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, nullif(?, ''), ?, ?, ?, ?,"

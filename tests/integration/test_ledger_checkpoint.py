@@ -12,7 +12,7 @@ from wait import wait_until
 
 from taskman_cli.core.model import Durability
 from taskman_cli.ledger import checkpoint
-from taskman_cli.ledger.checkpoint import EVERY_RECORDS, MOST_PAGES, Checkpoints
+from taskman_cli.ledger.checkpoint import EVERY_RECORDS, EVERY_WRITES, MOST_PAGES, Checkpoints
 from taskman_cli.ledger.store import NAME, open_store
 
 if TYPE_CHECKING:
@@ -61,6 +61,14 @@ def test_what_was_written_is_copied_once_there_is_much_of_it(world: World) -> No
     assert world.checkpoints._thread is None
     world.write(1)
     wait_until(lambda: world.in_file() == EVERY_RECORDS, what="the copy")
+
+
+def test_many_small_writes_count_as_much_as_many_records(world: World) -> None:
+    for _ in range(EVERY_WRITES - 1):
+        world.write(1)
+    assert world.checkpoints._thread is None
+    world.write(1)
+    wait_until(lambda: world.in_file() == EVERY_WRITES, what="the copy")
 
 
 def test_an_error_does_not_end_the_copying(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +134,7 @@ def test_a_long_log_is_copied_by_the_writer_without_waiting_for_a_reader(world: 
 
 def test_a_long_log_that_the_writer_copied_begins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Checkpoints, "_run", lambda _: None)  # the thread does not get there
-    world.write(size=3000)
+    world.write(size=300)
     before = world.log_bytes()
     world.checkpoints._pages = MOST_PAGES + 1
     world.write()
