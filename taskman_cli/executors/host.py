@@ -27,15 +27,16 @@ from taskman_cli.executors.base import (
     Work,
 )
 from taskman_cli.executors.leftovers import end_left
-from taskman_cli.executors.orders import complete, is_want, order_of, result_values, short
+from taskman_cli.executors.orders import complete, is_want, order_of, result_values, short, unpacked
 from taskman_cli.executors.surroundings import Surroundings
 from taskman_cli.executors.types import make
 from taskman_cli.supervisor.output import BoundedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
 
     from taskman_cli.executors.base import Standing
+    from taskman_cli.executors.messages import Messages
     from taskman_cli.supervisor.wire import Message
 
 #: Pauses between two questions how an attempt stands; they double up to the longest.
@@ -45,8 +46,6 @@ _PROBE_S = _SIGNAL_S = 30.0
 _FORGET_S = 60.0
 #: An attempt that gets KILL before it was begun is given up after this time.
 _UNBEGUN_S = 3.0
-#: "started" is held back this long: mostly the end of a short command can then be sent with it.
-_HOLD_S = 0.002
 #: Progress is passed on at most so often.
 _PROGRESS_S = 0.2
 
@@ -81,11 +80,10 @@ class _Carried:
 class ExecutorHost:
     """Carries out what the supervisor says, with one executor."""
 
-    def __init__(self, send: Callable[[Sequence[Message]], None], loop: asyncio.AbstractEventLoop) -> None:
-        self._send = send
+    def __init__(self, messages: Messages, loop: asyncio.AbstractEventLoop) -> None:
+        """`messages` takes what the supervisor is told."""
+        self._say, self._say_soon = messages.say, messages.say_soon
         self._loop = loop
-        #: Called after each message that was sent.
-        self.after_send: Callable[[], None] = lambda: None
         self._definition = ExecutorDefinition("", "")
         self._around = Surroundings()
         self._executor: Executor | None = None
@@ -94,9 +92,6 @@ class ExecutorHost:
         self._chores: set[asyncio.Task[None]] = set()
         #: The last one failed, which was told: an executor that nobody reaches need not say so for each.
         self._has_failed_to_forget = False
-        #: Messages that are held back, and until when.
-        self._held: list[Message] = []
-        self._holding: asyncio.TimerHandle | None = None
 
     # --- what is said ---
 
@@ -121,26 +116,6 @@ class ExecutorHost:
             case ("ping", *_):
                 self._say("pong")
 
-    def _say(self, *message: Any) -> None:
-        """Send a message, after those that were held back."""
-        if self._holding is not None:
-            self._holding.cancel()
-            self._holding = None
-        messages, self._held = [*self._held, message], []
-        self._send(messages)
-        self.after_send()
-
-    def _say_soon(self, *message: Any) -> None:
-        """Hold a message back for a moment: mostly another one can go with it."""
-        self._held.append(message)
-        if self._holding is None:
-            self._holding = self._loop.call_later(_HOLD_S, self._send_held)
-
-    def _send_held(self) -> None:
-        self._holding = None
-        *self._held, last = self._held
-        self._say(*last)
-
     def _configure(self, definition: dict[str, Any], facts: dict[str, Any]) -> None:
         self._definition = ExecutorDefinition(**definition)
         state = Path(facts["state_directory"])
@@ -163,6 +138,8 @@ class ExecutorHost:
             except OSError as error:
                 raise ValueError(f"{error.strerror}: {directory}") from error
             self._executor = make(self._definition, self._around)
+            if self._keeps_nothing:
+                self._say("keeps_nothing", "")
         return self._executor
 
     def _do(self, chore: Coroutine[Any, Any, None]) -> None:
@@ -175,6 +152,7 @@ class ExecutorHost:
     def _begin(
         self, key: str, values: dict[str, Any], file: BoundedFile | None, *, is_new: bool, unheard_ns: int
     ) -> None:
+        values = unpacked(values)
         carried = _Carried(key, order_of(values), file)
         carried.unheard_since_s = self._loop.time() - unheard_ns / SECOND_NS
         self._carried[key] = carried
@@ -374,10 +352,13 @@ class ExecutorHost:
 
     # --- the end ---
 
+    @property
+    def _keeps_nothing(self) -> bool:
+        return self._executor is not None and type(self._executor).forget is Executor.forget
+
     def _clean_up(self, values: dict[str, Any]) -> None:
-        keeps_nothing = self._executor is not None and type(self._executor).forget is Executor.forget
-        if not keeps_nothing:
-            self._do(self._forget(order_of(values)))
+        if not self._keeps_nothing:
+            self._do(self._forget(order_of(unpacked(values))))
 
     async def _forget(self, order: Order) -> None:
         """Have the executor remove what is kept of an attempt."""

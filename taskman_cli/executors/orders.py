@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import marshal
 import os
 import time
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.escapes import printable
@@ -20,6 +22,44 @@ if TYPE_CHECKING:
 _LONGEST_WORDS = 500
 #: How long files of variables may take.
 _READ_S = 30.0
+
+
+def unpacked(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of an order with those that are the same in many (`launch/spec.py`)."""
+    if "packed" not in values:
+        return values
+    same, told = _unpack(values["packed"]), values["told"]
+    return {**same, **values, "env": same["env"] | told, "local_env": Layers(same["local_env"], told)}
+
+
+class Layers(dict[str, str]):
+    """An environment, made of one that many orders share, which nobody changes, and what one order adds."""
+
+    __slots__ = ("added", "shared")
+
+    def __init__(self, shared: dict[str, str], added: dict[str, str]) -> None:
+        super().__init__(shared)
+        self.update(added)
+        self.shared, self.added = shared, added
+
+    def since(self, before: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+        """Return what differs in it from an earlier environment, and which names are not in it any more."""
+        if isinstance(before, Layers) and before.shared is self.shared:
+            names = self.added.keys() | before.added.keys()
+            differs = {name: self[name] for name in names if name in self and before.get(name) != self[name]}
+            return differs, [name for name in before.added if name not in self]
+        return since(self, before)
+
+
+def since(env: Mapping[str, str], before: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """Do the same as `Layers.since` for any environment."""
+    differs = {name: text for name, text in env.items() if before.get(name) != text}
+    return differs, [name for name in before if name not in env]
+
+
+@lru_cache(maxsize=64)
+def _unpack(packed: bytes) -> dict[str, Any]:
+    return marshal.loads(packed)  # type: ignore[no-any-return] # noqa: S302 - like all that `wire` carries
 
 
 def order_of(values: dict[str, Any]) -> Order:

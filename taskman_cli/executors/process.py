@@ -9,8 +9,9 @@ From the supervisor:
                                        "state_directory", "hidden"}
     ("start", key, order, path, max_output, 0)
                                        begin an attempt: `order` has fields of `Order`, and perhaps
-                                       "env_files", which are read here, and "timeout_ns"; `path` is its
-                                       output file, or None
+                                       "env_files", which are read here, and "timeout_ns"; or those that are
+                                       the same in many are in "packed", by marshal, and "told" has what is
+                                       added to both environments; `path` is its output file, or None
     ("adopt", key, order, path, max_output, unheard_ns)
                                        find one again that an earlier process had begun; for how long nothing
                                        is known of it
@@ -27,6 +28,7 @@ To the supervisor:
                     "output_error"})   or {"lost": words}
     ("progress", key, part, words)
     ("unheard", key, words)            how it stands is not known; "": it is again
+    ("keeps_nothing", "")              "forget" needs no order: nothing is kept of an attempt
     ("said", words)                    for the log
     ("pong",)
 """
@@ -34,6 +36,7 @@ To the supervisor:
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import select
 import signal
@@ -41,14 +44,23 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from taskman_cli.executors.host import ExecutorHost
+from taskman_cli.executors.messages import Messages
 from taskman_cli.launch.environment import PRIVATE
 from taskman_cli.launch.locale import settle
 from taskman_cli.supervisor.wire import Channel
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from taskman_cli.supervisor.wire import Message
+
 #: After the end of the supervisor, an executor has so long to end what it holds.
 LEAVE_S = 4.0
+#: Few attempts leave garbage in circles: Python would look for some after 700 objects.
+COLLECT_AFTER = 10_000
 
 
 async def _serve(sock: socket.socket) -> None:
@@ -56,7 +68,10 @@ async def _serve(sock: socket.socket) -> None:
     loop = asyncio.get_running_loop()
     channel = Channel(sock)
     gone = asyncio.Event()
-    host = ExecutorHost(channel.send, loop)
+
+    def send(messages: Sequence[Message]) -> None:
+        channel.send(messages)
+        watch_writable()
 
     def hear() -> None:
         channel.flush()
@@ -78,7 +93,7 @@ async def _serve(sock: socket.socket) -> None:
         if not channel.wants_write:
             loop.remove_writer(channel.fileno())
 
-    host.after_send = watch_writable
+    host = ExecutorHost(Messages(send, loop), loop)
     loop.add_reader(channel.fileno(), hear)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, lambda: None)  # it ends with the supervisor, and not before
@@ -106,6 +121,9 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(COLLECT_AFTER)
     threading.Thread(target=_end_with, args=(sock.fileno(),), daemon=True).start()
     try:
         asyncio.run(_serve(sock))

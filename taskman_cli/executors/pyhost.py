@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.escapes import printable
 from taskman_cli.executors.base import Result, StartFailed
+from taskman_cli.executors.orders import Layers, since
 from taskman_cli.executors.program import Program
 from taskman_cli.executors.pyline import WorkerLine
 
@@ -53,7 +54,12 @@ class Worker:
         #: While this pipe is open, the worker and what it has started live: the kernel sees to it.
         self._lifeline = lifeline
         self._loop = asyncio.get_running_loop()
+        #: Looks at it now and then, as long as it is sound; it is not set anew for each call.
         self._timer: asyncio.TimerHandle | None = None
+        #: When it has rested for too long; None: it is at work.
+        self._rests_to_s: float | None = None
+        #: The pipe of the call that is made.
+        self._output: _Output | None = None
         program.ended.add_done_callback(self._has_ended)
 
     @classmethod
@@ -110,10 +116,12 @@ class Worker:
         finally:
             for fd in given:
                 os.close(fd)
-        output = _Output(read, work)
+        self._output = output = _Output(read, work)
+        self._look_in(_UNWATCHED_S)
         try:
             told = await self._answer(work)
         finally:
+            self._output = None
             output.close()
         if isinstance(told, dict):
             self.rss_bytes = _number(told, "rss_bytes")
@@ -153,20 +161,37 @@ class Worker:
     def _changed(self, env: Mapping[str, str]) -> dict[str, Any]:
         """Return what differs in the environment of a call from that of the one before."""
         before, self._env = self._env, env
-        return {
-            "set": {name: text for name, text in env.items() if before.get(name) != text},
-            "unset": [name for name in before if name not in env],
-        }
+        differs, gone = env.since(before) if isinstance(env, Layers) else since(env, before)
+        return {"set": differs, "unset": gone}
 
     def rest(self, most_s: float) -> None:
         """Be idle for so long at the most."""
-        self._timer = self._loop.call_later(most_s, self.retire)
+        self._rests_to_s = self._loop.time() + most_s
+        self._look_in(most_s)
+
+    def _look_in(self, after_s: float) -> None:
+        """Look at the worker then, or earlier if that is to be done anyway."""
+        if self._timer is None:
+            self._timer = self._loop.call_later(after_s, self._look)
+        elif self._timer.when() > self._loop.time() + after_s:
+            self._timer.cancel()
+            self._timer = self._loop.call_later(after_s, self._look)
+
+    def _look(self) -> None:
+        """Read the output of a call that takes its time; end a worker that has rested for too long."""
+        self._timer = None
+        now_s = self._loop.time()
+        if self._output is not None:
+            if (left_s := self._output.watch(now_s)) > 0:
+                self._look_in(left_s)
+        elif self._rests_to_s is not None and self._rests_to_s <= now_s:
+            self.retire()
+        elif self._rests_to_s is not None:
+            self._look_in(self._rests_to_s - now_s)
 
     def wake(self) -> bool:
         """Tell if it can have a call now."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._rests_to_s = None
         return self.is_sound and not self.program.ended.done() and self._line.is_open()
 
     def retire(self) -> None:
@@ -174,7 +199,13 @@ class Worker:
         self.is_sound = False
         self.program.ends_its_group = False
         self._line.send({"type": "end"})
+        self._set_no_timer()
         self._timer = self._loop.call_later(_END_LIMIT_S, self.kill)
+
+    def _set_no_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def kill(self) -> None:
         """End it at once, with all that it has started."""
@@ -191,8 +222,7 @@ class Worker:
 
     def _has_ended(self, _: object) -> None:
         self.is_sound = False
-        if self._timer is not None:
-            self._timer.cancel()
+        self._set_no_timer()
         if not self._line.has_ended:
             self._line.read()
             self._line.close()
@@ -208,12 +238,10 @@ class _Output:
         self._has_ended = False
         self._is_watched = False
         self._loop = asyncio.get_running_loop()
-        # Most calls are over before that: what they have written is read at their end.
-        self._timer = self._loop.call_later(_UNWATCHED_S, self._watch)
+        self._began_s = self._loop.time()
 
     def close(self) -> None:
         """Read what is left, and let go of it: whatever the call has left running writes to nobody."""
-        self._timer.cancel()
         left = _MOST_LEFT_BYTES
         while not self._has_ended and left > 0:
             count = self._pass_on()
@@ -223,9 +251,16 @@ class _Output:
         self._unwatch()
         os.close(self._fd)
 
-    def _watch(self) -> None:
-        self._is_watched = True
-        self._loop.add_reader(self._fd, self._pass_on)
+    def watch(self, now_s: float) -> float:
+        """Read it as it fills from now on; or return how long to wait before that.
+
+        Most calls are over before that: what they have written is read at their end.
+        """
+        left_s = self._began_s + _UNWATCHED_S - now_s
+        if left_s <= 0 and not (self._is_watched or self._has_ended):
+            self._is_watched = True
+            self._loop.add_reader(self._fd, self._pass_on)
+        return left_s
 
     def _unwatch(self) -> None:
         if self._is_watched:

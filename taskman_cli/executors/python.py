@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -217,8 +218,13 @@ def _launch(
 
 def _key_of(order: Order) -> Key:
     """Return what a worker has for life: calls that differ in it have different workers."""
-    at_start = [(name, text) for name, text in order.local_env.items() if name.startswith(_AT_START)]
-    return order.user, order.nice, *sorted(at_start)
+    env = order.local_env
+    return order.user, order.nice, *[(name, env[name]) for name in _read_at_start(tuple(env))]
+
+
+@lru_cache(maxsize=64)
+def _read_at_start(names: tuple[str, ...]) -> list[str]:
+    return sorted(name for name in names if name.startswith(_AT_START))
 
 
 def _own_directory() -> str:

@@ -30,9 +30,7 @@ _MOST_WORDS = 1000
 _PROGRESS_GAP_S = 0.1
 #: These ask a call to end, whatever an earlier call did to them.
 _ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-_DEFAULT = (
-    signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD
-)  # fmt: skip
+_DEFAULT = (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 #: A call may lower these, but not always raise them again.
 _LIMITS = resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE
@@ -50,6 +48,8 @@ class Worker:
         self._told_at_s = 0.0
         #: That of the call that is made; 0: there is none.
         self._number = 0
+        self._was_asked = False  # a signal came while there was none: maybe for the next call
+        self._children_s = 0.0  # the processor time of children that have ended
         #: Files of modules that calls have imported, each with its fingerprint.
         self._seen: dict[str, Any] = {}
         #: As they were when they were read, which may be long before the call ends.
@@ -98,13 +98,14 @@ class Worker:
             self._line.send({"type": "refused", "words": str(error)})
             return
         self._jobs._current = self._jobs.Context(frame["context"], self._progress)
-        before = _used()
+        before_s = time.process_time()
         told = None
         try:
             self._number = frame["number"]
             # A signal for this call may have come before it could be told that it was for this one.
-            if self._line.is_cancelled(self._number):
+            if self._was_asked and self._line.is_cancelled(self._number):
                 self._asked_to_end(signal.SIGTERM, None)
+            self._was_asked = False
             told = self._outcome(frame)
             self._number = 0
         except BaseException as error:  # asked to end before or after the call itself
@@ -118,10 +119,7 @@ class Worker:
         self._jobs._current = None
         self._note_imports()
         self._let_go_of_output()
-        after = _used()
-        told.update(
-            type="done", cpu_s=after[0] - before[0], peak_bytes=after[1], rss_bytes=self._resident_bytes()
-        )
+        told.update(self._used_since(before_s), type="done")
         if _standing() != self._standing:
             told["is_changed"] = True
         self._line.send(told)
@@ -147,6 +145,14 @@ class Worker:
             sys.setrecursionlimit(self._depth)
         for timer in _TIMERS:
             _signal.setitimer(timer, 0)
+
+    def _used_since(self, before_s: float) -> dict[str, Any]:
+        """Return what a call has used: processor time, ended children included, and memory."""
+        ended, known_s = resource.getrusage(resource.RUSAGE_CHILDREN), self._children_s
+        self._children_s = ended.ru_utime + ended.ru_stime
+        cpu_s = time.process_time() - before_s + self._children_s - known_s
+        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+        return {"cpu_s": cpu_s, "peak_bytes": peak_bytes, "rss_bytes": self._resident_bytes()}
 
     def _resident_bytes(self) -> int:
         with suppress(OSError, TypeError):
@@ -207,11 +213,13 @@ class Worker:
 
     def _set_environment(self, frame: dict[str, Any]) -> None:
         """Have the environment be the call's, whatever the one before has done to it."""
-        for name in frame["unset"]:
-            self._env.pop(os.fsencode(name), None)
-        for name, value in frame["set"].items():
-            self._env[os.fsencode(name)] = os.fsencode(value)
-        if getattr(os.environb, "_data", None) != self._env:
+        env: Any = os.environb if getattr(os.environb, "_data", None) == self._env else {}
+        given = {os.fsencode(name): os.fsencode(value) for name, value in frame["set"].items()}
+        for one in (self._env, env):
+            for name in frame["unset"]:
+                one.pop(os.fsencode(name), None)
+            one.update(given)
+        if env is not os.environb:
             found = dict(os.environb)
             for odd in found.keys() - self._env.keys():
                 del os.environb[odd]
@@ -268,6 +276,7 @@ class Worker:
     def _asked_to_end(self, number: int, _frame: Any) -> None:
         """Tell the call, or break it off if it never asks."""
         context = self._jobs._current
+        self._was_asked = not self._number
         if not self._number or context is None or os.getpid() != self._pid:
             return
         context._is_cancelled = True
@@ -311,14 +320,6 @@ def _standing() -> tuple[Any, ...]:
     top = os.stat("/")  # noqa: PTH116
     who = os.getresuid(), os.getresgid(), os.getgroups(), os.getpriority(os.PRIO_PROCESS, 0)
     return (*who, top.st_dev, top.st_ino, *map(resource.getrlimit, _LIMITS))
-
-
-def _used() -> tuple[float, int]:
-    """Return the processor time so far, ended children included, in seconds, and the peak of memory."""
-    own = resource.getrusage(resource.RUSAGE_SELF)
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    spent_s = own.ru_utime + own.ru_stime + children.ru_utime + children.ru_stime
-    return spent_s, own.ru_maxrss << 10
 
 
 def _own(path: str, flags: int) -> Any:

@@ -6,6 +6,7 @@ The scheduler and `taskman test` both compose it here.
 from __future__ import annotations
 
 import json
+import marshal
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -51,18 +52,21 @@ class Plans:
         self._runners = Runners()
         #: The supervisor knows limits.
         self.can_limit = True
+        #: And orders that are packed.
+        self.can_pack = False
         #: By id(), together with the task itself, so that the id is not reused.
         self._plans: dict[int, tuple[Task, dict[str, Any]]] = {}
         #: The same by execution: the environment that the shell would pass on.
         self._handed_on: dict[int, tuple[Execution, dict[str, str] | None]] = {}
+        #: The same: what is the same in each order for an executor.
+        self._orders: dict[int, tuple[Execution, dict[str, Any], bytes]] = {}
 
     def spec(self, start: effects.Start, *, path: str | None) -> dict[str, Any]:
         """Return what the supervisor needs to start an attempt; `path` is its output file.
 
         Raises TaskmanError if it cannot be composed.
         """
-        if start.task.execution.user is not None and self._runners.look_again():
-            self._plans.clear()
+        self._look_at_accounts(start.task.execution)
         if start.params:
             plan = self._plan(start.task, start.params)
         else:
@@ -81,28 +85,47 @@ class Plans:
         Raises TaskmanError if it cannot be composed.
         """
         execution = start.task.execution
-        if execution.user is not None and self._runners.look_again():
-            self._plans.clear()
-        self._environments.files_for_the_command(execution)  # raises if others could decide
+        self._look_at_accounts(execution)
+        _, same, packed = self._orders.get(id(execution)) or self._new_order(execution)
         told = dict(start.params) | self._told(start)
-        user = self._to_become(execution)
         stdin = execution.stdin
-        keys = {name: json.loads(text) for name, text in execution.executor_keys}
         order = known_order(start) | {
-            "command": None if CALL in keys else _far_command(start.task.command, execution.shell),
-            "keys": keys,
-            "env": dict(execution.env) | told,
-            "local_env": self._environments.compose(execution, has_files=False) | told,
+            "command": None if CALL in same["keys"] else _far_command(start.task.command, execution.shell),
+            "stdin": None if stdin is None else stdin.encode("utf-8", "surrogateescape"),
+        }
+        if self.can_pack:
+            order |= {"packed": packed, "told": told}
+        else:
+            order |= same | {name: same[name] | told for name in ("env", "local_env")}
+        return remote_spec(start, order, path=path)
+
+    def _new_order(self, execution: Execution) -> tuple[Execution, dict[str, Any], bytes]:
+        """Return the part of an order that is the same in each start, packed too. Raises TaskmanError."""
+        self._environments.files_for_the_command(execution)  # raises if others could decide
+        user = self._to_become(execution)
+        environment = self._environments.compose(execution, has_files=False)
+        same = {
+            "keys": {name: json.loads(text) for name, text in execution.executor_keys},
+            "env": dict(execution.env),
+            "local_env": environment,
             "env_files": list(execution.env_file),
             "cwd": execution.cwd,
-            "stdin": None if stdin is None else stdin.encode("utf-8", "surrogateescape"),
             "user": None if user is None else (user[0], user[1], tuple(user[2])),
             "umask": execution.umask,
             "nice": execution.nice,
             "resources": {name: amount for name, amount in execution.resources if not executor_of(name)},
             "timeout_ns": execution.timeout_ns,
-        }  # fmt: skip
-        return remote_spec(start, order, path=path)
+        }
+        found = execution, same, marshal.dumps(same)
+        if not execution.env_file and len(environment) <= MANY:
+            self._orders[id(execution)] = found
+        return found
+
+    def _look_at_accounts(self, execution: Execution) -> None:
+        """Prepare all anew that knows of users, if the account files have changed."""
+        if execution.user is not None and self._runners.look_again():
+            self._plans.clear()
+            self._orders.clear()
 
     def _told(self, start: effects.Start | effects.Adopt) -> dict[str, str]:
         """Return the variables that identify the attempt."""
@@ -124,6 +147,7 @@ class Plans:
         if hidden is not None:
             self._environments.hide(hidden)
         self._plans.clear()
+        self._orders.clear()
         self._handed_on.clear()
         self._environments.forget()
 

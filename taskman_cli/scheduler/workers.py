@@ -85,6 +85,7 @@ class Workers:
         if kind != "hello":
             raise TaskmanError(f"the supervisor's first message was {kind!r}")
         self._plans.can_limit = facts.get("has_limits", False)
+        self._plans.can_pack = facts.get("has_packed", False)
         return Hello(facts)
 
     def receive(self) -> list[Message]:

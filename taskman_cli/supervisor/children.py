@@ -114,6 +114,7 @@ class Children:
                 return None
             if "error" in spec:  # the scheduler could not put it together
                 raise StartError(0, spec["error"])
+            self.hosts.flush()
             limit = self._closings.limit(child, spec) if spec.get("limits") else None
             child.pid, child.capture, child.told = self._spawner.start(
                 spec, now_ns=child.elapsed_ns, limit=limit

@@ -44,6 +44,8 @@ class Host:
         self.is_retired = False
         #: It is started again when a pause is over.
         self.is_resting = False
+        #: Its process has nothing to remove when an attempt is forgotten.
+        self.keeps_nothing = False
         #: It is asked now and then whether it is well.
         self.is_watched = False
         #: Messages that wait for the next process: attempts whose ends are on record.
@@ -52,7 +54,7 @@ class Host:
         self.pause.has_answered = True  # it is never given up
         self._epoll = epoll
         self._channel: Channel | None = None
-        self._is_writer = False
+        self._is_writer = self._has_unsent = False
         self._started_ns = 0
         self._unanswered = 0
 
@@ -90,16 +92,23 @@ class Host:
         finally:
             theirs.close()
         self._started_ns = elapsed_ns()
-        self._unanswered, self.is_watched = 0, False
+        self._unanswered, self.is_watched, self.keeps_nothing = 0, False, False
         self._channel = Channel(ours)
         self._is_writer = False
         self._epoll.register(ours.fileno(), select.EPOLLIN)
         self.send(("configure", self.what["definition"], self.what["facts"]))
 
     def send(self, *messages: Message) -> None:
-        """Send messages to its process. Raises WireError."""
+        """Have messages sent to its process with the next `flush`. Raises WireError."""
         if self._channel is not None:
-            self._channel.send(messages)
+            self._channel.put(messages)
+            self._has_unsent = True
+
+    def flush(self) -> None:
+        """Send what was collected."""
+        if self._has_unsent and self._channel is not None:
+            self._has_unsent = False
+            self._channel.flush()
             self._watch_writable()
 
     def receive(self) -> list[Message] | None:
@@ -130,6 +139,7 @@ class Host:
     def let_go(self) -> None:
         """Close the socket: its process ends what it holds, then itself."""
         if self._channel is not None:
+            self._channel.flush()
             self._epoll.unregister(self._channel.fileno())
             self._channel.close()
             self._channel = None

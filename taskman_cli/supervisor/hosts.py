@@ -64,6 +64,11 @@ class Hosts:
         """Return the processes of all executors."""
         return {host.pid for host in self._hosts if host.pid is not None} | self._leaving
 
+    def flush(self) -> None:
+        """Send what the processes of executors are told: once a turn, and before a start takes its time."""
+        for host in self._hosts:
+            host.flush()
+
     def running(self) -> Iterator[Remote]:
         """Yield the attempts that are not over."""
         for host in self._hosts:
@@ -156,7 +161,8 @@ class Hosts:
         if host is not None:
             del host.remotes[remote.key]
             if host.fd is not None:
-                host.send(("abandon" if is_abandoned else "forget", remote.key, remote.order))
+                order = {} if host.keeps_nothing and not is_abandoned else remote.order
+                host.send(("abandon" if is_abandoned else "forget", remote.key, order))
             elif remote.is_sent and not is_abandoned:
                 host.to_forget.append(("forget", remote.key, remote.order))
                 self._begin(host)
@@ -306,6 +312,9 @@ class Hosts:
             return
         if kind == "said":
             say(f"executor {host.name}: {values[0]}")
+            return
+        if kind == "keeps_nothing":
+            host.keeps_nothing = True
             return
         remote = host.remotes.get(values[0])
         if remote is None or remote.end is not None:

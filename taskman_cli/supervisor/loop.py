@@ -119,6 +119,7 @@ class Supervisor:
         self._work(limits.MESSAGES_A_TURN)
         self._early.fill()
         self._children.captures.settle()
+        self._children.hosts.flush()
         self._outbox += self._children.take_news() + VOICE.untold()
         if self._scheduler is None and self._left_with is None and not self._children.survivors.is_hunting:
             if self._exit_code is not None:

@@ -59,13 +59,14 @@ To the supervisor:
 To the scheduler:
 
     ("hello", {"version", "generation", "started_ns", "scheduler_ended_ns", "is_complete", "kept",
-               "attempts", "has_manager", "has_limits", "has_executors", "has_early"})
+               "attempts", "has_manager", "has_limits", "has_executors", "has_early", "has_packed"})
                          comes first; `started_ns` tells this supervisor's life from any other;
                          `is_complete` False: all was too much to tell, here is only what runs;
                          `has_manager`: somebody listens to "report";
                          `has_limits`: it knows the "limits" of a spec;
                          `has_executors`: and what executors carry out;
                          `has_early`: it knows early starts; those that are held are not in `attempts`;
+                         `has_packed`: the processes of its executors know orders that are packed;
                          attempts = [(key, meta, pid, wall_ns, elapsed_ns, end | None, ending), …]
     ("started", key, pid, wall_ns, elapsed_ns)
                          its process became the command, or has not after a moment: its time runs
@@ -125,7 +126,10 @@ PROTOCOL_VERSION = 3
 MAX_FRAME_BYTES = 64 << 20
 
 #: What "hello" begins with: the version, and what an earlier supervisor of that version could not do.
-GREETING = {"version": PROTOCOL_VERSION, "has_limits": True, "has_executors": True, "has_early": True}
+GREETING = {
+    "version": PROTOCOL_VERSION, "has_limits": True, "has_executors": True, "has_early": True,
+    "has_packed": True,
+}  # fmt: skip
 
 _MARSHAL_VERSION = 4
 _PREFIX_BYTES = 4
@@ -171,10 +175,14 @@ class Channel:
         A peer that is gone is not an error here: `receive` reports it. Raises WireError with the culprit,
         and sends nothing, if a message is too long or cannot be marshalled.
         """
+        self.put(messages)
+        self.flush()
+
+    def put(self, messages: Sequence[Message]) -> None:
+        """Keep messages for the next `flush`, so that several need one system call. Raises as `send` does."""
         frames = _encode(list(messages))
         if not self._is_closed:
             self._outgoing += frames
-            self.flush()
 
     def flush(self) -> None:
         """Send as much as the socket takes."""

@@ -148,6 +148,26 @@ def test_what_is_never_begun_counts_as_started_after_a_while_and_can_be_killed(
     assert "killed before it was known to have begun" in end["error"]
 
 
+def test_a_start_that_is_asked_for_early_waits_for_a_seat(tmp_path: Path) -> None:
+    environ = installed(tmp_path / "plug", os.environ)
+    supervision = Supervision(tmp_path, constants={"EARLY_PATIENCE_NS": 3600 * SECOND_NS}, env=environ)
+    try:
+        scheduler = supervision.accept()
+        scheduler.send(("seats", 1), ("configure", NUMBERS), executors(tmp_path))
+        scheduler.start("a", spec(tmp_path, "while [ ! -e go ]; do sleep 0.01; done", "x"), meta=META)
+        scheduler.send(*(("start", name, META, spec(tmp_path, "true", name), True) for name in "bc"))
+        scheduler.wait_for("started", "a")
+        started = tmp_path / "far" / "started"
+        assert started.read_text() == "x\n"
+        scheduler.signal("c", signal.SIGTERM, "cancelled")
+        scheduler.wait_for("returned", "c")
+        scheduler.signal("a", signal.SIGKILL)
+        scheduler.wait_for("ended", "b")
+        assert started.read_text() == "x\nb\n"
+    finally:
+        supervision.close()
+
+
 def test_a_program_that_is_not_there_holds_only_its_own_starts_up(
     scheduler: SchedulerEnd, tmp_path: Path
 ) -> None:

@@ -76,6 +76,7 @@ YEAR_NS = 366 * 86_400 * SECOND_NS
 RESOURCES = (
     ("api", Resource(2, rate=3, per_ns=60 * SECOND_NS, burst=2)),
     ("db", Resource(2)),
+    ("plenty", Resource(None)),
     (seats_of("far"), Resource(2)),
     ("ram", Resource(6 << 30)),
 )
@@ -212,7 +213,9 @@ class Machine(Commands):
             needs = tuple(sorted((*execution.resources, (seats_of("far"), 1))))
             execution = replace(execution, executor="far", resources=needs)
         if self.is_plain:
-            execution = replace(execution, resources=(), user=None, executor=LOCAL)
+            execution = replace(
+                execution, resources=(("plenty", 1),) if self.places.random() < 0.5 else (), user=None
+            )
             policy = replace(policy, priority=0)
         tasks = tuple(Task(task, "true", execution) for task in "abc"[: self.chance.choice([1, 1, 3])])
         here = tuple(need for need in execution.resources if need[0] != seats_of("far"))
@@ -525,7 +528,8 @@ class Machine(Commands):
         if not start.is_early:
             self._start(start)
             return
-        assert not start.task.execution.resources, "nothing that others wait for is kept from them"
+        scarce = self.engine.pool.resources.scarce(start.task.execution.resources)
+        assert not scarce, "nothing that others wait for is kept from them"
         self.held.put(start, self.now)
 
     def _has_seat(self) -> bool:
@@ -713,7 +717,8 @@ class Machine(Commands):
     def _check_pool(self) -> None:
         """Check what holds at the end of each turn."""
         pool, timetable = self.engine.pool, self.engine.timetable
-        assert pool.busy_count <= SETTINGS.max_workers + len(self.alive)
+        gone = sum(isinstance(event, events.AttemptGone) for event in self.news)
+        assert pool.busy_count <= SETTINGS.max_workers + len(self.alive) + gone
         paused = {name for name, armed in timetable.jobs.items() if armed.pause}
         assert paused == {armed.job.id for armed in timetable.paused()}, "who is paused is known"
         once = [name for name, armed in timetable.jobs.items() if armed.job.is_once]
@@ -727,7 +732,8 @@ class Machine(Commands):
             held.update(dict(attempt.holds))
         assert held == Counter(pool.resources.held), "what is held is what running attempts hold"
         for name, resource in RESOURCES:
-            assert self.replaced or held[name] <= (resource.limit or 0), f"no more {name} than there is"
+            limit = held[name] if resource.limit is None else resource.limit
+            assert self.replaced or held[name] <= limit, f"no more {name} than there is"
         really: Counter[str] = Counter()
         for key in self.alive:
             run, task, number = key.split(".")
@@ -735,7 +741,8 @@ class Machine(Commands):
             if row is not None and row.state in OPEN:
                 really.update(dict(row.holds))
         for name, resource in RESOURCES:
-            assert self.replaced or really[name] <= (resource.limit or 0), f"nor do commands hold more {name}"
+            limit = really[name] if resource.limit is None else resource.limit
+            assert self.replaced or really[name] <= limit, f"nor do commands hold more {name}"
         if not pool.running and pool.ready_count and not self.engine.is_stopping and not pool.wants_signals:
             first = self.engine.first_waits(self.engine.waits(self.now), 1)
             assert {wait.kind for wait in first} <= WHILE_IDLE, f"{first}: nothing runs, so it starts"

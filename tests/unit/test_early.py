@@ -22,6 +22,7 @@ from taskman_cli.core.tuning import Admission
 
 TWO_SEATS = replace(FIXED, max_workers=2)
 AUTO = replace(TWO_SEATS, admission=Admission.AUTO)
+FAR = Execution(executor="far")
 MILLISECOND_NS = 1_000_000
 
 
@@ -136,6 +137,28 @@ def test_none_is_asked_for_early_while_one_waits_first_that_may_not_be() -> None
     driver.ended(driver.starts[0].key)
     driver.ended(driver.starts[1].key)
     assert "needy" not in early(driver)
+
+
+def test_what_executors_carry_out_is_asked_for_early_too_whatever_the_gate_says() -> None:
+    driver = Driver(jobs(20, FAR), AUTO, has_early=True)
+    driver.send(events.SignalsRead(Signals(cpus=2, runnable=50)))
+    for start in driver.starts[:2]:
+        driver.began(start.key)
+        driver.ended(start.key)
+    starts = [start for start in driver.starts if start.is_early]
+    assert [start.handle for start in starts] == [f"far/.{start.key}" for start in starts]
+    assert len(starts) == 2
+
+
+def test_what_an_executor_has_no_room_for_lets_those_come_back_that_are_held() -> None:
+    driver = burst(execution=FAR)
+    keys = list(driver.engine.pool.early.attempts)
+    key = next(key for key, attempt in driver.engine.pool.running.items() if not attempt.is_early)
+    done = driver.send(events.StartFailed(key, "full", is_transient=True, at=driver.now, is_users=True))
+    assert len(of_type(done, effects.Recall)) == 1
+    for held in keys:
+        returned(driver, held)
+    assert not driver.engine.pool.early.attempts
 
 
 def test_under_auto_the_gate_has_to_let_them_start_beside_all_that_runs() -> None:

@@ -16,6 +16,7 @@ from taskman_cli.core.executors import ExecutorDefinition
 from taskman_cli.core.limits import Limits
 from taskman_cli.core.model import Account, Execution, Exit, Group, Output, Settings, State, Task, Trigger
 from taskman_cli.errors import TaskmanError
+from taskman_cli.executors.orders import order_of, unpacked
 from taskman_cli.launch.environment import Environments
 from taskman_cli.launch.spec import format_slot
 from taskman_cli.scheduler.heard import Hello, SeenAttempt, to_event
@@ -392,13 +393,16 @@ def test_a_supervisor_of_an_earlier_version_cannot_hold_starts(
     assert workers.greet().has_early is expected
 
 
+EXECUTION = Execution(
+    env={"A": "1"}, env_file=("/etc/hostname",), cwd="/srv", stdin="\udcff", timeout_ns=5, executor="far",
+    resources=(("db", 2), ("executor:far", 1)), executor_keys=(("args", "[1]"),),
+)  # fmt: skip
+
+
 def test_an_executor_gets_all_that_it_needs_and_an_old_supervisor_an_error() -> None:
     channel = FakeChannel()
     workers = make_workers(channel, PATH="/bin")
-    execution = Execution(
-        env={"A": "1"}, env_file=("/etc/hostname",), cwd="/srv", stdin="\udcff", timeout_ns=5, executor="far",
-        resources=(("db", 2), ("executor:far", 1)), executor_keys=(("args", "[1]"),),
-    )  # fmt: skip
+    execution = EXECUTION
     start = replace(make_start("echo", execution), handle="far/id.run.main.2", params={"P": "2"})
     workers.start(start)
     workers.flush()
@@ -417,6 +421,25 @@ def test_an_executor_gets_all_that_it_needs_and_an_old_supervisor_an_error() -> 
         "command": "echo", "keys": {"args": [1]}, "env_files": ["/etc/hostname"], "cwd": "/srv",
         "stdin": b"\xff", "user": None, "umask": None, "nice": 0, "resources": {"db": 2}, "timeout_ns": 5,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("execution", [EXECUTION, replace(EXECUTION, env_file=())], ids=["file", "none"])
+def test_an_order_that_is_packed_is_the_same_order(execution: Execution) -> None:
+    orders = []
+    for has_packed in (False, True):
+        channel = FakeChannel()
+        workers = make_workers(channel, PATH="/bin")
+        workers._inbox = [hello(has_packed=has_packed)]
+        workers.greet()
+        for params in ({"P": "2"}, {}, {}):
+            handle = "far/id.run.main.2"
+            workers.start(replace(make_start("echo", execution), handle=handle, params=params))
+        workers.flush()
+        orders.append([message[3]["order"] for message in channel.sent])
+    plain, packed = orders
+    assert ["packed" in order for order in (*plain, *packed)] == [False] * 3 + [True] * 3
+    assert [order_of(unpacked(order)) for order in packed] == [order_of(order) for order in plain]
+    assert [unpacked(order)["timeout_ns"] for order in packed] == [5] * 3
 
 
 def test_a_call_stands_in_the_place_of_the_command() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from taskman_cli.core.engine.admission import Gate
+    from taskman_cli.core.engine.resources import Resources
     from taskman_cli.core.engine.runs import Attempt
 
 #: The most starts that wait with the supervisor.
@@ -59,13 +60,17 @@ class Early:
         self._ends.clear()
 
 
-def may_be_early(attempt: Attempt, gate: Gate | None, running: int, elapsed_ns: int) -> bool:
+def may_be_early(
+    attempt: Attempt, resources: Resources, gate: Gate | None, running: int, elapsed_ns: int
+) -> bool:
     """Tell whether the start of an attempt may be asked for before it has a seat, if any may.
 
-    It draws on no resources, which others would wait for; it is of no other user and no executor, whose
-    starts may pause alone; and the gate lets it start beside all that runs.
+    It draws on no resources that others would wait for; it is of no other user, whose starts may pause alone;
+    and the gate lets it start beside all that runs.
     """
     execution = attempt.task.execution
-    if execution.resources or execution.user is not None or attempt.is_remote:
+    if execution.user is not None or resources.scarce(execution.resources):
         return False
-    return gate is None or gate.signals is None or gate.admit(attempt, running, elapsed_ns) is None
+    if attempt.is_remote or gate is None or gate.signals is None:
+        return True
+    return gate.admit(attempt, running, elapsed_ns) is None

@@ -88,6 +88,8 @@ class Outcomes:
             self._put_back(attempt, event.at)
             is_users = user is not None or executor != ""
             pause_ns = self._pool.pause(attempt, event.at.elapsed_ns, is_users=is_users)
+            if executor and self._pool.early.attempts:  # what is held for it would fail too
+                self._outbox.actions.append(effects.Recall())
             if pause_ns is not None:
                 who, run = "" if user is None or executor else user.name, attempt.run.id
                 self._outbox.records.append(

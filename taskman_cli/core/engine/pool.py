@@ -48,9 +48,9 @@ class Pool:
         #: How many of them are commands here: others need nothing of this machine.
         self._local_count = 0
         self._waiting: dict[str, Attempt] = {}
-        self._ready = Ready(settings.ageing_ns)
-        self.early = Early()
         self.resources = Resources(settings.resources)
+        self._ready = Ready(settings.ageing_ns, self.resources.scarce)
+        self.early = Early()
         self.memory = Memory(settings.admission_tuning)
         #: What jobs need of it, on record, as long as no gate asks.
         self._unused_needs: Mapping[Owner, int] = {}
@@ -82,7 +82,8 @@ class Pool:
         self._answered_ns = None
         self.resources.configure(settings.resources)
         self._open_gate()
-        if (before.ageing_ns, had_gate) != (settings.ageing_ns, self.gate is not None):
+        orders = (before.ageing_ns, before.resources, had_gate)
+        if orders != (settings.ageing_ns, settings.resources, self.gate is not None):
             attempts = [self._waiting[key] for key in self._ready.first(len(self._ready))]
             self._ready.order(attempts, settings.ageing_ns, has_urgent_lines=self.gate is not None)
 
@@ -228,7 +229,8 @@ class Pool:
     def _take_early(self, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first waiting attempt, if it may be asked for while all seats are taken."""
         key = self._ready.peek() if self._ready.is_one_line and not self._holds else None
-        if key is None or not may_be_early(self._waiting[key], self.gate, self._local_count, elapsed_ns):
+        facts = self.resources, self.gate, self._local_count, elapsed_ns
+        if key is None or not may_be_early(self._waiting[key], *facts):
             return None
         self._ready.remove(self._waiting[key])
         return self._waiting.pop(key)
@@ -292,8 +294,7 @@ class Pool:
         if not self.resources.has_rates:
             return
         waits = [lack.ready_ns for _, _, lack in self.lines(elapsed_ns) if lack]
-        ready = [at_ns for at_ns in waits if at_ns is not None]
-        if ready:
+        if ready := [at_ns for at_ns in waits if at_ns is not None]:
             self._timers.put(_LOOK, min(ready))
 
     def hold_back(self, attempt: Attempt) -> None:

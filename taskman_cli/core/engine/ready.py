@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from taskman_cli.core.engine.queue import DueQueue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from taskman_cli.core.engine.resources import Resources
     from taskman_cli.core.engine.runs import Attempt
@@ -41,8 +41,10 @@ class Lack(NamedTuple):
 class Ready:
     """The waiting attempts, by key."""
 
-    def __init__(self, ageing_ns: int | None) -> None:
+    def __init__(self, ageing_ns: int | None, scarce: Callable[[Amounts], Amounts]) -> None:
+        """`scarce` returns which of the needs of an attempt may have to be waited for."""
         self._ageing_ns = ageing_ns
+        self._scarce = scarce
         #: Attempts with a priority over 0 have lines of their own: some may start before the others.
         self._has_urgent_lines = False
         self._lines: dict[_Kind, DueQueue[str]] = {_PLAIN: DueQueue()}
@@ -53,7 +55,8 @@ class Ready:
     def kind_of(self, attempt: Attempt) -> _Kind:
         """Return which line an attempt belongs to."""
         is_urgent = self._has_urgent_lines and attempt.run.job.policy.priority > 0
-        return attempt.task.execution.resources, is_urgent
+        needs = attempt.task.execution.resources
+        return self._scarce(needs) if needs else (), is_urgent
 
     def __len__(self) -> int:
         return len(self._plain) if len(self._lines) == 1 else sum(map(len, self._lines.values()))
@@ -71,7 +74,10 @@ class Ready:
         """Add an attempt."""
         line = self._plain
         if attempt.task.execution.resources or self._has_urgent_lines:
-            line = self._lines.setdefault(self.kind_of(attempt), DueQueue())
+            kind = self.kind_of(attempt)
+            if kind not in self._lines:
+                self._lines[kind] = DueQueue()
+            line = self._lines[kind]
         if not attempt.place:  # or it comes back
             self._arrivals += 1
             attempt.place = self._arrivals

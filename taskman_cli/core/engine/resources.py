@@ -26,10 +26,22 @@ class Resources:
         self.held: dict[str, int] = {}
         #: When the bucket of each rate is full again, on the elapsed clock; absent: it is full.
         self._full_ns: dict[str, int] = {}
+        self._scarce: dict[Amounts, Amounts] = {}
 
     def configure(self, resources: Iterable[tuple[str, Resource]]) -> None:
         """Use other limits and rates; what is held stays held, even if it is more than a limit."""
         self.known = dict(resources)
+        self._scarce.clear()
+
+    def scarce(self, amounts: Amounts) -> Amounts:
+        """Return those of `amounts` that may have to be waited for: with a limit or a rate."""
+        found = self._scarce.get(amounts)
+        if found is None:
+            known = [(self.known.get(name), (name, amount)) for name, amount in amounts]
+            found = self._scarce[amounts] = tuple(
+                need for one, need in known if one and (one.limit is not None or one.rate is not None)
+            )
+        return found
 
     @property
     def has_rates(self) -> bool:
