@@ -1,7 +1,7 @@
 """An executor for tests, which other tests install as an entry point: commands that outlive its process.
 
 Its settings: `directory`, where all is kept. While a file "down" is there, nobody answers;
-while "kept" is there, nothing can be forgotten.
+while "kept" is there, nothing can be forgotten; while "away" is there, nothing can be begun.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from taskman_cli.executors.base import (
     ConnectionLost,
     Ended,
     Executor,
+    FarWorker,
     Result,
     Running,
     StartFailed,
@@ -50,9 +51,24 @@ class StandIn(Executor):
     def _is_down(self) -> bool:
         return (self._directory / "down").exists()
 
+    def _is_away(self) -> bool:
+        return (self._directory / "away").exists()
+
+    def _watch(self) -> None:
+        """Tell when the far side is there again, with a worker."""
+        loop = asyncio.get_running_loop()
+        if self._is_away():
+            loop.call_later(_PAUSE_S, self._watch)
+        else:
+            self.tell("up", workers=[FarWorker("w1", 1, 4, 8_000_000_000, (("gpu", 2.0),))])
+
     async def run(self, work: Work) -> Result:
         command = work.order.command
         assert isinstance(command, str)
+        if self._is_away():
+            self.tell("down", "nobody is there")
+            self._watch()
+            raise StartFailed("nobody is there", is_transient=True)
         match command.split():
             case ["refuse", *words]:
                 raise StartFailed(" ".join(words))

@@ -15,8 +15,10 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.core.conditions import FarWorker as FarWorker
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +103,10 @@ class StartFailed(Exception):
     """The attempt was not begun, for sure."""
 
     def __init__(self, words: str, *, is_transient: bool = False) -> None:
-        """`is_transient`: something ran out that may soon be there again: the attempt waits."""
+        """`is_transient`: the far side is away, or something ran out: the attempt waits, and fails not.
+
+        It begins anew after a pause, which grows up to a minute and ends early when the executor tells "up".
+        """
         super().__init__(words)
         self.is_transient = is_transient
 
@@ -156,6 +161,20 @@ class Finding:
 
 class Executor(ABC):
     """Carries out orders, any number at a time."""
+
+    #: Takes what `tell` says, on the loop's thread; set by whoever keeps the executor.
+    listener: Callable[[str, str, Sequence[FarWorker] | None], None] | None = None
+
+    def tell(self, reach: str, words: str = "", workers: Sequence[FarWorker] | None = None) -> None:
+        """Say how the executor itself stands: "up", "connecting" or "down", and why not "up", for people.
+
+        To call it is optional, at any time, on the loop's thread, and as often as it suits: what has changed
+        is passed on, at most once a second. `workers` are all that a far side has that belongs to the pool:
+        it is shown as sums and the first by name. Of an executor that never calls this, its attempts tell:
+        it is down from a lost connection or a transient StartFailed to the next answer.
+        """
+        if self.listener is not None:
+            self.listener(reach, words, workers)
 
     @abstractmethod
     async def run(self, work: Work) -> Result:

@@ -7,7 +7,6 @@ stands is asked until it is known, or `lost_after` is over.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,9 +25,11 @@ from taskman_cli.executors.base import (
     Unknown,
     Work,
 )
+from taskman_cli.executors.carried import Carried, Lost
 from taskman_cli.executors.leftovers import end_left
 from taskman_cli.executors.orders import complete, is_want, order_of, result_values, short, unpacked
 from taskman_cli.executors.surroundings import Surroundings
+from taskman_cli.executors.telling import Telling
 from taskman_cli.executors.types import make
 from taskman_cli.supervisor.output import BoundedFile
 
@@ -50,33 +51,6 @@ _UNBEGUN_S = 3.0
 _PROGRESS_S = 0.2
 
 
-class _Lost(Exception):
-    """Its end will not be known."""
-
-
-class _Carried:
-    """One attempt, as it is carried out."""
-
-    def __init__(self, key: str, order: Order, file: BoundedFile | None) -> None:
-        self.key = key
-        self.order = order
-        self.file = file
-        self.work: Work | None = None
-        self.task: asyncio.Task[None] | None = None
-        #: It can be signalled.
-        self.is_there = asyncio.Event()
-        self.signals: deque[int] = deque()
-        self.signaller: asyncio.Task[None] | None = None
-        #: Nobody waits for its end.
-        self.is_abandoned = False
-        #: Why it was given up before it was begun.
-        self.given_up = ""
-        self.unheard_since_s = 0.0
-        self.is_unheard = False
-        self.progress: tuple[float | None, str] | None = None
-        self.is_telling = False
-
-
 class ExecutorHost:
     """Carries out what the supervisor says, with one executor."""
 
@@ -87,7 +61,8 @@ class ExecutorHost:
         self._definition = ExecutorDefinition("", "")
         self._around = Surroundings()
         self._executor: Executor | None = None
-        self._carried: dict[str, _Carried] = {}
+        self._telling = Telling(lambda values: self._say("condition", values), loop)
+        self._carried: dict[str, Carried] = {}
         #: Clean-ups on their way.
         self._chores: set[asyncio.Task[None]] = set()
         #: The last one failed, which was told: an executor that nobody reaches need not say so for each.
@@ -138,6 +113,7 @@ class ExecutorHost:
             except OSError as error:
                 raise ValueError(f"{error.strerror}: {directory}") from error
             self._executor = make(self._definition, self._around)
+            self._executor.listener = self._telling.tell
             if self._keeps_nothing:
                 self._say("keeps_nothing", "")
         return self._executor
@@ -153,21 +129,23 @@ class ExecutorHost:
         self, key: str, values: dict[str, Any], file: BoundedFile | None, *, is_new: bool, unheard_ns: int
     ) -> None:
         values = unpacked(values)
-        carried = _Carried(key, order_of(values), file)
+        carried = Carried(key, order_of(values), file)
         carried.unheard_since_s = self._loop.time() - unheard_ns / SECOND_NS
         self._carried[key] = carried
         carried.task = self._loop.create_task(self._carry(carried, values, is_new=is_new))
 
-    async def _carry(self, carried: _Carried, values: dict[str, Any], *, is_new: bool) -> None:
+    async def _carry(self, carried: Carried, values: dict[str, Any], *, is_new: bool) -> None:
         """Carry an attempt out, and say how it ended, whatever is raised on the way."""
         said: dict[str, Any]
         try:
             said = result_values(await self._follow(carried, values, is_new=is_new))
         except StartFailed as error:
             await self._close(carried)
+            if error.is_transient:
+                self._telling.unwell(error)
             self._say("failed", carried.key, self._words(error), error.is_transient)
             return
-        except _Lost as error:
+        except Lost as error:
             await end_left(carried.order)
             said = {"lost": short(error)}
         except asyncio.CancelledError:
@@ -190,14 +168,14 @@ class ExecutorHost:
             }  # fmt: skip
         self._say("ended", carried.key, said)
 
-    async def _close(self, carried: _Carried) -> None:
+    async def _close(self, carried: Carried) -> None:
         if carried.signaller is not None:
             carried.signaller.cancel()
         if carried.file is not None:
             for _ in carried.file.finish():
                 await asyncio.sleep(0)  # between the steps of a large file, others have their turn
 
-    async def _follow(self, carried: _Carried, values: dict[str, Any], *, is_new: bool) -> Result:
+    async def _follow(self, carried: Carried, values: dict[str, Any], *, is_new: bool) -> Result:
         """Begin an attempt or find it again, and follow it to its end through lost connections."""
         why = ""
         if is_new:
@@ -209,8 +187,7 @@ class ExecutorHost:
             try:
                 return await executor.run(self._work(carried))
             except ConnectionLost as error:
-                why = short(error)
-                carried.is_there.clear()
+                why = self._cut(carried, error)
         pause_s = 0.0
         while True:
             result = await self._found(carried, why, pause_s)
@@ -220,15 +197,21 @@ class ExecutorHost:
             try:
                 return await self._ready().attach(self._work(carried))
             except ConnectionLost as error:
-                why = short(error)
-                carried.is_there.clear()
+                why = self._cut(carried, error)
             pause_s = 0.0 if self._loop.time() - began_s > _LONGEST_S else _FIRST_S
 
-    def _work(self, carried: _Carried) -> Work:
+    def _cut(self, carried: Carried, error: ConnectionLost) -> str:
+        """Note that the connection to an attempt was lost; return why."""
+        carried.is_there.clear()
+        self._telling.unwell(error)
+        return short(error)
+
+    def _work(self, carried: Carried) -> Work:
         """Make the work that the executor is given."""
 
         def started() -> None:
             carried.is_there.set()
+            self._telling.well()
             self._heard(carried)
             self._say_soon("started", carried.key)
 
@@ -241,7 +224,7 @@ class ExecutorHost:
         )
         return carried.work
 
-    async def _found(self, carried: _Carried, why: str, pause_s: float) -> Result | None:
+    async def _found(self, carried: Carried, why: str, pause_s: float) -> Result | None:
         """Ask how an attempt stands until that is known; return its result, or None if it runs."""
         until_s = self._definition.lost_after_ns / SECOND_NS
         if not carried.is_unheard:
@@ -252,6 +235,10 @@ class ExecutorHost:
         while True:
             await asyncio.sleep(pause_s)
             standing = await self._probed(carried.order)
+            if isinstance(standing, Unknown):
+                self._telling.unwell(standing.why)
+            else:
+                self._telling.well()
             match standing:
                 case Ended(result=result):
                     self._heard(carried)
@@ -259,13 +246,13 @@ class ExecutorHost:
                 case Running():
                     return None
                 case Absent(why=absent):
-                    raise _Lost(absent or f"executor {self._definition.name} knows nothing of it any more")
+                    raise Lost(absent or f"executor {self._definition.name} knows nothing of it any more")
             waited_s = self._loop.time() - carried.unheard_since_s
             if standing.why and standing.why != why:
                 why = short(standing.why)
                 self._say("unheard", carried.key, why)
             if waited_s >= until_s:
-                raise _Lost(f"nothing was heard of it for {until_s:g} s: {why}")
+                raise Lost(f"nothing was heard of it for {until_s:g} s: {why}")
             pause_s = min(max(2 * pause_s, _FIRST_S), _LONGEST_S, max(until_s - waited_s, _FIRST_S))
 
     async def _probed(self, order: Order) -> Standing:
@@ -278,7 +265,7 @@ class ExecutorHost:
         except BaseException as error:
             return Unknown(self._words(f"{type(error).__name__}: {error}"))
 
-    def _heard(self, carried: _Carried) -> None:
+    def _heard(self, carried: Carried) -> None:
         if carried.is_unheard:
             carried.is_unheard = False
             self._say("unheard", carried.key, "")
@@ -288,7 +275,7 @@ class ExecutorHost:
 
     # --- progress ---
 
-    def _progress_of(self, carried: _Carried) -> Callable[[float | None, str], None]:
+    def _progress_of(self, carried: Carried) -> Callable[[float | None, str], None]:
         def tell() -> None:
             carried.is_telling = False
             if carried.progress is not None:
@@ -318,14 +305,14 @@ class ExecutorHost:
         if number == 9 and (carried.work is None or not carried.work.is_started) and not carried.is_unheard:
             self._loop.call_later(_UNBEGUN_S, self._give_up, carried)
 
-    def _give_up(self, carried: _Carried) -> None:
+    def _give_up(self, carried: Carried) -> None:
         """Give up an attempt that should be killed and was not begun."""
         is_begun = carried.work is not None and carried.work.is_started
         if carried.task is not None and not is_begun and not carried.is_unheard:
             carried.given_up = self._words("killed before it was known to have begun")
             carried.task.cancel()
 
-    async def _pass_on(self, carried: _Carried) -> None:
+    async def _pass_on(self, carried: Carried) -> None:
         """Pass signals on, in order, as soon as the attempt is there."""
         while carried.signals:
             await carried.is_there.wait()

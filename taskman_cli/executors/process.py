@@ -29,6 +29,7 @@ To the supervisor:
     ("progress", key, part, words)
     ("unheard", key, words)            how it stands is not known; "": it is again
     ("keeps_nothing", "")              "forget" needs no order: nothing is kept of an attempt
+    ("condition", values)              how the executor itself stands, as `core.conditions` has it
     ("said", words)                    for the log
     ("pong",)
 """

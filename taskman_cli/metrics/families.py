@@ -110,6 +110,29 @@ def _resources(column: int) -> Callable[[Collected], Iterator[Sample]]:
     return read
 
 
+def _executors(column: int) -> Callable[[Collected], Iterator[Sample]]:
+    def read(collected: Collected) -> Iterator[Sample]:
+        for row in collected.whole["executors"]:
+            yield {"executor": row[0]}, int(row[column])
+
+    return read
+
+
+def _executor_ends(collected: Collected) -> Iterator[Sample]:
+    for row in collected.whole["executors"]:
+        for state, count in row[5].items():
+            yield {"executor": row[0], "state": state}, count
+
+
+def _far_workers(column: int) -> Callable[[Collected], Iterator[Sample]]:
+    def read(collected: Collected) -> Iterator[Sample]:
+        for row in collected.whole["executors"]:
+            if row[7] is not None:
+                yield {"executor": row[0]}, row[7][column]
+
+    return read
+
+
 def _process(field: str) -> Callable[[Collected], Iterator[Sample]]:
     def read(collected: Collected) -> Iterator[Sample]:
         for name, use in collected.processes.items():
@@ -232,6 +255,42 @@ FAMILIES = (
     Family(
         "taskman_resource_limit", GAUGE, "How much of a resource there is; absent if any amount.",
         ("resource",), _resources(2),
+    ),
+    Family(
+        "taskman_executor_up", GAUGE,
+        "0 if an executor is away, or connects, so that nothing can start on it now.",
+        ("executor",), _executors(1),
+    ),
+    Family(
+        "taskman_executor_running", GAUGE, "Commands that run on an executor.", ("executor",), _executors(2)
+    ),
+    Family(
+        "taskman_executor_waiting", GAUGE, "Commands that wait to start on an executor.",
+        ("executor",), _executors(3),
+    ),
+    Family(
+        "taskman_executor_starts", COUNTER, "Commands that have started on an executor, retries included.",
+        ("executor",), _executors(4),
+    ),
+    Family(
+        "taskman_executor_ends", COUNTER, "Commands that have ended on an executor, by how.",
+        ("executor", "state"), _executor_ends,
+    ),
+    Family(
+        "taskman_executor_restarts", COUNTER, "Times that the process of an executor was replaced.",
+        ("executor",), _executors(6),
+    ),
+    Family(
+        "taskman_executor_far_workers", GAUGE,
+        "Workers beyond an executor, where it says how many there are.", ("executor",), _far_workers(0),
+    ),
+    Family(
+        "taskman_executor_far_running", GAUGE,
+        "Commands of taskman on the workers beyond an executor, as it says.", ("executor",), _far_workers(1),
+    ),
+    Family(
+        "taskman_executor_far_slots", GAUGE,
+        "How many commands the workers beyond an executor take, as it says.", ("executor",), _far_workers(2),
     ),
     Family(
         "taskman_ledger_commit_seconds", HISTOGRAM, "How long transactions of the ledger took.",

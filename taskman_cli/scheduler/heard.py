@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.clock import Now
+from taskman_cli.core.conditions import condition_of
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.model import Exit, State, Trigger
 from taskman_cli.errors import TaskmanError
@@ -138,6 +139,12 @@ def _unheard(key: str, why: str) -> events.AttemptUnheard:
     return events.AttemptUnheard(key, why)
 
 
+def _executor(name: str, told: dict[str, Any]) -> events.ExecutorTold:
+    condition = told.get("condition")
+    known = None if condition is None else condition_of(condition)
+    return events.ExecutorTold(name, known, int(told.get("restarts", 0)))
+
+
 def _seen(
     key: str,
     meta: tuple[Any, ...],
@@ -196,4 +203,5 @@ _READERS: dict[str, Callable[..., events.Event]] = {
     "gone": _gone,
     "progress": _progress,
     "unheard": _unheard,
+    "executor": _executor,
 }

@@ -50,6 +50,10 @@ class Host:
         self.is_watched = False
         #: Messages that wait for the next process: attempts whose ends are on record.
         self.to_forget: list[Message] = []
+        #: How many of its processes have ended though nobody wanted that.
+        self.restarts = 0
+        #: How the executor stands, as its process has said; None: it says nothing.
+        self.condition: dict[str, Any] | None = None
         self.pause = RestartPause()
         self.pause.has_answered = True  # it is never given up
         self._epoll = epoll
@@ -62,6 +66,11 @@ class Host:
     def running(self) -> list[Remote]:
         """Return the attempts that are not over."""
         return [remote for remote in self.remotes.values() if remote.end is None]
+
+    @property
+    def is_away(self) -> bool:
+        """Tell whether its process says that nothing can begin now."""
+        return self.condition is not None and self.condition.get("reach") in ("connecting", "down")
 
     @property
     def fd(self) -> int | None:

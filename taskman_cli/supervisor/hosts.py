@@ -85,6 +85,8 @@ class Hosts:
             if name not in self._known:
                 self._known[name] = Host(name, what, self._epoll)
                 self._hosts.append(self._known[name])
+        for host in self._known.values():  # this may be another scheduler
+            self._tell_of(host)
 
     # --- attempts ---
 
@@ -197,6 +199,12 @@ class Hosts:
 
     # --- processes ---
 
+    def _tell_of(self, host: Host) -> None:
+        """Tell how an executor stands."""
+        if self._known.get(host.name) is host:
+            told = {"restarts": host.restarts, "condition": host.condition}
+            self._tell(("executor", host.name, told))
+
     def _begin(self, host: Host) -> None:
         """Start the process of an executor, and give it all that is not over."""
         if host.fd is not None or host.is_resting or not (host.running or host.to_forget):
@@ -226,8 +234,9 @@ class Hosts:
         if host.pid != pid or host.fd is None:
             return
         running, now = host.running, elapsed_ns()
+        patience_ns = limits.BEGIN_PATIENCE_NS * (limits.AWAY_TIMES if host.is_away else 1)
         for remote in running:
-            if now - remote.elapsed_ns > limits.BEGIN_PATIENCE_NS and not remote.is_adopted:
+            if now - remote.elapsed_ns > patience_ns and not remote.is_adopted:
                 self._started(remote)
         if not running:
             host.answered()
@@ -277,6 +286,9 @@ class Hosts:
         if host.fd is not None:
             self._hear(host)  # its last words
         host.let_go()
+        host.restarts += 1
+        host.condition = None
+        self._tell_of(host)
         if host.running:
             say(f"the process of executor {host.name} ({pid}) has ended: starting another one")
         self._rest(host)
@@ -315,6 +327,10 @@ class Hosts:
             return
         if kind == "keeps_nothing":
             host.keeps_nothing = True
+            return
+        if kind == "condition":
+            host.condition = dict(values[0])
+            self._tell_of(host)
             return
         remote = host.remotes.get(values[0])
         if remote is None or remote.end is not None:

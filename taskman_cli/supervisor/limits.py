@@ -38,5 +38,7 @@ RESTART_PATIENCE_NS = 10 * _SECOND_NS
 PING_NS = 5_000_000_000
 #: An attempt of an executor that was not begun by then is reported as started anyway: its `timeout` runs.
 BEGIN_PATIENCE_NS = 10_000_000_000
+#: That many times longer while the executor says that it is away.
+AWAY_TIMES = 6
 #: At the end of the program, the processes of executors have so long to end what they hold.
 LEAVE_S = 5.0

@@ -8,10 +8,11 @@ from rich.segment import Segment
 
 from taskman_cli.core.model import State
 from taskman_cli.ui import amounts, marks
+from taskman_cli.ui.executors import executor_words
 from taskman_cli.ui.marks import BOLD, QUIET
 from taskman_cli.ui.queues import queue_words
 from taskman_cli.ui.rows import bar
-from taskman_cli.ui.text import Line, joined, label, line_width
+from taskman_cli.ui.text import Line, joined, label, line_width, width_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,6 +113,20 @@ def counters(so_far: Counters, *, width: int) -> Line:
     while len(parts) > 1 and line_width(joined(parts)) > width:
         parts.pop()
     return joined(parts)
+
+
+def executors_line(snapshot: Snapshot, *, width: int) -> Line:
+    """Return how the executors stand, those first that are away; empty: there is none but `local`."""
+    parts: Line = []
+    room = width
+    for words, is_away in executor_words(snapshot.executors, snapshot.now.elapsed_ns):
+        lead = "; " if parts else "executors: "
+        text = label(lead + words, most=room)
+        parts.append(Segment(text, marks.BAD if is_away else QUIET))
+        room -= width_of(text)
+        if room <= len("; "):
+            break
+    return parts
 
 
 def queues_line(snapshot: Snapshot, *, width: int) -> Line:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from rich.segment import Segment
 
 from taskman_cli.core.engine.view import QueueRow
-from taskman_cli.ui.headline import counters, files_line, header, queues_line, sink_line
+from taskman_cli.ui.headline import counters, executors_line, files_line, header, queues_line, sink_line
 from taskman_cli.ui.marks import QUIET
 from taskman_cli.ui.panel import Decoration, Panel, decorated, share
 from taskman_cli.ui.rows import alarm_lines, name_of, queue_lines, result_lines, worker_lines
@@ -78,6 +78,8 @@ def render(snapshot: Snapshot, *, width: int, height: int, timezone: tzinfo, wor
     if troubled and height >= _NOTE_HEIGHT:
         head.append(troubled)
     foot = [counters(snapshot.counters, width=width - 2 * margin)] if height >= _COUNTERS_HEIGHT else []
+    if height >= _COUNTERS_HEIGHT and (executors := executors_line(snapshot, width=width - 2 * margin)):
+        foot.insert(0, executors)
     if height >= _QUEUES_HEIGHT and (queues := queues_line(snapshot, width=width - 2 * margin)):
         foot.insert(0, queues)
     panels = _Panels(snapshot, width=width, timezone=timezone, rows_in_sight=height, worker_rows=worker_rows)

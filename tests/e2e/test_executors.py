@@ -314,3 +314,53 @@ def test_a_trial_whose_output_nobody_reads_any_more_ends(start: Any, tmp_path: P
         trial.stdout.close()
         assert b"Traceback" not in trial.stderr.read()
         assert trial.wait(30) in (137, 143)
+
+
+def asked(program: Running, *words: str) -> Any:
+    """Return what a command prints, as JSON."""
+    found = subprocess.run(
+        [*program.argv, *words, "--json"],
+        env=program.env, cwd=program.directory, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return json.loads(found.stdout)
+
+
+def test_a_start_waits_for_an_executor_that_is_away_and_begins_when_it_is_back(
+    start: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/away").touch()
+    program = start(job("a", "echo there"), settings="max_workers = 3")
+
+    def far() -> Any:
+        return asked(program, "status")["executors"][1]
+
+    wait_until(lambda: far()["state"] == "down")
+    assert [far()[key] for key in ("executor", "type", "error", "max_workers", "waiting")] == [
+        "far", "stand-in", "nobody is there", 3, 1
+    ]  # fmt: skip
+    wait_until(lambda: "nobody is there" in asked(program, "list")[0]["waits"][0]["reason"])
+    words = subprocess.run(
+        [*program.argv, "why", "a"], env=program.env, cwd=program.directory, capture_output=True, text=True
+    ).stdout
+    assert "for executor far: nobody is there" in " ".join(words.split())
+    (tmp_path / "far/away").unlink()
+    program.wait_for_log("a: succeeded")
+    wait_until(lambda: far()["workers"])
+    assert far()["workers"]["first"] == [
+        {"worker": "w1", "running": 1, "slots": 4, "memory_bytes": 8_000_000_000, "resources": {"gpu": 2.0}}
+    ]
+    assert (far()["started"], far()["succeeded"], far()["failed"], far()["lost"]) == (1, 1, 0, 0)
+    shown = subprocess.run(
+        [*program.argv, "status", "--executors"],
+        env=program.env, cwd=program.directory, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert [line.split()[:3] for line in shown.splitlines()[1:]] == [
+        ["local", "local", "up"], ["far", "stand-in", "up"], ["w1", "worker", "1"]
+    ]  # fmt: skip
+    metrics = subprocess.run(
+        [*program.argv, "metrics"], env=program.env, cwd=program.directory, capture_output=True, text=True
+    ).stdout
+    assert 'taskman_executor_up{executor="far"} 1' in metrics
+    assert 'taskman_executor_ends_total{executor="far",state="succeeded"} 1' in metrics
+    assert 'taskman_executor_far_slots{executor="far"} 4' in metrics

@@ -178,6 +178,80 @@ def test_status_stays_under_20_lines_of_80_columns(
     assert {"stopping", "trouble", "job"} <= {line.split()[0] for line in lines}
 
 
+def executor(name: str, state: str = "up", **values: object) -> dict[str, object]:
+    ends = dict.fromkeys(("started", "succeeded", "failed", "timed_out", "cancelled", "lost"), 0)
+    item = {
+        "executor": name, "type": "ssh", "state": state, "since_ns": NOW_NS - 185 * SECOND_NS, "error": "",
+        "running": 1, "max_workers": None, "waiting": 0, "restarts": 0, **ends, "workers": None,
+    }  # fmt: skip
+    return item | values
+
+
+def far_worker(name: str = "w1", **values: object) -> dict[str, object]:
+    return {"worker": name, "running": 2, "slots": 4, "memory_bytes": 8 * 10**9, "resources": {}} | values
+
+
+FARM = {
+    "executors": [
+        executor("local", type="local", since_ns=None),
+        executor(
+            "farm", max_workers=8, waiting=2, started=1234, failed=5, restarts=1,
+            workers=far_worker()
+            | {"count": 3, "first": [far_worker(), far_worker("w2", resources={"gpu": 1})]},
+        ),
+        executor("web1", "down", running=0, error="no route to host"),
+        executor("new", "idle", running=0, since_ns=None),
+    ]
+}  # fmt: skip
+
+
+def test_status_shows_the_executors_and_those_first_that_are_away(
+    scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    scheduler.answers["status"] = [STATUS | FARM]
+    assert main(["status"]) == 0
+    assert capsys.readouterr().out.splitlines()[2:5] == [
+        "executors  web1  down for 3m 05s  0 running; no route to host",
+        "           farm  up               1 of 8 running, 2 waiting; 3 workers (2 of 4 slots, 8GB)",
+        "           and 1 more",
+    ]
+
+
+def test_status_of_executors_is_a_table_with_the_workers_beyond_them(
+    scheduler: FakeScheduler, capsys: Captured
+) -> None:
+    scheduler.answers["status"] = [STATUS | FARM]
+    assert main(["status", "--executors"]) == 0
+    rows = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    assert rows[2] == "farm ssh up 1 of 8 2 1,234 5 0 1 3 workers (2 of 4 slots, 8GB)"
+    assert rows[3] == "w1 worker 2 of 4 8GB"
+    assert rows[4] == "w2 worker 2 of 4 8GB, gpu 1"
+    assert rows[5] == "and 1 more"
+    assert rows[6] == "web1 ssh down for 3m 05s 0 0 0 0 0 0 no route to host"
+    assert main(["status", "--executors", "--json"]) == 0
+    assert [row["executor"] for row in json.loads(capsys.readouterr().out)] == [
+        "local",
+        "farm",
+        "web1",
+        "new",
+    ]
+
+
+def test_status_of_executors_where_there_is_none(scheduler: FakeScheduler, capsys: Captured) -> None:
+    assert main(["status", "--executors"]) == 0
+    assert capsys.readouterr().err == "taskman: all jobs run here: no executor but local is defined\n"
+
+
+@pytest.mark.parametrize(
+    "words", [["x", "--executors"], ["--check", "--executors"], ["x", "--check"]], ids=" ".join
+)
+def test_status_of_executors_or_health_is_about_all(
+    scheduler: FakeScheduler, capsys: Captured, words: list[str]
+) -> None:
+    assert main(["status", *words]) == 2
+    assert "is about all jobs: leave out" in capsys.readouterr().err
+
+
 def test_status_says_first_what_fails_and_what_to_type(scheduler: FakeScheduler, capsys: Captured) -> None:
     alarm = FAILING | {"kind": "failing", "due_ns": NOW_NS + 60 * SECOND_NS, "note": ""}
     scheduler.answers["status"] = [

@@ -205,3 +205,73 @@ def _is_over(pid: int) -> bool:
     except ProcessLookupError:
         return True
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX"
+
+
+def test_how_an_executor_stands_is_told_when_it_changes_and_to_the_next_scheduler(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    assert scheduler.wait_for("executor", "far")[2] == {"restarts": 0, "condition": None}
+    scheduler.start("a", spec(tmp_path, "exec sleep 1000"), meta=META)
+    told = scheduler.wait_for("executor", "far")[2]
+    assert (told["restarts"], told["condition"]["reach"]) == (0, "up")
+    assert told["condition"]["workers"] is None
+    scheduler.kill()
+    another = supervision.accept()
+    another.send(executors(tmp_path))
+    assert another.wait_for("executor", "far")[2] == told
+    [helper] = (
+        int(pid.name)
+        for pid in Path("/proc").iterdir()
+        if pid.name.isdecimal() and is_helper(pid, supervision.process.pid)
+    )
+    os.kill(helper, signal.SIGKILL)
+    assert another.wait_for("executor", "far")[2] == {"restarts": 1, "condition": None}
+    assert another.wait_for("executor", "far")[2]["condition"]["reach"] == "up"
+    another.signal("a", 9, "cancelled")
+    another.wait_for("ended", "a")
+
+
+def is_helper(process: Path, parent: int) -> bool:
+    try:
+        words = (process / "cmdline").read_bytes()
+        return b"executors.process" in words and f"PPid:\t{parent}\n" in (process / "status").read_text()
+    except OSError:
+        return False
+
+
+def test_one_that_is_away_says_so_and_when_it_is_back(scheduler: SchedulerEnd, tmp_path: Path) -> None:
+    scheduler.wait_for("executor", "far")
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "away").touch()
+    scheduler.start("a", spec(tmp_path, "true"), meta=META)
+    told = scheduler.wait_for("executor", "far")[2]["condition"]
+    assert (told["reach"], told["words"]) == ("down", "nobody is there")
+    failed = scheduler.wait_for("failed", "a")
+    assert (failed[3], failed[4], failed[7]) == ("executor far: nobody is there", True, True)
+    (tmp_path / "far" / "away").unlink()
+    told = scheduler.wait_for("executor", "far")[2]["condition"]
+    assert (told["reach"], told["words"], told["workers"]["count"]) == ("up", "", 1)
+
+
+def test_an_executor_that_says_nonsense_of_itself_fails_its_attempt_alone(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    argv = [sys.executable, "-c", _NONSENSE, str(Path(__file__).parents[2])]
+    scheduler.send(executors(tmp_path, argv))
+    scheduler.start("a", spec(tmp_path, "true"), meta=META)
+    wait_until(lambda: "executor far says what is no message" in supervision.stderr())
+    assert scheduler.wait_for("ended", "a")[2]["status"] == 0
+
+
+#: A process of an executor that says of itself what nobody can read, and does its work.
+_NONSENSE = """
+import socket, sys
+sys.path.insert(0, sys.argv[1])
+from taskman_cli.supervisor.wire import Channel
+channel = Channel(socket.socket(fileno=0))
+while True:
+    import select; select.select([0], [], [])
+    for message in channel.receive() or sys.exit():
+        if message[0] == "start":
+            channel.send([("condition", 3), ("condition",), ("ended", message[1], {"exit_code": 0})])
+"""

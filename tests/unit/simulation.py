@@ -18,6 +18,7 @@ from unit.simulated_sinks import SINKS, tastes
 from unit.simulated_wishes import Customer, wish
 
 from taskman_cli.core.clock import SECOND_NS, Now, earliest
+from taskman_cli.core.conditions import Condition, Reach
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.admission import Signals
 from taskman_cli.core.engine.attempts import KILL_PATIENCE_NS
@@ -745,7 +746,15 @@ class Machine(Commands):
             assert self.replaced or really[name] <= limit, f"nor do commands hold more {name}"
         if not pool.running and pool.ready_count and not self.engine.is_stopping and not pool.wants_signals:
             first = self.engine.first_waits(self.engine.waits(self.now), 1)
-            assert {wait.kind for wait in first} <= WHILE_IDLE, f"{first}: nothing runs, so it starts"
+            allowed = WHILE_IDLE | {WaitsFor.EXECUTOR} if pool.holds.kept() else WHILE_IDLE
+            assert {wait.kind for wait in first} <= allowed, f"{first}: nothing runs, so it starts"
+        waiting = Counter(pool.abroad._wait_of.values())
+        assert waiting == Counter(pool.abroad._waiting), "as many wait for an executor as is said"
+        far = {key for key in pool._waiting if key in pool.abroad._wait_of}
+        assert far == pool.abroad._wait_of.keys(), "who waits for an executor waits"
+        for name, keys in pool.holds._kept.items():
+            is_ending = name in pool._timers or not any(key in pool._waiting for key in keys)
+            assert is_ending, "what waits for the end of a pause waits for one that ends"
 
     def hear(self) -> None:
         """Take all news."""
@@ -831,6 +840,11 @@ def play(seed: int, *, has_years: bool = False, **options: Any) -> Machine:
 def happen(machine: Machine, chance: random.Random) -> None:
     """Let something happen."""
     dice = chance.random()
+    if machine.whim.random() < 0.05 and not machine.stopped:
+        reach = machine.whim.choice([*Reach])
+        condition = machine.whim.choice([Condition(reach, 1, "no line"), None])
+        machine.give(events.ExecutorTold("far", condition, 1))
+        machine.settle()
     if machine.stopped:
         machine.crash("both")
     elif chance.random() < 0.25:

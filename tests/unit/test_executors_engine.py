@@ -6,12 +6,15 @@ from dataclasses import replace
 
 import pytest
 
+from taskman_cli.core.conditions import Condition, FarWorker, FarWorkers, Reach, sum_of
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.admission import Signals
 from taskman_cli.core.engine.answers import status
+from taskman_cli.core.engine.figures import Figures
 from taskman_cli.core.engine.policy import describe, judge
 from taskman_cli.core.engine.runs import encode_run_id
 from taskman_cli.core.engine.snapshot import take_snapshot
+from taskman_cli.core.engine.view import ExecutorRow
 from taskman_cli.core.engine.waits import WaitsFor
 from taskman_cli.core.executors import ExecutorDefinition, executor_of, kind_and_name, seats_of
 from taskman_cli.core.model import Execution, Exit, Job, Overlap, Policy, Resource, Settings, State, Trigger
@@ -91,6 +94,10 @@ def test_an_executor_without_room_holds_only_its_own_starts_up() -> None:
     assert (delayed.executor, delayed.user, delayed.run) == ("far", "", driver.starts[0].run)
     driver.at(10.05)
     assert [start.job for start in driver.starts] == ["a"]
+    driver.at(11)
+    assert sorted(start.job for start in driver.starts) == ["a", "a", "here"]  # at first, one is tried
+    tried = [start.key for start in driver.starts if start.job == "a"][-1]
+    driver.send(events.AttemptStarted(tried, None, driver.now))
     driver.at(11)
     assert sorted(start.job for start in driver.starts) == ["a", "a", "b", "here"]
     assert driver.starts[0].handle == driver.starts[1].handle
@@ -212,3 +219,173 @@ def test_the_resource_of_an_executor_is_known_by_its_name(resource: str, executo
 def test_an_executor_is_named_with_its_type() -> None:
     assert kind_and_name("far", [FAR]) == "ssh far"
     assert kind_and_name("gone", [FAR]) == "executor gone"
+
+
+def away(driver: Driver, words: str = "executor far: far: no route") -> None:
+    """Let the latest start fail since its executor is away."""
+    driver.send(events.StartFailed(driver.last_key, words, True, driver.now, is_users=True))
+
+
+def told(
+    reach: Reach, words: str = "", *, workers: FarWorkers | None = None, restarts: int = 0
+) -> events.ExecutorTold:
+    return events.ExecutorTold("far", Condition(reach, START.elapsed_ns, words, workers), restarts)
+
+
+def test_a_start_waits_for_an_executor_that_is_away_and_says_so() -> None:
+    driver = Driver((far_job("a"), far_job("b", 11)), SETTINGS)
+    driver.at(10)
+    away(driver)
+    assert of_type(driver.done, effects.AttemptFinished) == []
+    driver.at(10.05)
+    [wait] = driver.engine.first_waits(driver.engine.waits(driver.now), 9)
+    assert (wait.kind, wait.job) == (WaitsFor.EXECUTOR, "a")
+    assert wait.reason == "for executor far: far: no route (for 50ms)"
+    reply = status(driver.engine, driver.now, started_ns=START.wall_ns)
+    assert (reply["ready"], reply["retries"]) == (1, 0)
+    assert [item["reason"] for item in reply["waiting"]] == [wait.reason]
+    driver.send(told(Reach.DOWN, "no line"))
+    driver.at(10.06)
+    [wait] = driver.engine.first_waits(driver.engine.waits(driver.now), 9)
+    assert wait.reason == "for executor far: no line (for 10s)"
+
+
+WIDE = replace(SETTINGS, resources=((seats_of("far"), Resource(9)),))
+
+
+def test_after_a_pause_one_is_tried_and_all_begin_when_it_has_begun() -> None:
+    driver = Driver((far_job("a"), far_job("b"), far_job("c"), make_job("here")), WIDE)
+    driver.at(10)
+    begun = [start for start in driver.starts if start.job != "here"]
+    assert [start.job for start in begun] == ["a", "b", "c"]
+    for start in begun:
+        driver.send(events.StartFailed(start.key, "away", True, driver.now, is_users=True))
+    assert len(of_type(driver.done, effects.SpawnDelayed)) == 1
+    driver.at(10.2)
+    [tried] = driver.starts[4:]
+    assert driver.engine.pool.ready_count == 2
+    driver.send(events.StartFailed(tried.key, "away", True, driver.now, is_users=True))
+    assert of_type(driver.done, effects.SpawnDelayed)[-1].pause_ns == seconds(0.2)
+    driver.at(10.3)
+    assert len(driver.starts) == 5
+    driver.at(10.5)
+    [tried] = driver.starts[5:]
+    driver.send(events.AttemptStarted(tried.key, None, driver.now))
+    driver.at(10.5)
+    assert len(driver.starts) == 8
+    assert driver.engine.pool.ready_count == 0
+
+
+def test_if_nothing_is_heard_of_the_one_that_is_tried_the_next_is() -> None:
+    driver = Driver((far_job("a"), far_job("b")), WIDE)
+    driver.at(10)
+    for start in [*driver.starts]:
+        driver.send(events.StartFailed(start.key, "away", True, driver.now, is_users=True))
+    driver.at(10.2)
+    driver.at(40)
+    assert len(driver.starts) == 3
+    driver.at(40.2)
+    assert len(driver.starts) == 4
+
+
+def test_one_that_cannot_be_started_for_a_reason_of_its_own_shows_that_the_executor_is_there() -> None:
+    driver = Driver((far_job("a"), far_job("b")), WIDE)
+    driver.at(10)
+    for start in [*driver.starts]:
+        driver.send(events.StartFailed(start.key, "away", True, driver.now, is_users=True))
+    driver.at(10.2)
+    driver.send(events.StartFailed(driver.last_key, "no such directory", False, driver.now))
+    driver.at(10.2)
+    assert len(driver.starts) == 4
+
+
+def test_when_an_executor_says_that_it_is_back_what_waits_begins_at_once() -> None:
+    driver = Driver((far_job("a"), far_job("b")), WIDE)
+    driver.at(10)
+    for _ in range(12):  # until the pause is the longest
+        for start in [*driver.starts]:
+            driver.send(events.StartFailed(start.key, "away", True, driver.now, is_users=True))
+        wake = driver.engine.next_wake().elapsed_ns
+        assert wake is not None
+        driver.at((wake - START.elapsed_ns) / 1e9)
+    assert max(one.pause_ns for one in of_type(driver.done, effects.SpawnDelayed)) == seconds(60)
+    away(driver)
+    count = len(driver.starts)
+    driver.send(told(Reach.DOWN, "no line"))
+    driver.send(told(Reach.CONNECTING))
+    driver.send(events.Tick())
+    assert len(driver.starts) == count
+    driver.send(told(Reach.UP))
+    driver.send(events.Tick())
+    assert len(driver.starts) == count + 2
+
+
+def test_what_executors_do_is_counted_and_shown() -> None:
+    driver = Driver((far_job("a"), far_job("b"), make_job("here")), SETTINGS)
+    assert [row.reach for row in rows(driver)] == [Reach.UP, Reach.IDLE]
+    driver.at(10)
+    for start in [*driver.starts]:
+        driver.send(events.AttemptStarted(start.key, None, driver.now))
+    here, far = rows(driver)
+    assert (here.name, here.running, here.waiting, here.starts) == ("local", 1, 0, 1)
+    assert (far.name, far.type, far.running, far.max_workers, far.waiting) == ("far", "ssh", 1, 1, 1)
+    assert (far.reach, far.since_elapsed_ns, far.starts) == (Reach.UP, None, 1)
+    workers = sum_of([FarWorker("w", 1, 4)])
+    driver.send(told(Reach.UP, workers=workers, restarts=2))
+    driver.ended(next(start.key for start in driver.starts if start.job == "a"), code=1)
+    [_, far] = rows(driver)
+    assert (far.restarts, far.workers, dict(far.ends)[State.FAILED]) == (2, workers, 1)
+    [_, item] = status(driver.engine, driver.now, started_ns=START.wall_ns)["executors"]
+    assert (item["executor"], item["state"], item["failed"], item["lost"]) == ("far", "up", 1, 0)
+    assert item["since_ns"] == START.wall_ns
+    assert item["workers"] == {
+        "count": 1, "running": 1, "slots": 4, "memory_bytes": None, "resources": {},
+        "first": [{"worker": "w", "running": 1, "slots": 4, "memory_bytes": None, "resources": {}}],
+    }  # fmt: skip
+    [_, figures] = Figures(driver.engine).whole(driver.now)["executors"]
+    assert figures[:3] == ["far", True, 1]
+    assert figures[6:] == [2, [1, 1, 4]]
+
+
+def test_without_executors_nothing_is_shown_of_them() -> None:
+    assert rows(Driver((make_job(),))) == ()
+
+
+def test_a_start_that_failed_shows_an_executor_down_that_says_nothing_of_itself() -> None:
+    driver = Driver((far_job("a"),), SETTINGS)
+    driver.at(10)
+    away(driver)
+    [_, far] = rows(driver)
+    assert (far.reach, far.words, far.waiting) == (Reach.DOWN, "far: no route", 1)
+    driver.at(10.2)
+    driver.send(events.AttemptStarted(driver.last_key, None, driver.now))
+    [_, far] = rows(driver)
+    assert (far.reach, far.words) == (Reach.UP, "")
+
+
+def test_what_is_known_of_an_executor_goes_with_it() -> None:
+    driver = Driver((far_job("a"),), SETTINGS)
+    driver.send(told(Reach.DOWN, "no line"))
+    driver.engine.pool.configure(replace(SETTINGS, executors=()))
+    driver.engine.pool.configure(SETTINGS)
+    assert rows(driver)[1].reach is Reach.IDLE
+
+
+def rows(driver: Driver) -> tuple[ExecutorRow, ...]:
+    return take_snapshot(driver.engine, driver.now, started_ns=START.wall_ns, rows=9).executors
+
+
+def test_a_slot_that_finds_its_run_waiting_for_the_executor_says_so() -> None:
+    policy = Policy(overlap=Overlap.SKIP, start_deadline_ns=None)
+    execution = Execution(executor="far", resources=((seats_of("far"), 1),))
+    driver = Driver((make_job("a", policy=policy, execution=execution),), SETTINGS)
+    driver.at(10)
+    for _ in range(7):
+        away(driver)
+        wake = driver.engine.next_wake().elapsed_ns
+        assert wake is not None
+        driver.at((wake - START.elapsed_ns) / 1e9)
+    away(driver)
+    driver.at(20)
+    skips = of_type(driver.done, effects.SlotsSkipped)
+    assert [skip.detail for skip in skips] == [f"run {driver.starts[0].run} still waits for executor far"]

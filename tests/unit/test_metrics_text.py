@@ -31,6 +31,10 @@ def collected(jobs: list[list[Any]] | None = None, *, with_jobs: bool = True) ->
     whole |= {
         "version": "1.2.3", "started_ns": START.wall_ns, "is_recording": True, "with_jobs": with_jobs,
         "resources": [["db", 1, 2], ["any", 5, None]],
+        "executors": [
+            ["local", True, 1, 2, 3, {"succeeded": 4, "failed": 5}, 0, None],
+            ["far", False, 1, 2, 3, {"succeeded": 4, "failed": 5}, 6, [3, 7, 12]],
+        ],
     }  # fmt: skip
     if jobs is None:
         jobs = [job("backup")]

@@ -12,10 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from taskman_cli.core.clock import SECOND_NS, Now
+from taskman_cli.core.conditions import FarWorker, Reach, sum_of
 from taskman_cli.core.engine.news import FilesNote
 from taskman_cli.core.engine.view import (
     AlarmRow,
     Counters,
+    ExecutorRow,
     Failing,
     QueueRow,
     ResultRow,
@@ -25,7 +27,7 @@ from taskman_cli.core.engine.view import (
 )
 from taskman_cli.core.model import State
 from taskman_cli.core.pause import Pause
-from taskman_cli.ui.headline import header
+from taskman_cli.ui.headline import executors_line, header
 from taskman_cli.ui.render import render
 from taskman_cli.ui.text import line_width
 
@@ -164,6 +166,41 @@ def test_in_80_columns_the_paused_jobs_are_counted_rather_than_the_workers_drawn
     line = header(replace(EMPTY, jobs=7, paused=1), width=80)
     assert "7 jobs, 1 paused" in "".join(segment.text for segment in line)
     assert line_width(line) == 80
+
+
+def executor(name: str, reach: Reach = Reach.UP, **others: object) -> ExecutorRow:
+    fields = {
+        "type": "ssh", "since_elapsed_ns": ELAPSED_NS - 185 * SECOND_NS, "words": "", "running": 1,
+        "max_workers": None, "waiting": 0, "restarts": 0, "starts": 0, "ends": (),
+    } | others  # fmt: skip
+    return ExecutorRow(name=name, reach=reach, **fields)  # type: ignore[arg-type]
+
+
+FARM = replace(
+    EMPTY,
+    executors=(
+        executor("local"),
+        executor(
+            "farm", max_workers=8, waiting=2, workers=sum_of([FarWorker("a", 2, 4), FarWorker("b", 1, 8)])
+        ),
+        executor("web1", Reach.DOWN, running=0, words="no route\x1b to host"),
+    ),
+)
+
+
+def test_executors_are_in_a_line_and_those_first_that_are_away() -> None:
+    [line] = [
+        line
+        for line in text_of(render(FARM, width=160, height=30, timezone=UTC)).splitlines()
+        if "farm" in line
+    ]
+    assert line.strip() == (
+        r"executors: web1 down for 3m 05s, 0 running, no route\x1b to host; "
+        "farm up, 1 of 8 running, 2 waiting, 2 workers (3 of 12 slots)"
+    )
+    for width in range(90):
+        assert line_width(executors_line(FARM, width=width)) <= width
+    assert executors_line(EMPTY, width=80) == []
 
 
 def test_actions_of_people_are_shown() -> None:
@@ -432,6 +469,18 @@ SNAPSHOTS = st.builds(
         st.builds(RetryRow, TEXTS, TEXTS, TEXTS, *[st.integers(1, 999)] * 3, INSTANTS), max_size=5
     ).map(tuple),
     stopping=st.booleans(),
+    executors=st.lists(
+        st.builds(
+            executor,
+            TEXTS,
+            st.sampled_from([*Reach]),
+            words=TEXTS,
+            running=st.integers(0, 10**9),
+            max_workers=st.none() | st.integers(1, 10**9),
+            workers=st.none() | st.just(sum_of([FarWorker("a", 2, 4, 10**12)])),
+        ),
+        max_size=5,
+    ).map(tuple),
 )
 
 

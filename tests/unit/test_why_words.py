@@ -184,6 +184,21 @@ HELD = WaitFacts(
 )
 
 
+def test_a_run_that_waits_for_its_executor_says_why_that_is_away() -> None:
+    waiting = run(SLOT, state="queued")
+    wait = WaitFacts(None, "executor", "for executor far: no route to host (for 3m)", ())
+    events = (event(f"{SLOT}:01", "spawn_delayed", detail="executor far: no route to host"),)
+    scheduler = SchedulerFacts(waits={waiting.id: (wait,)})
+    record = SlotRecord(waiting, events=events)
+    found = text(why(job(), SLOT, recorded=[SLOT], record=record, scheduler=scheduler))
+    assert "for executor far: no route to host (for 3m)." in found
+    assert "no process could be created" not in found
+    late = run(SLOT, queued=f"{SLOT}:00", begun=f"{SLOT}:02")
+    assert "waiting, as nothing could begin there (executor far: no route to host)" in told(
+        SlotRecord(late, events=events)
+    )
+
+
 def test_a_waiting_run_says_which_resource_it_waits_for_who_holds_it_and_since_when() -> None:
     waiting = run(SLOT, state="queued")
     scheduler = SchedulerFacts(waits={waiting.id: (HELD,)})

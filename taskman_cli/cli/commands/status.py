@@ -20,6 +20,7 @@ from taskman_cli.cli.support.sink_words import trouble_of
 from taskman_cli.control.client import connect
 from taskman_cli.core.engine.view import Depth
 from taskman_cli.core.engine.waits import bare_amount
+from taskman_cli.core.executors import executor_of
 from taskman_cli.core.model import State
 from taskman_cli.core.protocol import ListJobs, Show, Status
 from taskman_cli.instance.silence import STOPPED, in_words, state_of
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 _PARKED, _FAILING, _RUNNING, _WAITING, _RESOURCES, _PAUSED, _NEXT, _ASIDE = 2, 3, 4, 2, 4, 2, 4, 2
 #: The same of jobs that fail and of running commands, if the job files have errors too.
 _CROWDED = 2
+_EXECUTORS = 2
 #: The error of a job file is wrapped, not cut.
 _WRAP, _LINES = 66, 2
 _COLOURS = {
@@ -53,6 +55,7 @@ _COLOURS = {
         "taskman status": "",
         "taskman status backup": "all about one job",
         "taskman status --check": "exits with 1 if something is wrong",
+        "taskman status --executors": "each executor, with the workers beyond it",
     },
 )
 @click.argument("job", metavar="[JOB]", required=False, shell_complete=complete_jobs)
@@ -62,9 +65,12 @@ _COLOURS = {
     is_flag=True,
     help="Exit with 1 and say why if a job is parked or overdue, or the scheduler lags or cannot record.",
 )
+@click.option(
+    "--executors", "is_executors", is_flag=True, help="Show the executors, and the workers beyond them."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @with_running_directory
-def status(*, directory: Path, job: str | None, is_check: bool, as_json: bool) -> int:
+def status(*, directory: Path, job: str | None, is_check: bool, is_executors: bool, as_json: bool) -> int:
     """Show what the scheduler is doing now.
 
     It shows parked jobs, jobs that fail, the running commands, paused jobs, the next starts, and any problem
@@ -74,11 +80,12 @@ def status(*, directory: Path, job: str | None, is_check: bool, as_json: bool) -
     With --check it says in one line that all is well, or in a line each what is not. It answers within 3
     seconds, and exits with 3 if no scheduler runs or answers.
     """
-    if is_check:
-        if job is not None:
-            context = click.get_current_context()
-            raise click.UsageError("--check is about all jobs: leave out JOB", context)
-        return _check(directory, as_json=as_json)
+    if is_check or is_executors:
+        if job is not None or (is_check and is_executors):
+            option, other = ("--check", "--executors") if is_check else ("--executors", "JOB")
+            words = f"{option} is about all jobs: leave out {other if job is None else 'JOB'}"
+            raise click.UsageError(words, click.get_current_context())
+        return _check(directory, as_json=as_json) if is_check else _executors(directory, as_json=as_json)
     if job is not None:
         from taskman_cli.cli.support.job_status import show_job
 
@@ -93,6 +100,23 @@ def status(*, directory: Path, job: str | None, is_check: bool, as_json: bool) -
     show_rows(_rows(reply, paused, shown_zone(directory)), elastic=1, colours=_COLOURS)
     if state_of(reply["pid"]) in STOPPED:
         note(f"nothing starts, and no end is noticed: {in_words(reply['pid'], what='supervisor')}")
+    return 0
+
+
+def _executors(directory: Path, *, as_json: bool) -> int:
+    """Show how each executor stands."""
+    from taskman_cli.cli.support.executor_rows import COLUMNS, rows
+
+    reply = ask(directory, Status())
+    found = reply.get("executors", [])  # an older scheduler does not send it
+    if as_json:
+        show(document(found), (), as_json=True)
+    elif not found:
+        note("all jobs run here: no executor but local is defined")
+    else:
+        show_rows(
+            rows(reply, reply["now_ns"]), columns=COLUMNS, colours=_COLOURS, right=frozenset(range(4, 9))
+        )
     return 0
 
 
@@ -154,11 +178,16 @@ def _rows(reply: dict[str, Any], paused: Sequence[dict[str, Any]], zone: tzinfo 
         (item["sink"], words) for item in reply.get("sinks", ()) if (words := trouble_of(item, now_ns))
     ]
     yield from _group("sinks", troubled, _ASIDE)
+    if reply.get("executors"):  # an older scheduler does not send it
+        from taskman_cli.cli.support.executor_rows import summaries
+
+        yield from _group("executors", summaries(reply, now_ns), 1 if is_crowded else _EXECUTORS)
     running = [_running_row(row, now_ns) for row in reply["running"]]
     yield from _group("running", running, _CROWDED if is_crowded else _RUNNING)
     # An older scheduler does not send these.
     yield from _group("waiting", [_waiting_row(row, now_ns) for row in reply.get("waiting", [])], _WAITING)
-    yield from _group("resources", list(map(_resource_row, reply.get("resources", []))), _RESOURCES)
+    resources = [row for row in reply.get("resources", []) if not executor_of(row["resource"])]
+    yield from _group("resources", list(map(_resource_row, resources)), _RESOURCES)
     yield from _group("paused", [_paused_row(job, now_ns, zone) for job in paused], _PAUSED)
     # An older scheduler does not send the retries.
     due = sorted((*reply["next"], *reply.get("retrying", ())), key=lambda row: row["due_ns"])

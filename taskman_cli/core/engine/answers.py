@@ -14,10 +14,11 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from taskman_cli.core.clock import Now
+    from taskman_cli.core.conditions import FarWorker, FarWorkers
     from taskman_cli.core.engine.effects import JobsTaken
     from taskman_cli.core.engine.engine import Engine
     from taskman_cli.core.engine.timetable import ArmedJob
-    from taskman_cli.core.engine.view import AlarmRow
+    from taskman_cli.core.engine.view import AlarmRow, ExecutorRow
     from taskman_cli.core.engine.waits import Waits
 
 #: The most jobs that one message names.
@@ -74,6 +75,7 @@ def status(engine: Engine, now: Now, *, started_ns: int) -> dict[str, Any]:
         "retries": snapshot.waiting_retries,
         "waiting": [wait.as_json() for wait in engine.first_waits(waits, MOST_WAITS)],
         "resources": resource_rows(engine.pool, waits, now),
+        "executors": [_executor(row, wall_of_boot_ns) for row in snapshot.executors],
         "next": [
             {"job": row.job, "slot_ns": row.slot_ns, "due_ns": row.due_ns}
             for row in snapshot.queue
@@ -148,6 +150,41 @@ def _state(armed: ArmedJob, running: list[str], queued: int) -> str:
     if not armed.job.enabled:
         return "disabled"
     return "over" if armed.slot_ns is None else "waiting"
+
+
+def _executor(row: ExecutorRow, wall_of_boot_ns: int) -> dict[str, Any]:
+    since_ns = row.since_elapsed_ns
+    return {
+        "executor": row.name,
+        "type": row.type,
+        "state": row.reach.value,
+        "since_ns": None if since_ns is None else wall_of_boot_ns + since_ns,
+        "error": row.words,
+        "running": row.running,
+        "max_workers": row.max_workers,
+        "waiting": row.waiting,
+        "restarts": row.restarts,
+        "started": row.starts,
+        **{state.value: count for state, count in row.ends},
+        "workers": row.workers and _workers(row.workers),
+    }
+
+
+def _workers(workers: FarWorkers) -> dict[str, Any]:
+    return {"count": workers.count, **_amounts(workers.total), "first": list(map(_named, workers.first))}
+
+
+def _named(worker: FarWorker) -> dict[str, Any]:
+    return {"worker": worker.name, **_amounts(worker)}
+
+
+def _amounts(worker: FarWorker) -> dict[str, Any]:
+    return {
+        "running": worker.running,
+        "slots": worker.slots or None,
+        "memory_bytes": worker.memory_bytes or None,
+        "resources": dict(worker.resources),
+    }
 
 
 def _alarm(row: AlarmRow) -> dict[str, Any]:

@@ -80,12 +80,18 @@ class Attempts:
         if attempt := self.pool.running.get(event.key):
             attempt.unheard = event.why
 
-    def started(self, event: events.AttemptStarted, _: Now) -> None:
+    def executor_told(self, event: events.ExecutorTold, now: Now) -> None:
+        """Note how an executor stands; if it is there again, what waited for it begins."""
+        if self.pool.abroad.take(event):
+            self.pool.holds.release(event.name, now.elapsed_ns)
+
+    def started(self, event: events.AttemptStarted, now: Now) -> None:
         """Record that a process exists; its `timeout` counts from here."""
         attempt = self.pool.running.get(event.key)
         if attempt is None:
             return
-        self.pool.note_start(attempt)
+        self.pool.note_start(attempt, now.elapsed_ns)
+        self.pool.abroad.began(attempt)
         self.pool.early.end(attempt)
         run = attempt.run
         delay_ns = None
@@ -154,6 +160,7 @@ class Attempts:
         if self.pool.gate is not None and end is not None and not attempt.is_remote:
             self._learned(self.pool.memory.learn(attempt, end.peak_rss_bytes))
         self.pool.release(attempt)
+        self.pool.abroad.ended(attempt, state)
         run.lost += state is State.LOST
         pause_ns = None
         if not run.is_cancelled and not run.is_abandoned and attempt.is_defined:

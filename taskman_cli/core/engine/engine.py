@@ -99,6 +99,7 @@ class Engine:
             events.AttemptEnded: outcomes.ended,
             events.AttemptProgressed: running.attempts.progressed,
             events.AttemptUnheard: running.attempts.unheard,
+            events.ExecutorTold: running.attempts.executor_told,
             events.OrphanAdopted: running.attempts.adopted,
             events.AttemptGone: outcomes.gone,
             events.SignalsRead: lambda event, now: running.pool.see(event.signals, now.elapsed_ns),

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from taskman_cli.core.clock import Now
+    from taskman_cli.core.conditions import Condition
     from taskman_cli.core.engine.admission import Signals
     from taskman_cli.core.engine.marks import JobExpected, JobHidden, SeriesNoted
     from taskman_cli.core.model import Amounts, Exit, Job, Settings, State, Trigger
@@ -245,6 +246,16 @@ class StartsReleased:
 
 
 @immutable
+class ExecutorTold:
+    """How an executor stands, and how often its process was replaced."""
+
+    name: str
+    #: None: it does not say.
+    condition: Condition | None
+    restarts: int
+
+
+@immutable
 class OrphanAdopted:
     """An orphan is watched by the current supervisor."""
 
@@ -355,6 +366,7 @@ Event = (
     | AttemptStarted
     | AttemptProgressed
     | AttemptUnheard
+    | ExecutorTold
     | StartFailed
     | StartHeld
     | StartReturned

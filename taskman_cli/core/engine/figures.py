@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.core.conditions import Reach
+from taskman_cli.core.engine.snapshot import executor_rows
 from taskman_cli.core.engine.tallies import JobTally
 
 if TYPE_CHECKING:
@@ -98,6 +100,19 @@ class Figures:
             "busy": busy,
             "free": max(0, pool.seats - busy),
             "target": target,
+            "executors": [
+                [
+                    row.name,
+                    row.reach not in (Reach.CONNECTING, Reach.DOWN),
+                    row.running,
+                    row.waiting,
+                    row.starts,
+                    {state.value: count for state, count in row.ends},
+                    row.restarts,
+                    row.workers and [row.workers.count, row.workers.total.running, row.workers.total.slots],
+                ]
+                for row in executor_rows(engine)
+            ],
             "resources": [
                 [name, resources.held.get(name, 0), resources.limit_of(name)]
                 for name in sorted(resources.known.keys() | resources.held.keys())

@@ -84,6 +84,8 @@ class Outcomes:
         if event.is_transient and attempt.ending is None:
             user = attempt.task.execution.user if event.is_users else None
             executor = attempt.executor if event.is_users and attempt.is_remote else ""
+            if executor:
+                self._pool.abroad.failed(executor, event.message, event.at.elapsed_ns)
             attempt.place = 0  # others of its rank go first: they may have more luck
             self._put_back(attempt, event.at)
             is_users = user is not None or executor != ""
@@ -98,6 +100,7 @@ class Outcomes:
                     )
                 )
             return
+        self._pool.note_start(attempt, now.elapsed_ns)  # its executor has answered
         self._finish(attempt, attempt.ending or State.FAILED, event.message, None, event.at, now)
 
     def start_held(self, event: events.StartHeld, now: Now) -> None:

@@ -6,15 +6,18 @@ next try.
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.engine.abroad import Abroad
 from taskman_cli.core.engine.admission import Gate, Obstacle
 from taskman_cli.core.engine.early import Early, may_be_early
+from taskman_cli.core.engine.holds import HOLD, Holds
 from taskman_cli.core.engine.looks import Looks
 from taskman_cli.core.engine.marks import NeedLearned
 from taskman_cli.core.engine.memory import Memory
 from taskman_cli.core.engine.queue import DueQueue
-from taskman_cli.core.engine.ready import Ready, hold_of, lack_of
+from taskman_cli.core.engine.ready import Ready, lack_of
 from taskman_cli.core.engine.resources import Resources
 from taskman_cli.core.engine.target import Target
 from taskman_cli.core.model import State
@@ -29,10 +32,8 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.model import Amounts, Job, Settings
 
-#: The timer that ends a pause of all starts; ":USER" is appended for one user's. It cannot be an attempt's
+#: The timer that looks again at an attempt which waits for the rate of a resource. It cannot be an attempt's
 #: key: those begin with a run's id, which has no "l" or "o".
-_HOLD = "hold"
-#: The timer that looks again at an attempt which waits for the rate of a resource.
 _LOOK = "look"
 #: The timer that asks the gate again about the first attempt.
 _ASK = "look.gate"
@@ -67,10 +68,8 @@ class Pool:
         #: Return when the next timer ends, on the elapsed clock, or None.
         self.next_timer = self._timers.next_due
         self.looks = Looks(self.memory, self._timers)
-        #: How many pauses there were without a start in between, by timer.
-        self._holds: dict[str, int] = {}
-        #: Keys of attempts that wait for the end of their user's pause, by its timer.
-        self._held: dict[str, list[str]] = {}
+        self.holds = Holds(self._timers, self._waiting)
+        self.abroad = Abroad()
         #: Attempts that wait until their stopped job continues (`pause --stop`), by job and key.
         self._stopped: dict[str, dict[str, Attempt]] = {}
         self._open_gate()
@@ -81,6 +80,7 @@ class Pool:
         before, self._settings, had_gate = self._settings, settings, self.gate is not None
         self._answered_ns = None
         self.resources.configure(settings.resources)
+        self.abroad.keep_only(settings)
         self._open_gate()
         orders = (before.ageing_ns, before.resources, had_gate)
         if orders != (settings.ageing_ns, settings.resources, self.gate is not None):
@@ -143,7 +143,9 @@ class Pool:
     @property
     def ready_count(self) -> int:
         """Return how many attempts wait for a seat."""
-        return len(self.early.attempts) + (len(self._ready) if self._waiting else 0)
+        if not self._waiting:
+            return len(self.early.attempts)
+        return len(self.early.attempts) + len(self._ready) + len(self.holds.kept())
 
     @property
     def busy_count(self) -> int:
@@ -153,7 +155,7 @@ class Pool:
     @property
     def resting_count(self) -> int:
         """Return how many attempts wait for their next try."""
-        return len(self._waiting) - len(self._ready)
+        return len(self._waiting) - len(self._ready) - len(self.holds.kept())
 
     @property
     def is_full(self) -> bool:
@@ -170,7 +172,8 @@ class Pool:
     def first_ready(self, count: int) -> list[Attempt]:
         """Return the first attempts that wait for a seat, in order."""
         first = list(self.early.attempts.values())[:count]
-        return first + [self._waiting[key] for key in self._ready.first(count - len(first))]
+        first += [self._waiting[key] for key in self._ready.first(count - len(first))]
+        return [*first, *islice(self.holds.kept(), count - len(first))]
 
     def is_waiting(self, attempt: Attempt) -> bool:
         """Tell whether an attempt waits, for a seat or for something else."""
@@ -182,13 +185,15 @@ class Pool:
 
     def is_on_hold(self, attempt: Attempt) -> bool:
         """Tell whether all starts, or its user's, are paused because no process could be made."""
-        return _HOLD in self._timers or hold_of(_HOLD, attempt) in self._timers
+        return self.holds.is_on(attempt)
 
     def enqueue(self, attempt: Attempt, elapsed_ns: int) -> None:
         """Let an attempt wait for a seat; if it has waited before, it keeps its place."""
         self._waiting[attempt.key] = attempt
         if attempt.waits_since_ns is None:
             attempt.waits_since_ns = elapsed_ns
+        if attempt.task.execution.resources and attempt.is_remote:
+            self.abroad.waits(attempt)
         self._ready.put(attempt)
         self._answered_ns = None
 
@@ -203,11 +208,12 @@ class Pool:
         self._waiting.pop(attempt.key, None)
         self._ready.remove(attempt)
         self._timers.remove(attempt.key)
+        self.abroad.waits_no_more(attempt)
 
     def take_ready(self, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first waiting attempt that may start, if a seat is free."""
         is_shut = self.is_full and not self.early.has_room(elapsed_ns)
-        if is_shut or not self._waiting or not self._ready or _HOLD in self._timers:
+        if is_shut or not self._waiting or not self._ready or HOLD in self._timers:
             if self.gate is not None and self.gate.held:
                 self._release(self.gate)
             return None
@@ -216,19 +222,18 @@ class Pool:
         if self.gate is not None and self.gate.signals is not None:
             return None if self._answered_ns == elapsed_ns else self._take_admitted(self.gate, elapsed_ns)
         while (key := self._ready.pop(self.resources, elapsed_ns)) is not None:
-            attempt = self._waiting[key]
             # Without any pause this is one look-up.
-            hold = hold_of(_HOLD, attempt) if self._holds else _HOLD
-            if hold not in self._timers:
+            hold = self.holds.of(self._waiting[key]) if self.holds.counts else ""
+            if not hold:
                 return self._waiting.pop(key)
-            self._held.setdefault(hold, []).append(key)
+            self.holds.keep(hold, key)
         if self._ready:
             self._look_again(elapsed_ns)
         return None
 
     def _take_early(self, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first waiting attempt, if it may be asked for while all seats are taken."""
-        key = self._ready.peek() if self._ready.is_one_line and not self._holds else None
+        key = self._ready.peek() if self._ready.is_one_line and not self.holds.counts else None
         facts = self.resources, self.gate, self._local_count, elapsed_ns
         if key is None or not may_be_early(self._waiting[key], *facts):
             return None
@@ -265,7 +270,7 @@ class Pool:
     def _candidate(self, elapsed_ns: int, *, is_first: bool) -> Attempt | None:
         """Return the first attempt that lacks no resource; or the first that may pass it."""
         assert self.gate is not None
-        if self._ready.is_one_line and not self._holds:  # as it mostly is
+        if self._ready.is_one_line and not self.holds.counts:  # as it mostly is
             key = self._ready.peek() if is_first else None
             return None if key is None else self._waiting[key]
         while True:
@@ -274,10 +279,9 @@ class Pool:
                 if lacking is not None or key is None:
                     continue
                 attempt = self._waiting[key]
-                hold = hold_of(_HOLD, attempt) if self._holds else _HOLD
-                if hold in self._timers:
+                if self.holds.counts and (hold := self.holds.of(attempt)):
                     self._ready.remove(attempt)
-                    self._held.setdefault(hold, []).append(key)
+                    self.holds.keep(hold, key)
                     break  # the lines have changed
                 if is_first or attempt.is_remote or self.gate.may_pass(attempt):
                     return attempt
@@ -300,6 +304,7 @@ class Pool:
     def hold_back(self, attempt: Attempt) -> None:
         """Let an attempt wait until its stopped job continues."""
         self._waiting[attempt.key] = attempt
+        self.abroad.waits_no_more(attempt)
         self._stopped.setdefault(attempt.run.job.id, {})[attempt.key] = attempt
 
     def go_on(self, job_id: str, elapsed_ns: int) -> None:
@@ -314,7 +319,11 @@ class Pool:
         self.running[attempt.key] = attempt
         if attempt.holds:
             self.resources.hold(attempt.holds)
-        if not attempt.is_remote:
+        if attempt.is_remote:
+            self.abroad.waits_no_more(attempt)
+            if self.holds.counts:
+                self.holds.note_try(attempt)
+        else:
             self._local_count += 1
             if self.gate is not None:
                 self.gate.begin(attempt, attempt.began_elapsed_ns)
@@ -361,9 +370,7 @@ class Pool:
             elif key in self._waiting:
                 found.append(self._waiting[key])
             else:
-                # The end of a pause. Some attempts may have been removed since.
-                held = self._held.pop(key, ())
-                found += [self._waiting[other] for other in held if other in self._waiting]
+                found += self.holds.take_kept(key)  # the end of a pause
         return found
 
     def put_back(self, attempt: Attempt, elapsed_ns: int) -> None:
@@ -375,26 +382,16 @@ class Pool:
     def pause(self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False) -> int | None:
         """Pause all starts: the machine has no room for the process of an attempt.
 
-        `is_users`: it is a limit of the attempt's user, so only that user's starts pause. Return the pause,
-        twice as long as the last one, or None if starts are paused already.
+        `is_users`: it is a limit of the attempt's user, or its executor is away, so only their starts pause.
+        Return the pause, twice as long as the last one, or None if starts are paused already.
         """
-        hold = hold_of(_HOLD, attempt) if is_users else _HOLD
-        if hold in self._timers:
-            return None
-        settings, holds = self._settings, self._holds.get(hold, 0)
-        pause_ns = min(settings.spawn_retry_ns << min(holds, 32), settings.spawn_retry_max_ns)
-        self._holds[hold] = holds + 1
-        self._timers.put(hold, elapsed_ns + pause_ns)
-        return pause_ns
+        return self.holds.begin(attempt, self._settings, elapsed_ns, is_users=is_users)
 
-    def note_start(self, attempt: Attempt) -> None:
+    def note_start(self, attempt: Attempt, elapsed_ns: int) -> None:
         """Let the next pause be short again: a process could be made."""
-        if self._holds:
-            self._holds.pop(_HOLD, None)
-            self._holds.pop(hold_of(_HOLD, attempt), None)
+        self.holds.note_start(attempt, elapsed_ns)
 
     def release_starts(self) -> None:
         """End a pause of all starts early."""
         self._answered_ns = None
-        self._holds.pop(_HOLD, None)
-        self._timers.remove(_HOLD)
+        self.holds.release_all()

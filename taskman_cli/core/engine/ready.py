@@ -160,14 +160,3 @@ def rank(attempt: Attempt, ageing_ns: int | None) -> int:
     ahead = -priority if ageing_ns is None else attempt.waits_since_ns - priority * ageing_ns
     # One number orders by rank first and due time second: no two instants are 2**64 ns apart.
     return (ahead << 64) + attempt.run.due_ns
-
-
-def hold_of(hold: str, attempt: Attempt) -> str:
-    """Return the name of a pause for those that need the same room: on one executor, or as one user.
-
-    For the scheduler's own commands that is `hold`, the pause of all.
-    """
-    if attempt.is_remote:
-        return f"{hold}:{attempt.executor}/"
-    user = attempt.task.execution.user
-    return f"{hold}:{user.name}" if user else hold

@@ -178,6 +178,9 @@ class Slots:
         pool = self._running.pool
         if run.is_unrecorded:
             return "still waits until its start can be recorded"
+        for attempt in run.attempts.values():
+            if pool.holds.of(attempt) and attempt.is_remote:
+                return f"still waits for executor {attempt.executor}"
         if any(map(pool.is_on_hold, run.attempts.values())):
             return "still waits until there is room for another process"
         for attempt in run.attempts.values():

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.news import FilesNote
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.engine.timetable import ArmedJob
-    from taskman_cli.core.engine.view import Depth, Failing, SinkRow
+    from taskman_cli.core.engine.view import Depth, ExecutorRow, Failing, SinkRow
     from taskman_cli.core.executors import ExecutorDefinition
 
 
@@ -65,6 +65,7 @@ def take_snapshot(
         trouble=trouble,
         files=files,
         queues=tuple(queues),
+        executors=executor_rows(engine) if engine.settings.executors else (),
         stopping=engine.is_stopping,
         draining=engine.is_draining,
         paused=len(paused),
@@ -73,6 +74,17 @@ def take_snapshot(
         alarm_count=len(failing),
         sinks=sinks,
         retries=tuple(_retry(attempt, due_ns, now) for due_ns, attempt in islice(pool.resting(), rows)),
+    )
+
+
+def executor_rows(engine: Engine) -> tuple[ExecutorRow, ...]:
+    """Return how all executors stand, `local` first."""
+    pool, settings = engine.pool, engine.settings
+    return pool.abroad.rows(
+        settings,
+        held=pool.resources.held,
+        busy=pool.busy_count,
+        ready=pool.ready_count,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
+    from taskman_cli.core.conditions import FarWorkers, Reach
     from taskman_cli.core.engine.news import FilesNote
     from taskman_cli.core.model import State
     from taskman_cli.core.pause import Park, Pause
@@ -144,6 +145,30 @@ class SinkRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ExecutorRow:
+    """An executor and what is on it, for the screen and for whoever counts."""
+
+    name: str
+    type: str
+    reach: Reach
+    #: Since when, on the elapsed clock; None: not known.
+    since_elapsed_ns: int | None
+    #: Why nothing can begin on it; "": it can.
+    words: str
+    running: int
+    #: None: as many as the pool has.
+    max_workers: int | None
+    waiting: int
+    #: How often its process was replaced since `taskman run` was started.
+    restarts: int
+    #: How many began on it, and how many ended how, since this scheduler began.
+    starts: int
+    ends: tuple[tuple[State, int], ...]
+    #: What it says of the workers beyond it; None: it says nothing.
+    workers: FarWorkers | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Counters:
     """What has happened since `taskman run` was started, under all its schedulers."""
 
@@ -197,3 +222,5 @@ class Snapshot:
     sinks: tuple[SinkRow, ...] = ()
     #: How full the queues and buffers are.
     queues: tuple[Depth, ...] = ()
+    #: All executors, `local` first; empty: there is no other.
+    executors: tuple[ExecutorRow, ...] = ()

@@ -34,7 +34,7 @@ class WaitsFor(StrEnum):
     MEMORY = "memory"
     RESOURCE = "resource"
     RATE = "rate"
-    #: As many run on its executor as may.
+    #: As many run on its executor as may, or nothing can begin on that now.
     EXECUTOR = "executor"
     EARLIER_RUN = "earlier_run"
     RETRY = "retry"
@@ -160,8 +160,11 @@ class Waits:
         if pool.is_on_hold(attempt):
             if attempt.run.is_unrecorded:
                 return WaitsFor.LEDGER, "until its start can be recorded", None
+            if attempt.is_remote and not pool.holds.is_all:
+                words = pool.abroad.why_away(attempt.executor, self._now.elapsed_ns)
+                return WaitsFor.EXECUTOR, words, None
             return WaitsFor.ROOM, "until the machine has room for another process", None
-        lack = self._lacks.get(attempt.task.execution.resources)
+        lack = self._lacks.get(pool.resources.scarce(attempt.task.execution.resources))
         if lack is not None:
             return self._for_resource(attempt, lack)
         if pool.gate is not None and pool.gate.held and pool.gate.first and not pool.is_full:

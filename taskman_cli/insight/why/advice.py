@@ -46,7 +46,9 @@ def _advice(diagnosis: Diagnosis, task: str | None) -> Iterator[Advice]:
     if diagnosis.scheduler.is_running is False:
         yield Advice("taskman run FILE", "starts a scheduler: none runs now")
     match slot.result:
-        case Ran(run=run):
+        case Ran(run=run, waits=waits):
+            if run.ended_ns is None and any(wait.kind == "executor" for wait in waits):
+                yield Advice("taskman status --executors", "shows how the executors stand")
             yield from _of_run(run, name, task, is_running=diagnosis.scheduler.is_running is not False)
         case Skipped(skip=skip):
             yield from _of_skip(skip.reason, name, skip.blocker_id)

@@ -113,8 +113,10 @@ def _asked_for(run: RunFacts) -> str:
 def _waits_for(ran: Ran, *, times: Times, now_ns: int) -> str:
     run = ran.run
     since = f"since {times.at(run.queued_ns)} ({ago(run.queued_ns, now_ns)})"
+    if ran.waits and ran.waits[0].kind == "executor":
+        return f"It has been waiting {since} {ran.waits[0].reason}."
     if ran.shortage:
-        return f"It has been waiting {since}: no process could be created ({ran.shortage})."
+        return f"It has been waiting {since}: {_shortage_words(ran.shortage)}."
     earlier = ran.earlier
     if ran.waits and ran.waits[0].kind != "earlier_run":
         return f"It has been waiting {since} {ran.waits[0].reason}."
@@ -126,6 +128,12 @@ def _waits_for(ran: Ran, *, times: Times, now_ns: int) -> str:
         f"It has been waiting {since} for run {earlier.id}, which has been running since "
         f"{times.at(earlier.begun_ns)}."
     )
+
+
+def _shortage_words(shortage: str) -> str:
+    """Say what ran out, or that an executor was away, which its words begin with."""
+    what = "nothing could begin there" if shortage.startswith("executor ") else "no process could be created"
+    return f"{what} ({shortage})"
 
 
 def _waiting_tasks(ran: Ran) -> Iterator[str]:
@@ -171,7 +179,7 @@ def _lateness(ran: Ran, *, times: Times) -> str:
 def _waited_for(ran: Ran, *, times: Times) -> str:
     """Return what a run waited for before it began, as the end of a clause."""
     if ran.shortage:
-        return f", as no process could be created ({ran.shortage})"
+        return f", as {_shortage_words(ran.shortage)}"
     earlier, begun_ns = ran.earlier, ran.run.begun_ns
     if earlier is None or earlier.ended_ns is None or begun_ns is None:
         return " for a free worker"

@@ -202,9 +202,8 @@ def _log_whole(record: effects.Effect) -> None:
         case effects.SpawnDelayed():
             pause = format_duration(record.pause_ns)
             if record.executor:
-                who = (
-                    f"on executor {record.executor} ({record.message}): what is to start on it waits {pause}"
-                )
+                why = record.message.removeprefix(f"executor {record.executor}: ")
+                who = f"on executor {record.executor} ({why}): what is to start on it waits {pause}"
                 message = f"cannot start {who}"
             elif record.user:
                 who = f"as user {record.user} ({record.message}): starts as this user wait {pause}"

@@ -1,0 +1,132 @@
+"""Pauses of starts, and the attempts that wait for their ends: of all, of one user's, or of one executor's.
+
+Something has run out, or what they need is away. Each pause is twice as long as the one before it, until one
+of them starts. After the pause of an executor only one is tried at first.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.clock import SECOND_NS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+    from taskman_cli.core.engine.queue import DueQueue
+    from taskman_cli.core.engine.runs import Attempt
+    from taskman_cli.core.model import Settings
+
+#: The timer that ends a pause of all starts; ":USER" is appended for one user's. It cannot be an attempt's
+#: key: those begin with a run's id, which has no "l" or "o".
+HOLD = "hold"
+#: The longest pause of an executor's starts: to reach for what is away costs more than a look at the machine.
+_AWAY_MOST_NS = 60 * SECOND_NS
+#: So long the others wait for the one that is tried, if nothing is heard of it.
+_TRIAL_NS = 30 * SECOND_NS
+
+
+class Holds:
+    """The pauses that there are; each is a timer of the pool."""
+
+    def __init__(self, timers: DueQueue[str], waiting: Mapping[str, Attempt]) -> None:
+        """`waiting` are all that wait, by key: some have left since they were kept."""
+        self._timers = timers
+        self._waiting = waiting
+        #: How many pauses there were without a start in between, by timer; empty: there is none now either.
+        self.counts: dict[str, int] = {}
+        #: Keys of attempts that wait for the end of their user's or executor's pause, by its timer.
+        self._kept: dict[str, list[str]] = {}
+        #: Pauses in which one attempt is tried.
+        self._trials: set[str] = set()
+
+    @property
+    def is_all(self) -> bool:
+        """Tell whether no start at all may be made."""
+        return HOLD in self._timers
+
+    def of(self, attempt: Attempt) -> str:
+        """Return the pause of those that need the same room as an attempt, if there is one now; else ""."""
+        hold = _name(attempt)
+        return hold if hold in self._timers else ""
+
+    def is_on(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt may not start for now."""
+        return self.is_all or self.of(attempt) != ""
+
+    def keep(self, hold: str, key: str) -> None:
+        """Let an attempt wait for the end of a pause."""
+        self._kept.setdefault(hold, []).append(key)
+
+    def kept(self) -> Collection[Attempt]:
+        """Return the attempts that wait for the end of one."""
+        if not self._kept:
+            return ()
+        found = {
+            key: self._waiting[key] for keys in self._kept.values() for key in keys if key in self._waiting
+        }
+        return found.values()
+
+    def take_kept(self, hold: str) -> Iterator[Attempt]:
+        """Yield the attempts that waited for the end of a pause which is over."""
+        self._trials.discard(hold)
+        for key in self._kept.pop(hold, ()):
+            if key in self._waiting:
+                yield self._waiting[key]
+
+    def begin(self, attempt: Attempt, settings: Settings, elapsed_ns: int, *, is_users: bool) -> int | None:
+        """Pause starts; return how long, or None if they are paused already."""
+        hold = _name(attempt) if is_users else HOLD
+        if hold in self._timers and hold not in self._trials:
+            return None
+        self._trials.discard(hold)
+        count, most_ns = self.counts.get(hold, 0), settings.spawn_retry_max_ns
+        if is_users and attempt.is_remote:
+            most_ns = max(most_ns, _AWAY_MOST_NS)
+        pause_ns = min(settings.spawn_retry_ns << min(count, 32), most_ns)
+        self.counts[hold] = count + 1
+        self._timers.put(hold, elapsed_ns + pause_ns)
+        return pause_ns
+
+    def note_try(self, attempt: Attempt) -> None:
+        """Let all others of its executor wait while one is tried, after a pause."""
+        hold = _name(attempt)
+        if attempt.is_remote and hold in self.counts:
+            self._trials.add(hold)
+            self._timers.put(hold, attempt.began_elapsed_ns + _TRIAL_NS)
+
+    def note_start(self, attempt: Attempt, elapsed_ns: int) -> None:
+        """Let the next pause be short again: a process could be made."""
+        if self.counts:
+            hold = _name(attempt)
+            self.counts.pop(HOLD, None)
+            self.counts.pop(hold, None)
+            if hold in self._trials:
+                self._timers.put(hold, elapsed_ns)
+
+    def release_all(self) -> None:
+        """End the pause of all starts early."""
+        self.counts.pop(HOLD, None)
+        self._timers.remove(HOLD)
+
+    def release(self, executor: str, elapsed_ns: int) -> None:
+        """Let the pause of an executor's starts be over now."""
+        hold = _of_executor(executor)
+        self.counts.pop(hold, None)
+        if hold in self._timers:
+            self._timers.put(hold, elapsed_ns)
+
+
+def _of_executor(executor: str) -> str:
+    return f"{HOLD}:{executor}/"
+
+
+def _name(attempt: Attempt) -> str:
+    """Return the name of a pause for those that need the same room: on one executor, or as one user.
+
+    For the scheduler's own commands that is the pause of all.
+    """
+    if attempt.is_remote:
+        return _of_executor(attempt.executor)
+    user = attempt.task.execution.user
+    return f"{HOLD}:{user.name}" if user else HOLD
