@@ -42,6 +42,9 @@ _MOST_LEFT = 100
 #: Pauses between two looks whether a container has started; the last is repeated.
 _LOOKS_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 
+#: What the programs say if the engine itself cannot be reached.
+_AWAY = (b"cannot connect to", b"error during connect", b"unable to connect to", b"daemon running?")
+
 
 def make(definition: ExecutorDefinition, around: Surroundings) -> ContainerExecutor:
     """Make an executor; raises ValueError if its settings are wrong."""
@@ -139,7 +142,8 @@ class ContainerExecutor(Executor):
                 with suppress(OSError):
                     path.unlink()
         if answer.code != 0:
-            raise StartFailed(f"{self._engine}: {answer.words()}")
+            is_away = any(words in answer.err.lower() for words in _AWAY)
+            raise StartFailed(f"{self._engine}: {answer.words()}", is_transient=is_away)
 
     async def _unmake(self, making: asyncio.Future[None], order: Order) -> None:
         with suppress(StartFailed):

@@ -28,7 +28,7 @@ from taskman_cli.executors.base import (
 from taskman_cli.executors.programs import check_program
 from taskman_cli.executors.sshargs import CONNECT_TIMEOUT_NS, arguments
 from taskman_cli.executors.sshline import Line
-from taskman_cli.executors.sshmasters import Masters
+from taskman_cli.executors.sshmasters import NOTHING_CAME, Masters
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -46,6 +46,12 @@ _GATHER_S = 0.1
 _MOST_LEFT = 1000
 #: What shells say when there are no more processes, or no memory.
 _WANTS = ("Cannot fork", "fork: ", "Resource temporarily unavailable", "Cannot allocate memory")
+#: What ssh says if the other side cannot be reached now. Whoever is refused there, or unknown, stays so.
+_AWAY = (
+    "Connection refused", "Connection reset", "Connection timed out", "Connection closed by",
+    "Operation timed out", "No route to host", "Network is unreachable", "Host is down",
+    "Temporary failure in name resolution", "kex_exchange_identification", "banner exchange", NOTHING_CAME,
+)  # fmt: skip
 _LOST_LINE = "the connection broke, and its guard there ended it"
 
 
@@ -115,7 +121,8 @@ class SshExecutor(Executor):
                 line.send(b"go\n")
                 return await self._follow(work, line)
         except StartFailed as error:
-            raise StartFailed(f"{self._host}: {error}", is_transient=error.is_transient) from None
+            is_away = any(words in str(error) for words in _AWAY)
+            raise StartFailed(f"{self._host}: {error}", is_transient=error.is_transient or is_away) from None
 
     async def _first_word(self, line: Line) -> str:
         try:

@@ -30,6 +30,8 @@ _IDLE_S = 60.0
 #: A path for a socket may have 108 bytes, and ssh adds some to its name while it makes it.
 _LONGEST_PATH = 80
 _MOST_NOISE_BYTES = 64 << 10
+#: What is said of a connection that was never up.
+NOTHING_CAME = "nothing came within"
 
 
 class _Master:
@@ -107,7 +109,7 @@ class Masters:
             raise
         if not is_up:
             await programs.end(process)
-            words = programs.in_words(await said) or f"nothing came within {self._within_s:g} s"
+            words = programs.in_words(await said) or f"{NOTHING_CAME} {self._within_s:g} s"
             raise StartFailed(words)
         master = _Master(process, path)
         # Ends by itself with the process; nobody needs what else it says.

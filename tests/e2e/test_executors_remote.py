@@ -125,11 +125,13 @@ def test_what_ended_there_before_a_crash_is_known_after_it(start: Start, tmp_pat
     wait_until(lambda: not list(kept.iterdir()))
 
 
-def test_an_unreachable_machine_fails_the_run_in_the_words_of_ssh(start: Start, tmp_path: Path) -> None:
+def test_a_run_waits_for_a_machine_that_cannot_be_reached(start: Start, tmp_path: Path) -> None:
     before = "echo 'ssh: connect to host far port 22: No route to host' >&2; exit 255"
     write_stand_in(tmp_path / "ssh", home=tmp_path, log=tmp_path / "calls", before=before)
     program = start('command = "true"')
-    program.wait_for_log("executor far: far: ssh: connect to host far port 22: No route to host")
+    program.wait_for_log("on executor far (far: ssh: connect to host far port 22: No route to host)")
+    write_stand_in(tmp_path / "ssh", home=tmp_path, log=tmp_path / "calls")
+    program.wait_for_log("a: succeeded")
 
 
 @pytest.fixture(scope="module")

@@ -307,6 +307,27 @@ def test_a_refused_login_says_what_ssh_says(far: Far) -> None:
     assert not error.is_transient
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ssh: connect to host far port 22: No route to host",
+        "ssh: connect to host far port 22: Connection refused",
+        "ssh: Could not resolve hostname far: Temporary failure in name resolution",
+        "kex_exchange_identification: Connection closed by remote host",
+    ],
+    ids=["no route", "refused", "resolver", "too many"],
+)
+def test_a_side_that_cannot_be_reached_is_waited_for(far: Far, words: str) -> None:
+    far.set_up(before=f"echo '{words}' >&2; exit 255")
+    error = _refused(far, order("true"))
+    assert (str(error), error.is_transient) == (f"far: {words}", True)
+
+
+def test_a_name_that_nobody_knows_is_not_waited_for(far: Far) -> None:
+    far.set_up(before="echo 'ssh: Could not resolve hostname far: Name or service not known' >&2; exit 255")
+    assert not _refused(far, order("true")).is_transient
+
+
 def test_a_directory_that_is_not_there_is_told(far: Far) -> None:
     error = _refused(far, order("true", cwd="/nope"))
     assert str(error) == "far: its directory /nope cannot be entered"
