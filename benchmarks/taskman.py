@@ -44,9 +44,13 @@ class Taskman:
         log_level: str = "info",
         group: Path | None = None,
         may_warn: bool = False,
+        terminal: int | None = None,
         **environ: str,
     ) -> None:
-        """`group`: the control group that it runs in, None: ours; `may_warn`: warnings are no fault."""
+        """`group`: the control group that it runs in, None: ours; `may_warn`: warnings are no fault.
+
+        `terminal`: a descriptor; it shows the live view there.
+        """
         if importlib.util.find_spec("taskman_cli") is None:
             raise BenchmarkError("taskman_cli is not installed for this Python: pip install .")
         self.directory = directory
@@ -57,6 +61,7 @@ class Taskman:
         self._environ = environ
         self._group = group
         self._may_warn = may_warn
+        self._terminal = terminal
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -64,7 +69,9 @@ class Taskman:
         path.write_text(self._job_file)
         state = self.directory / "state"
         state.mkdir(mode=0o700)
-        arguments = ["run", str(path), "--no-live", "--log-level", self._log_level]
+        arguments = ["run", str(path), "--log-level", self._log_level]
+        if self._terminal is None:
+            arguments.append("--no-live")
         with self._log_path.open("wb") as log:
             self._process = subprocess.Popen(
                 [*self._enter_group(), sys.executable, "-m", "taskman_cli", *arguments],
@@ -76,8 +83,8 @@ class Taskman:
                     **self._environ,
                 ),
                 stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
+                stdout=log if self._terminal is None else self._terminal,
+                stderr=log if self._terminal is None else self._terminal,
                 start_new_session=True,
             )
         self.supervisor_pid = self._process.pid

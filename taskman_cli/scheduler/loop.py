@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from taskman_cli.supervisor.wire import Message
     from taskman_cli.ui.live import LiveView
 
-#: Rows of the queue in the live view: more than a screen has lines.
+#: The most rows of the queue in the live view; more than the screen has lines are never asked for.
 VIEW_ROWS = 200
 #: Value kept for the next scheduler: when `--for` is over (elapsed clock).
 _STOP_AT = "stop_at"
@@ -371,7 +371,7 @@ class Loop:
                         self._engine,
                         self._now,
                         started_ns=self._started_ns,
-                        rows=VIEW_ROWS,
+                        rows=min(self._view.lines, VIEW_ROWS),
                         trouble=self._driver.trouble,
                         files=self._requests.files_note() if self._requests else None,
                         sinks=self._deliveries.rows(),

@@ -7,12 +7,11 @@ drawn over and moves nothing.
 
 from __future__ import annotations
 
+import os
 import re
-from io import StringIO
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-
+from taskman_cli.ui.ink import Ink
 from taskman_cli.ui.render import render
 from taskman_cli.ui.signs import ASCII
 from taskman_cli.ui.text import plain, width_of
@@ -46,10 +45,10 @@ class Canvas:
         self._is_ascii = is_ascii
         # A line feed alone does not return the cursor if the terminal is in raw mode.
         self._newline = "\r\n" if can_move else "\n"
-        self._console = Console(
-            file=StringIO(), force_terminal=can_move, color_system="standard" if can_move else None
-        )
+        self._ink = Ink(is_styled=can_move, has_colour=not os.environ.get("NO_COLOR"))
         self._snapshot: Snapshot | None = None
+        #: The frame of this snapshot at this size; None: it has not been made.
+        self._frame_lines: list[str] | None = None
         #: Only log lines are shown, without a frame.
         self._is_away = False
         self._size = (80, 24)
@@ -61,9 +60,11 @@ class Canvas:
     def draw(self, snapshot: Snapshot | None, log: Iterable[str], *, size: tuple[int, int]) -> str:
         """Return the text that draws log lines and the next frame (None: the same) at this size."""
         if snapshot:
-            self._snapshot = snapshot
+            self._snapshot, self._frame_lines = snapshot, None
             self._keep_rows(len(snapshot.workers))
         was_resized = self._drawn > 0 and size != self._size
+        if size != self._size:
+            self._frame_lines = None
         self._size = size
         above = "".join(self._log_line(text) for line in log for text in line.splitlines() or [""])
         if not self._can_move or self._snapshot is None or self._is_away:
@@ -104,15 +105,16 @@ class Canvas:
         return "".join(f"{line.rstrip()}{self._newline}" for line in lines)
 
     def _frame(self, snapshot: Snapshot) -> list[str]:
-        """Return the lines of a frame, with colours."""
+        """Return the lines of a frame, with colours; they are made once, however much is logged meanwhile."""
+        if self._frame_lines is not None:
+            return self._frame_lines
         columns, lines = self._size
         # One line less than the screen, so that the next prompt does not scroll the header away.
         height = max(lines - 1, 1)
         kept_rows = self._kept_rows
         frame = render(snapshot, width=columns, height=height, timezone=self._timezone, worker_rows=kept_rows)
-        with self._console.capture() as capture:
-            self._console.print(frame, end="", crop=False, no_wrap=True)
-        return self._printable(capture.get()).splitlines()
+        self._frame_lines = [self._printable(self._ink.text(line)) for line in frame.lines]
+        return self._frame_lines
 
     def _log_line(self, text: str) -> str:
         text = self._printable(plain(text))

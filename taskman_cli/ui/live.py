@@ -18,10 +18,14 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.engine.view import Snapshot
 
+#: How many lines a terminal is thought to have before it was looked at.
+_LINES = 50
 #: Log lines that wait to be drawn; more than this are only counted.
 LOG_LINES_MOST = 1_000
 #: A longer log line is cut.
 _LOG_LINE_LENGTH_MOST = 4_096
+#: After log lines were drawn, more are gathered for this long.
+_GATHER_S = 0.05
 #: How long `close` waits for the last frame to be drawn.
 _CLOSE_S = 1.0
 
@@ -47,6 +51,8 @@ class LiveView:
     def __init__(self, *, stream: TextIO, timezone: tzinfo) -> None:
         self._stream = stream
         self._canvas = Canvas(timezone=timezone, can_move=can_draw(stream), is_ascii=not has_glyphs(stream))
+        #: How many lines the terminal has: snapshots need not have more rows. Written by the thread.
+        self.lines = _LINES
         self._thread: threading.Thread | None = None
         self._closing_fd = -1
         #: Guards the attributes below; never held while drawing.
@@ -132,13 +138,17 @@ class LiveView:
             terminal.close()
 
     def _draw_until_closed(self, terminal: Terminal) -> None:
-        is_closing = False
+        is_closing, log = False, deque[str]()
         try:
             while not is_closing:
+                if log:
+                    self._gather()
                 snapshot, log, is_closing = self._wait_for_news()
                 if self._canvas.is_on_screen:
                     terminal.swallow_keys()
-                terminal.write(self._canvas.draw(snapshot, log, size=terminal.size()))
+                size = terminal.size()
+                self.lines = size[1]
+                terminal.write(self._canvas.draw(snapshot, log, size=size))
                 self._follow(terminal)
         finally:
             terminal.write(self._canvas.end())
@@ -155,6 +165,11 @@ class LiveView:
         with self._changed:
             self._has_left = is_away
             self._changed.notify_all()
+
+    def _gather(self) -> None:
+        """Let log lines come together: a hundred a second are not a hundred frames."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closing or self._is_away != self._has_left, _GATHER_S)
 
     def _wait_for_news(self) -> tuple[Snapshot | None, deque[str], bool]:
         """Wait for something to draw and return it; the last item is True at the end."""

@@ -208,7 +208,7 @@ class _Panels:
             title="Queue",
             info=str(self._timezone),
             lines=lines or [_nothing("nothing is due")],
-            more=len(self._next) - len(shown),
+            more=len(self._next) - len(shown) + snapshot.queue_more,
         )
 
     def _recent(self, rows: int, width: int) -> Panel:

@@ -80,11 +80,15 @@ def fit(line: Sequence[Segment], width: int, *, right: bool = False) -> Line:
     fitted: Line = []
     left = width
     for segment in line:
-        text = cut(segment.text, left)
-        left -= width_of(text)
-        fitted.append(Segment(text, segment.style))
-        if text != segment.text:
+        text = segment.text
+        cells = len(text) if text.isascii() else cell_len(text)
+        if cells > left:
+            text = cut(text, left)
+            fitted.append(Segment(text, segment.style))
+            left -= width_of(text)
             break
+        fitted.append(segment)
+        left -= cells
     if left > 0:
         fitted.insert(0 if right else len(fitted), Segment(" " * left))
     return fitted

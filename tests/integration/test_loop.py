@@ -181,6 +181,7 @@ class FakeView:
     """Keeps the pictures it is given."""
 
     def __init__(self) -> None:
+        self.lines = 24
         self.pictures: list[Snapshot] = []
 
     def update(self, snapshot: Snapshot) -> None:

@@ -19,13 +19,13 @@ import pytest
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine.view import Counters, QueueRow, Snapshot
 from taskman_cli.ui import terminal
-from taskman_cli.ui.live import LOG_LINES_MOST, LiveView
+from taskman_cli.ui.live import _GATHER_S, LOG_LINES_MOST, LiveView
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-HIDE_CURSOR, SHOW_CURSOR = b"\x1b[?25l", b"\x1b[?25h"
+HIDE_CURSOR, SHOW_CURSOR, SAVE_CURSOR = b"\x1b[?25l", b"\x1b[?25h", b"\x1b7"
 DEADLINE_S = 20
 
 SNAPSHOT = Snapshot(
@@ -132,6 +132,27 @@ def test_snapshots_are_drawn_and_the_cursor_comes_back(pty: Pty, view: LiveView)
     view.close()
     assert pty.read_rest().endswith(SHOW_CURSOR)
     assert not drawing()
+
+
+def test_many_log_lines_are_not_as_many_frames(pty: Pty, view: LiveView) -> None:
+    view.update(SNAPSHOT)
+    pty.read_until(b"first-job")
+    begun, drawn = time.monotonic(), pty.output.count(SAVE_CURSOR)
+    for number in range(200):
+        view.print(f"line {number}")
+        pty.read_rest()
+    view.print("the last line")
+    output = pty.read_until(b"the last line")
+    frames, passed_s = output.count(SAVE_CURSOR) - drawn, time.monotonic() - begun
+    # The first comes at once, and another may be under way.
+    assert frames <= passed_s / _GATHER_S + 2
+    assert [number for number in range(200) if f"line {number}".encode() not in output] == []
+
+
+def test_the_view_knows_how_many_lines_its_terminal_has(pty: Pty, view: LiveView) -> None:
+    view.update(SNAPSHOT)
+    pty.read_until(b"first-job")
+    assert view.lines == 24
 
 
 def test_what_came_just_before_the_end_is_still_drawn(pty: Pty, view: LiveView) -> None:

@@ -34,6 +34,7 @@ QUESTIONS = {
     "sink_rate",
     "scrape",
     "lists",
+    "live_view",
     "pool_herds",
     "simulate",
     "crontab_mix",

@@ -149,6 +149,14 @@ def test_what_is_next_is_what_will_start_however_many_are_disabled_or_paused_bef
     assert [row.job for row in rows][:5] == ["back", "on", "held", "off0", "off1"]
 
 
+def test_a_view_says_how_many_jobs_there_are_beside_those_that_it_shows() -> None:
+    scene = Scene(*(make_job(f"job-{number}") for number in range(20)))
+    scene.ask(PauseJobs(jobs=["job-1", "job-2"]))
+    for rows, shown in ((5, 7), (1, 2), (100, 20)):
+        snapshot = take_snapshot(scene.engine, scene.now, started_ns=0, rows=rows)
+        assert (len(snapshot.queue), snapshot.queue_more) == (shown, 20 - shown)
+
+
 def test_the_next_slots_of_a_job_are_those_that_get_a_run() -> None:
     every_minute = parse_cron("* * * * *", timezone="UTC")
     policy = Policy(jitter_ns=seconds(30))

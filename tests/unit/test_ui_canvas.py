@@ -5,12 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC
+from io import StringIO
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from rich.console import Console
 
 from taskman_cli.core.clock import SECOND_NS, Now
 from taskman_cli.core.engine.view import Counters, QueueRow, Snapshot, WorkerRow
 from taskman_cli.ui.canvas import KEPT_FRAMES, Canvas
+from taskman_cli.ui.ink import Ink
+from taskman_cli.ui.render import render
+
+if TYPE_CHECKING:
+    from taskman_cli.ui.render import Frame
 
 IDLE = Snapshot(
     now=Now(wall_ns=0, elapsed_ns=0),
@@ -234,6 +242,44 @@ def test_colours_are_of_the_first_sixteen_and_no_color_turns_them_off(
     assert "38;" not in colourful
     monkeypatch.setenv("NO_COLOR", "1")
     assert not re.search(r"\x1b\[[\d;]*3\dm", canvas().draw(BUSY, [], size=(80, 24)))
+
+
+@pytest.mark.parametrize("no_color", ["", "1"])
+@pytest.mark.parametrize("can_move", [True, False])
+def test_a_frame_is_what_richs_console_makes_of_it(
+    monkeypatch: pytest.MonkeyPatch, no_color: str, can_move: bool
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    snapshot = replace(
+        BUSY, queue=(QueueRow("日本語", 0, 0, schedule="x" * 300), QueueRow("off", 1, 1, False))
+    )
+    frame = render(snapshot, width=120, height=29, timezone=UTC)
+    console = Console(
+        file=StringIO(), force_terminal=can_move, color_system="standard" if can_move else None, width=120
+    )
+    with console.capture() as capture:
+        console.print(frame, end="", crop=False, no_wrap=True)
+    ink = Ink(is_styled=can_move, has_colour=not no_color)
+    assert capture.get().splitlines() == [ink.text(line) for line in frame.lines]
+
+
+def test_log_lines_draw_the_same_frame_again_without_making_it_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+
+    def counted(*arguments: Any, **more: Any) -> Frame:
+        made.append(more["width"])
+        return render(*arguments, **more)
+
+    monkeypatch.setattr("taskman_cli.ui.canvas.render", counted)
+    screen, view = Screen(columns=100, lines=24), canvas()
+    screen.feed(view.draw(BUSY, [], size=(80, 24)))
+    for number in range(3):
+        screen.feed(view.draw(None, [f"line {number}"], size=(80, 24)))
+    assert ("line 2" in screen.text, screen.text.count("╭─ Queue"), made) == (True, 1, [80])
+    view.draw(None, ["more"], size=(100, 24))
+    view.draw(IDLE, [], size=(100, 24))
+    view.draw(IDLE, [], size=(100, 24))
+    assert made == [80, 100, 100, 100]
 
 
 def test_a_terminal_without_glyphs_gets_ascii_of_the_same_width() -> None:

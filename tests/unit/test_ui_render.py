@@ -523,6 +523,12 @@ def rows_with(starts: tuple[str, ...], lines: list[str]) -> list[int]:
     return [row for row, line in enumerate(lines) if line.startswith(starts)]
 
 
+def test_the_queue_counts_jobs_that_are_not_in_the_snapshot() -> None:
+    snapshot = replace(TYPICAL, queue_more=1_900)
+    whole = text_of(drawn(snapshot, 80, 60))
+    assert ("… 1,900 more" in whole, "more" in text_of(drawn(TYPICAL, 80, 60))) == (True, False)
+
+
 def test_the_workers_show_the_target_and_what_the_first_one_waits_for() -> None:
     snapshot = replace(TYPICAL, target=3, waits="for a CPU: 9 runnable on 2 CPUs")
     title = next(line for line in text_of(drawn(snapshot, 80, 24)).splitlines() if "Workers" in line)

@@ -38,7 +38,7 @@ def take_snapshot(
     # After a stop no slot starts anything.
     # Of all jobs only those are looked at that are shown or held: there may be a hundred thousand.
     paused = engine.timetable.paused()
-    queue = [] if engine.is_stopping else _queue(engine, paused, rows)
+    queue, more = ([], 0) if engine.is_stopping else _queue(engine, paused, rows)
     pool = engine.pool
     # Parked jobs first: `among` has sorted them by the rest.
     failing = sorted(
@@ -64,6 +64,7 @@ def take_snapshot(
         counters=engine.metrics.counters(),
         trouble=trouble,
         files=files,
+        queue_more=more,
         queues=tuple(queues),
         executors=executor_rows(engine) if engine.settings.executors else (),
         stopping=engine.is_stopping,
@@ -135,8 +136,8 @@ def _first_wait(engine: Engine, now: Now) -> str:
     return "".join(wait.reason for wait in engine.first_waits(engine.waits(now), 1))
 
 
-def _queue(engine: Engine, paused: list[ArmedJob], rows: int) -> list[QueueRow]:
-    """Return the jobs that start next; after them paused, parked and disabled ones."""
+def _queue(engine: Engine, paused: list[ArmedJob], rows: int) -> tuple[list[QueueRow], int]:
+    """Return the jobs that start next, after them paused, parked and disabled ones; and how many more."""
     timetable = engine.timetable
     coming = timetable.coming(rows)
     shown = {armed.job.id for _, armed in coming}
@@ -149,13 +150,15 @@ def _queue(engine: Engine, paused: list[ArmedJob], rows: int) -> list[QueueRow]:
     # Jobs that stand still have no due time: they come last.
     held = [(due_ns, armed) for _, due_ns, armed in nsmallest(rows, waiting, key=_held_order)]
     disabled = [found for found in timetable.first(rows) if not found[1].job.enabled and not found[1].holds]
-    return [
+    found = [
         QueueRow(
             armed.job.id, armed.slot_ns, due_ns, armed.job.enabled, armed.job.schedule.text, armed.pause,
             armed.park,
         )
         for due_ns, armed in (*coming, *held, *disabled)
     ]  # fmt: skip
+    without_slot = sum(armed.slot_ns is None and not armed.is_used_up for armed in still.values())
+    return found, max(0, timetable.due_count() + without_slot - len(found))
 
 
 def _held_order(row: tuple[bool, int, ArmedJob]) -> tuple[bool, int, str]:

@@ -224,3 +224,5 @@ class Snapshot:
     queues: tuple[Depth, ...] = ()
     #: All executors, `local` first; empty: there is no other.
     executors: tuple[ExecutorRow, ...] = ()
+    #: Jobs that start later, or stand still, and are not in `queue`.
+    queue_more: int = 0
