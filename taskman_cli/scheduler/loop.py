@@ -150,8 +150,7 @@ class Loop:
         sources = options.files + options.user_crontabs
         self._look_at_machine()
         take_over(self._driver, self._workers, self._outputs, jobs, hello, boot=boot, sources=sources)
-        for message in self._workers.take_greeted():
-            self._take(message)
+        self._take(self._workers.take_greeted())
 
     def run(self) -> int:
         """Run until the program has stopped; return its exit code."""
@@ -204,8 +203,7 @@ class Loop:
             if timer.fd in ready:
                 timer.clear()
         if self._workers.fileno() in ready:
-            for message in self._workers.receive():
-                self._take(message)
+            self._take(self._workers.receive())
         self._hear(ready)
         self._deliveries.turn(ready)
         if self._requests:
@@ -298,33 +296,40 @@ class Loop:
             self._driver.note_late(self._clocks.take_late_ns())
         self._driver.look_at_zone()
 
-    def _take(self, message: Message) -> None:
-        if message[0] == "survivors":
-            self._note_survivors(message)
-            return
-        if message[0] == "said":
-            log_said(*message[1:])
-            return
-        if message[0] == "ping":
-            self._pulse.asked(message[1], self._engine.next_wake(), self._now)
-            return
-        try:
-            event = to_event(message)
-        except Exception as error:  # it has changed nothing yet
-            self._driver.set_aside(f"what the supervisor says ({name_of(message)})", error)
-            event = gone(message, words_of(error))
-        if event is not None:
-            self._driver.give(event)
-        elif message[0] == "signal":
-            self._signalled(message[1], "supervisor")
-        elif message[0] == "suspend":
-            self._job_control.suspend()
+    def _take(self, messages: list[Message]) -> None:
+        """Take what the supervisor says, in order; what becomes of attempts is one step of the engine."""
+        heard: list[events.Event] = []
+        for message in messages:
+            try:
+                event = to_event(message)
+            except Exception as error:  # it has changed nothing yet
+                self._driver.set_aside(f"what the supervisor says ({name_of(message)})", error)
+                event = gone(message, words_of(error))
+            if event is not None:
+                heard.append(event)
+                continue
+            if heard:
+                self._driver.give_all(heard)
+                heard = []
+            self._take_other(message)
+        if heard:
+            self._driver.give_all(heard)
 
-    def _note_survivors(self, message: Message) -> None:
-        try:
-            self._driver.note(survivors_of(message))
-        except Exception as error:  # the end that follows counts
-            self._driver.set_aside(f"what the supervisor says ({name_of(message)})", error)
+    def _take_other(self, message: Message) -> None:
+        match message[0]:
+            case "survivors":
+                try:
+                    self._driver.note(survivors_of(message))
+                except Exception as error:  # the end that follows counts
+                    self._driver.set_aside(f"what the supervisor says ({name_of(message)})", error)
+            case "said":
+                log_said(*message[1:])
+            case "ping":
+                self._pulse.asked(message[1], self._engine.next_wake(), self._now)
+            case "signal":
+                self._signalled(message[1], "supervisor")
+            case "suspend":
+                self._job_control.suspend()
 
     def _signalled(self, signum: int, source: str) -> None:
         """Handle a signal that this process (`direct`) or the supervisor got.

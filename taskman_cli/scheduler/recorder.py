@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from itertools import chain
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects, events
@@ -19,9 +19,10 @@ from taskman_cli.scheduler.logs.loggers import ledger_log
 from taskman_cli.scheduler.poison import words_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from taskman_cli.core.engine.engine import Engine
+    from taskman_cli.core.engine.outbox import Step
     from taskman_cli.ledger.ledger import Ledger
 
 #: The reply if the real one cannot be sent.
@@ -45,7 +46,7 @@ class Recorder:
         tell: Callable[[effects.Record | effects.Mark], None],
         do: Callable[[effects.Action], None],
         set_aside: Callable[[str, Exception], None] = lambda *_: None,
-        handle: Callable[[events.Event, Now], list[effects.Effect]] | None = None,
+        handle: Callable[[Sequence[events.Event], Now], Step] | None = None,
         timed: Callable[[int], None] = lambda _: None,
         tick: Callable[[], int] = lambda: 0,
     ) -> None:
@@ -55,7 +56,7 @@ class Recorder:
         """
         self._timed, self._tick = timed, tick
         self._engine = engine
-        self._handle = handle or engine.handle
+        self._handle = handle or engine.handle_all
         self._ledger = ledger
         self._tell = tell
         self._do = do
@@ -87,10 +88,11 @@ class Recorder:
         """Return how many turns have records that are still to be written."""
         return len(self._owed)
 
-    def take(self, new: Iterable[effects.Effect]) -> None:
-        """Add the effects of a step."""
-        for effect in new:
-            (self._actions if type(effect) in _ACTIONS else self._records).append(effect)  # type: ignore[arg-type]
+    def take(self, step: Step) -> None:
+        """Add what a step has returned."""
+        records, actions = step
+        self._records += records
+        self._actions += actions
 
     def note(self, record: effects.Record | effects.Mark) -> None:
         """Add a record about the program itself."""
@@ -135,11 +137,11 @@ class Recorder:
                 reply = {"ok": False, "error": _NO_ANSWER, "code": EXIT_FAILED}
                 self._carry_out(effects.Answer(action.token, reply, action.is_urgent), now)
             elif isinstance(action, effects.Adopt):
-                self.take(self._handle(events.AttemptGone(action.key, why), now))
+                self.take(self._handle((events.AttemptGone(action.key, why),), now))
 
     def _fail(self, start: effects.Start, why: str, now: Now) -> None:
         failed = events.StartFailed(start.key, why, is_transient=False, at=now)
-        self.take(self._handle(failed, now))
+        self.take(self._handle((failed,), now))
 
     def _is_retry_due(self, now: Now) -> bool:
         return self.retry_at_ns is not None and self.retry_at_ns <= now.elapsed_ns
@@ -277,13 +279,13 @@ class Recorder:
             tell_set_aside(self._ledger)
         if was_out:
             self._tell_of_outage(now)
-            self.take(self._handle(events.StartsReleased(), now))
+            self.take(self._handle((events.StartsReleased(),), now))
 
     def _make_do(self, action: effects.Action, now: Now) -> None:
         """Carry out an action that is harmless although the records are not written."""
         match action:
             case effects.Start():
-                self.take(self._handle(events.StartHeld(action.key), now))
+                self.take(self._handle((events.StartHeld(action.key),), now))
             # These wait until the records are written.
             case effects.Forget() | effects.Abandon() | effects.Answer(is_urgent=False):
                 self._held.append(action)
@@ -299,9 +301,6 @@ def _named(effect: effects.Effect) -> str:
     """Name an effect and its subject: "AttemptBegun of backup"."""
     of = getattr(effect, "job", None) or getattr(effect, "key", None)
     return f"{type(effect).__name__} of {of}" if isinstance(of, str) else type(effect).__name__
-
-
-_ACTIONS: frozenset[type] = frozenset(get_args(effects.Action))
 
 
 def tell_set_aside(ledger: Ledger) -> None:

@@ -85,7 +85,6 @@ class Player:
         now = Now(scenario.from_ns, _UPTIME_NS)
         self._commands = commands = _Commands(now, scenario.hardware, habits, self._tally)
         self._deeds: dict[type, Callable[[Any], object]] = {
-            **self._tally.folds,
             effects.Start: commands.start,
             effects.Signal: commands.tell,
             effects.Forget: commands.forget,
@@ -97,11 +96,10 @@ class Player:
         scenario, commands, engine, tally = self._scenario, self._commands, self._engine, self._tally
         end_ns = _UPTIME_NS + scenario.length_ns
         self._look_at_machine()
-        self._give(
-            events.JobsLoaded(
-                tuple(scenario.jobs), accounted_ns=scenario.from_ns, needs=scenario.needs, is_new_boot=False
-            )
+        loaded = events.JobsLoaded(
+            tuple(scenario.jobs), accounted_ns=scenario.from_ns, needs=scenario.needs, is_new_boot=False
         )
+        self._give((loaded,))
         self._settle(next_wake(engine, commands.now))
         turns = stands = 0
         while True:
@@ -129,7 +127,7 @@ class Player:
         """End a turn as the scheduler's loop does."""
         commands, engine = self._commands, self._engine
         if wake_ns is not None and wake_ns <= commands.now.elapsed_ns:
-            self._give(events.Tick())
+            self._give((events.Tick(),))
         while commands.news or engine.pool.wants_signals:
             self._look_at_machine()
             self._hear()
@@ -139,19 +137,23 @@ class Player:
         commands = self._commands
         while commands.news:
             news, commands.news = commands.news, []
-            for event in news:
-                self._give(event)
+            self._give(news)
 
     def _look_at_machine(self) -> None:
         if self._engine.pool.wants_signals:
-            self._give(events.SignalsRead(self._commands.machine.signals()))
+            self._give((events.SignalsRead(self._commands.machine.signals()),))
 
-    def _give(self, event: events.Event) -> None:
-        deeds = self._deeds
-        for effect in self._engine.handle(event, self._commands.now):
-            deed = deeds.get(type(effect))
+    def _give(self, news: Sequence[events.Event]) -> None:
+        folds, deeds = self._tally.folds, self._deeds
+        records, actions = self._engine.handle_all(news, self._commands.now)
+        for record in records:
+            fold = folds.get(type(record))
+            if fold is not None:
+                fold(record)
+        for action in actions:
+            deed = deeds.get(type(action))
             if deed is not None:
-                deed(effect)
+                deed(action)
 
     def _played(self, end_ns: int) -> Played:
         scenario, commands = self._scenario, self._commands

@@ -118,7 +118,7 @@ class World:
         )  # fmt: skip
 
     def handle(self, event: events.Event) -> None:
-        self.recorder.take(self.engine.handle(event, self.now))
+        self.recorder.take(self.engine.handle_all((event,), self.now))
         self.recorder.settle(self.now)
 
     def _do(self, action: effects.Action) -> None:
@@ -163,9 +163,8 @@ def make_model(directory: Path, chance: random.Random) -> World:
     ):
         world.handle(events.RequestReceived(token, request, "root"))
     world.recorder.note(effects.JobHidden("left-out", (), is_all=True))
-    world.recorder.take(
-        [effects.RateUsed("api", START.elapsed_ns), effects.RateUsed("mail", START.elapsed_ns)]
-    )
+    for name in ("api", "mail"):
+        world.recorder.note(effects.RateUsed(name, START.elapsed_ns))
     once = once_job(
         "once-1", "true", at_ns=world.now.wall_ns + seconds(900), timezone="UTC", cwd="/", env={}, umask=0o22
     )

@@ -37,7 +37,7 @@ from taskman_cli.scheduler.workers import SupervisorGone, Workers
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, Channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from taskman_cli.core.engine.view import Snapshot
 
@@ -627,17 +627,17 @@ def test_an_error_beside_the_engine_is_not_blamed_on_the_end_that_came_before_it
 ) -> None:
     world = World(tmp_path, make_job(policy=ONCE))
     driver = world.loop._driver
-    give, given = driver.give, []
+    give_all, given = driver.give_all, []
 
-    def note(event: events.Event) -> None:
-        given.append(type(event))
-        give(event)
+    def note(news: Sequence[events.Event]) -> None:
+        given.extend(map(type, news))
+        give_all(news)
 
     def hear(_: set[int]) -> None:
         if events.AttemptEnded in given:
             raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(driver, "give", note)
+    monkeypatch.setattr(driver, "give_all", note)
     monkeypatch.setattr(world.loop, "_hear", hear)
     with pytest.raises(RuntimeError) as caught:
         world.run()

@@ -93,8 +93,8 @@ class World:
     def settle(self, *new: events.Event, after: float = 0) -> None:
         """Let time pass and things happen, and end a turn of the loop."""
         self.now = Now(self.now.wall_ns + seconds(after), self.now.elapsed_ns + seconds(after))
-        for event in new:
-            self.recorder.take(self.engine.handle(event, self.now))
+        if new:
+            self.recorder.take(self.engine.handle_all(new, self.now))
         self.recorder.settle(self.now)
 
     def load(self) -> None:

@@ -70,7 +70,9 @@ from taskman_cli.simulate.supervisor import Process
 from taskman_cli.simulate.work import Hardware, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+
+    from taskman_cli.core.engine.outbox import Step
 
 START_NS = 1_795_492_800 * SECOND_NS
 YEAR_NS = 366 * 86_400 * SECOND_NS
@@ -684,21 +686,24 @@ class Machine(Commands):
 
     # --- turns of the loop ---
 
-    def give(self, event: events.Event) -> None:
-        """Let the engine take an event; the scheduler ends if that raises."""
-        new = self._step(event, self.now)
-        for effect in new:
-            if isinstance(effect, effects.JobArmed | effects.JobRemoved | effects.JobPaused):
-                self.disk.made[id(effect)] = effect, self.now.wall_ns
-        self.recorder.take(new)
+    def give(self, *news: events.Event) -> None:
+        """Let the engine take events as one step; the scheduler ends if that raises."""
+        step = self._step(news, self.now)
+        for record in step[0]:
+            if isinstance(record, effects.JobArmed | effects.JobRemoved | effects.JobPaused):
+                self.disk.made[id(record)] = record, self.now.wall_ns
+        self.recorder.take(step)
 
-    def _step(self, event: events.Event, now: Now) -> list[effects.Effect]:
-        self.poison.doing = event
-        found = self.engine.handle(event, now)
-        self.poison.done()
-        if isinstance(event, events.JobsReloaded):
-            self.poison.ask_for_gate()
-        return found
+    def _step(self, news: Sequence[events.Event], now: Now) -> Step:
+        return self.engine.handle_all(self._each(news), now)
+
+    def _each(self, news: Sequence[events.Event]) -> Iterator[events.Event]:
+        for event in news:
+            self.poison.doing = event
+            yield event
+            self.poison.done()
+            if isinstance(event, events.JobsReloaded):
+                self.poison.ask_for_gate()
 
     def settle(self) -> None:
         """End a turn as the loop does."""
@@ -760,8 +765,7 @@ class Machine(Commands):
         """Take all news."""
         while self.news and not self.stopped:
             news, self.news = self.news, []
-            for event in news:
-                self.give(event)
+            self.give(*news)
             self.settle()
 
     def wait(self, length_ns: int, *, asleep: bool = False) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
 import pytest
-from unit.engine_driver import START, Driver, make_job, of_type, seconds, slot_s
+from unit.engine_driver import FIXED, START, Driver, make_job, of_type, seconds, slot_s
 
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects, events
@@ -22,6 +25,9 @@ from taskman_cli.core.model import (
 )
 from taskman_cli.core.protocol import Cancel
 from taskman_cli.core.schedule import Interval
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KILL, TERM, INT = 9, 15, 2
 
@@ -54,6 +60,32 @@ def test_no_more_attempts_run_than_there_are_seats() -> None:
     assert [start.job for start in driver.starts] == ["j0", "j1"]
     driver.ended(driver.starts[0].key)
     assert [start.job for start in driver.starts] == ["j0", "j1", "j2"]
+
+
+def test_what_ends_together_leaves_its_seats_together_and_records_come_apart_from_actions() -> None:
+    driver = Driver(tuple(make_job(f"j{n}") for n in range(5)), replace(FIXED, max_workers=2))
+    driver.at(10)
+    news = [events.AttemptEnded(start.key, Exit(exit_code=0), driver.now) for start in driver.starts]
+    records, actions = driver.engine.handle_all(news, driver.now)
+    assert [type(record) for record in records] == [
+        *(effects.AttemptFinished, effects.RunFinished) * 2, *(effects.AttemptBegun,) * 2
+    ]  # fmt: skip
+    assert actions[:2] == [effects.Forget((event.key,)) for event in news]
+    assert [action.job for action in actions[2:] if isinstance(action, effects.Start)] == ["j2", "j3"]
+
+
+def test_each_event_of_a_step_is_handled_before_the_next_is_asked_for() -> None:
+    driver = Driver((make_job("a"), make_job("b")))
+    driver.at(10)
+    left: list[int] = []
+
+    def news() -> Iterator[events.Event]:
+        for start in driver.starts:
+            yield events.AttemptEnded(start.key, Exit(exit_code=0), driver.now)
+            left.append(len(driver.engine.pool.running))
+
+    driver.engine.handle_all(news(), driver.now)
+    assert left == [1, 0]
 
 
 def test_priority_goes_before_the_time_of_the_slot() -> None:

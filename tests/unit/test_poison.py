@@ -8,7 +8,7 @@ import signal
 from typing import Any
 
 import pytest
-from unit.engine_driver import START, make_job, seconds
+from unit.engine_driver import FIXED, START, make_job, seconds
 from unit.test_recovery import KEY, RUN, going, opened, over
 
 from taskman_cli.core import protocol
@@ -16,11 +16,14 @@ from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.admission import Signals
 from taskman_cli.core.engine.blame import ADMISSION, EngineBroken, Item
 from taskman_cli.core.engine.definition import definition_of
+from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.engine.memory import Memory
 from taskman_cli.core.model import Exit
 from taskman_cli.core.pause import Pause
 from taskman_cli.core.schedule import Reboot
 from taskman_cli.core.tuning import AdmissionTuning
+from taskman_cli.scheduler.clocks import Clocks
+from taskman_cli.scheduler.driver import EngineDriver
 from taskman_cli.scheduler.poison import MOST_ITEMS, REFUSED_NS, Poison, ReadFiles, words_of
 
 NOW = START.wall_ns
@@ -56,6 +59,20 @@ def begun(poison: Poison) -> Poison:
 
 
 END = events.AttemptEnded(KEY, Exit(0), START)
+
+
+def test_of_what_came_together_the_event_that_raises_is_to_blame() -> None:
+    driver = EngineDriver(Engine(FIXED), None, Clocks(lambda: START, lambda: 0))  # type: ignore[arg-type]
+    driver.give_all([events.AttemptGone("a"), events.AttemptGone("b")])
+    assert driver.poison.doing is None
+
+    def fail(*_: object) -> None:
+        raise KeyError("a fault")
+
+    driver.engine._handlers[events.OrphanAdopted] = fail
+    with pytest.raises(EngineBroken):
+        driver.give_all([events.AttemptGone("a"), events.OrphanAdopted("b", 1), events.AttemptGone("c")])
+    assert driver.poison.doing == events.OrphanAdopted("b", 1)
 
 
 def test_an_end_that_raised_counts_as_unknown() -> None:

@@ -1,6 +1,6 @@
 """The state machine: events in, effects out. The only place where a run changes its state.
 
-`handle` is a function of the events so far and the moments that came with them: it reads no clock and
+`handle_all` is a function of the events so far and the moments that came with them: it reads no clock and
 does no I/O, so that a test can run a whole scheduler, with any interleaving. What it returns is carried out
 in order, records first, so that a start is on record before its process exists.
 """
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.outbox import Step
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.engine.timetable import ArmedJob
     from taskman_cli.core.engine.waits import Wait
@@ -136,22 +137,33 @@ class Engine:
     def handle(
         self, event: events.Event, now: Now, *, watch: Callable[[object], None] | None = None
     ) -> list[effects.Effect]:
-        """Handle an event and return its effects, records first.
+        """Do as `handle_all` with one event, and return its effects, records first."""
+        records, actions = self.handle_all((event,), now, watch=watch)
+        return [*records, *actions]
 
-        `watch` is called with each job and run that is decided on (`blame`). Raises EngineBroken if anything
-        raises on the way: the step may be half done.
+    def handle_all(
+        self, news: Iterable[events.Event], now: Now, *, watch: Callable[[object], None] | None = None
+    ) -> Step:
+        """Handle what has happened by now, in order, and return the records and the actions of all of it.
+
+        Waiting attempts start after the last event: so seats that become free at once are filled together.
+        `news` may be an iterator; each event is handled before the next one is asked for. `watch` is called
+        with each job and run that is decided on (`blame`). Raises EngineBroken if anything raises on the way:
+        the step may be half done.
         """
         self._outbox.watch = watch
         self._outbox.subject = None
         try:
-            return self._step(event, now)
+            return self._step(news, now)
         except Exception as error:
             item = ADMISSION if is_of_gate(error) else item_of(self._outbox.subject)
             raise EngineBroken(item) from error
 
-    def _step(self, event: events.Event, now: Now) -> list[effects.Effect]:
-        running, outbox = self._running, self._outbox
-        self._handlers[type(event)](event, now)
+    def _step(self, news: Iterable[events.Event], now: Now) -> Step:
+        handlers, running, outbox = self._handlers, self._running, self._outbox
+        for event in news:
+            handlers[type(event)](event, now)
+            outbox.subject = None
         if not running.is_stopping:
             running.start_ready(now)
         outbox.subject = None
@@ -167,7 +179,7 @@ class Engine:
             actions.append(effects.Stopped())
         if records and self._is_counted:
             self.metrics.fold(records)
-        return [*records, *actions]
+        return records, actions
 
     def runs_of(self, job_id: str) -> tuple[list[str], int]:
         """Return the runs of a job that have a process, and how many wait."""

@@ -9,6 +9,9 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.engine import effects
 
+    #: What a step returns: records and marks, and the actions that wait until those are durable.
+    Step = tuple[list[effects.Record | effects.Mark], list[effects.Action]]
+
 
 class Outbox:
     """The effects of a step: records first, so that a start is on record before it is carried out."""
@@ -31,7 +34,7 @@ class Outbox:
         if self.watch is not None:
             self.watch(subject)
 
-    def take(self) -> tuple[list[effects.Record | effects.Mark], list[effects.Action]]:
+    def take(self) -> Step:
         """Return the effects so far, and start a new list."""
         taken = self.records, self.actions
         self.records, self.actions = [], []
