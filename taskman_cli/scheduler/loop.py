@@ -227,6 +227,7 @@ class Loop:
             self._driver.give(events.StopRequested())
         wake, steps = self._engine.next_wake(), self._driver.steps
         if is_due(wake.wall_ns, self._now.wall_ns) or is_due(wake.elapsed_ns, self._now.elapsed_ns):
+            self._look_at_machine()
             self._driver.give(events.Tick())
         self._look_at_machine()
         if self._is_until_idle and self._engine.is_idle and not self._engine.is_stopping:
@@ -271,7 +272,7 @@ class Loop:
 
     def _look_at_machine(self) -> None:
         """Read the signals of the machine, if the engine wants them for the next start."""
-        if self._engine.pool.wants_signals:
+        if self._engine.wants_signals(self._now):
             try:
                 self._machine = self._machine or SignalReader()
                 signals = self._machine.read(self._now.elapsed_ns)

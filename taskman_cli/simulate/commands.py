@@ -88,7 +88,7 @@ class Commands(Supervisor, ABC):
                 continue
             assert act.end is not None  # or it had not begun
             self.took_ns += end.at_ns - process.started.elapsed_ns
-            self.alone_ns += act.work.alone_ns
+            self.alone_ns += act.alone_ns
             self.end(process, _exit_of(act.end, end))
 
     def end(self, process: Process, end: Exit) -> None:

@@ -9,7 +9,7 @@ the size of the pool differ by that, and not by chance.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
@@ -67,6 +67,11 @@ class Act:
 
     work: Work
     end: Exit | None
+    #: How long the work takes if nothing else runs.
+    alone_ns: int = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "alone_ns", self.work.alone_ns)
 
 
 class Habit(NamedTuple):
@@ -106,7 +111,7 @@ class Habits:
                     basis, acts = Basis.HISTORY, tuple(map(_act, samples))
                 else:
                     basis, acts = Basis.ASSUMED, (_plain(GATE_NS if task.id == GATE else assumed_ns),)
-                lengths = sorted(act.work.alone_ns for act in acts)
+                lengths = sorted(act.alone_ns for act in acts)
                 salt = crc32(name.encode("utf-8", "surrogateescape"), seed & 0xFFFFFFFF)
                 self.of[owner] = Habit(basis, acts, salt, lengths[len(lengths) // 2])
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from taskman_cli.simulate.habits import Act, Habits, Owner
     from taskman_cli.simulate.work import Hardware
 
+_TICK = events.Tick()
 #: The elapsed clock at the beginning: the machine has been up for a while.
 _UPTIME_NS = 1000 * SECOND_NS
 #: `watch` is called once in so many turns.
@@ -127,7 +128,10 @@ class Player:
         """End a turn as the scheduler's loop does."""
         commands, engine = self._commands, self._engine
         if wake_ns is not None and wake_ns <= commands.now.elapsed_ns:
-            self._give((events.Tick(),))
+            if engine.wants_signals(commands.now):
+                self._give((events.SignalsRead(commands.machine.signals()), _TICK))
+            else:
+                self._give((_TICK,))
         while commands.news or engine.pool.wants_signals:
             self._look_at_machine()
             self._hear()

@@ -23,11 +23,11 @@ helps nothing: the starts are then too many or too late (docs/pool.md has figure
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.engine.memory import Needs
+from taskman_cli.core.immutable import immutable
 from taskman_cli.core.sizes import format_size
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Settings
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Signals:
     """What the machine says at one moment; None: it does not say."""
 
@@ -117,6 +117,8 @@ class Gate:
         self._ended = 0
         #: (when, stalled in total), the latest last; the first may be older than the window.
         self._stalls: deque[tuple[int, int]] = deque()
+        #: The share of the time in which some task waited for memory, by these.
+        self._pressure = 0.0
         self._urgent: set[str] = set()
 
     def configure(self, settings: Settings) -> None:
@@ -140,11 +142,14 @@ class Gate:
         self._unmeasured.clear()
         if signals.stalled_ns is None:
             self._stalls.clear()
+            self._pressure = 0.0
             return
         self._stalls.append((elapsed_ns, signals.stalled_ns))
         since_ns = elapsed_ns - self._tuning.pressure_window_ns
         while len(self._stalls) > 2 and self._stalls[1][0] <= since_ns:
             self._stalls.popleft()
+        begun_ns, before = self._stalls[0]
+        self._pressure = (signals.stalled_ns - before) / max(elapsed_ns - begun_ns, 1)
 
     def _get_used_to(self, runnable: int, running: int, cpus: float, elapsed_ns: int) -> None:
         """Follow the load of others while it is high, and find out whether it always is."""
@@ -183,12 +188,13 @@ class Gate:
         signals = self.signals
         if signals is None or not running:
             return None
-        if self._is_stale(elapsed_ns):
+        if self.is_stale(elapsed_ns):
             self.wants_signals = True
             return _LOOK
         has_seat = self._has_priority_seat(attempt)
         # Who has a priority seat and a known need waits neither for guesses nor for the reserve.
-        is_trusted = has_seat and self.memory.is_known(attempt)
+        is_known = self.memory.is_known(attempt)
+        is_trusted = has_seat and is_known
         need = self.memory.need(attempt) if signals.memory_bytes else 0
         if signals.memory_bytes and need:
             certain, guessed = self.memory.needs
@@ -197,20 +203,20 @@ class Gate:
                 return Verdict(Obstacle.MEMORY, f"for {format_size(need, gap=' ')}")
         if self.held and elapsed_ns - self._held_since_ns >= self._patience_ns:
             return None
-        return self._memory(attempt, need, signals, elapsed_ns, is_trusted=is_trusted) or self._cpu(
+        return self._memory(need, signals, elapsed_ns, is_known=is_known, is_trusted=is_trusted) or self._cpu(
             running, signals, elapsed_ns, has_seat=has_seat
         )
 
-    def _is_stale(self, elapsed_ns: int) -> bool:
+    def is_stale(self, elapsed_ns: int) -> bool:
+        """Tell whether the signals are too old to admit anything by."""
         return not 0 <= elapsed_ns - self._read_ns < self._tuning.settle_ns
 
     def _memory(
-        self, attempt: Attempt, need: int, signals: Signals, elapsed_ns: int, *, is_trusted: bool
+        self, need: int, signals: Signals, elapsed_ns: int, *, is_known: bool, is_trusted: bool
     ) -> Verdict | None:
-        pressure = self._pressure()
-        if pressure > self._tuning.pressure:
+        if self._pressure > self._tuning.pressure:
             return Verdict(
-                Obstacle.PRESSURE, f"for memory: the machine waited for it {pressure:.0%} of the time"
+                Obstacle.PRESSURE, f"for memory: the machine waited for it {self._pressure:.0%} of the time"
             )
         if signals.memory_bytes is None or signals.available_bytes is None:
             return None
@@ -218,19 +224,21 @@ class Gate:
         free = signals.available_bytes - reserve
         asked = float(need)
         if self._young or self._growing:
+            self._grow_up(elapsed_ns)
+            if is_known and self.memory.surely_fits(need, free):
+                return None  # nearly always
             # A guess may be far too low: it counts more as long as nothing shows what it is worth.
             share = self._tuning.young_share if self.memory.is_blind else 1.0
-            certain, guessed = self._unseen(signals.available_bytes, elapsed_ns)
+            certain, guessed = self._unseen(signals.available_bytes)
             if certain or guessed:
-                asked = certain + (need if self.memory.is_known(attempt) else need / share)
+                asked = certain + (need if is_known else need / share)
                 asked += 0 if is_trusted else guessed / share
         if asked > max(free, 0):
             return Verdict(Obstacle.MEMORY, f"for {format_size(need, gap=' ')} of free memory")
         return None
 
-    def _unseen(self, available: int, elapsed_ns: int) -> Needs:
+    def _unseen(self, available: int) -> Needs:
         """Return how much running attempts have not taken yet of what they need."""
-        self._grow_up(elapsed_ns)
         more = self.memory.growth
         if not self._young:
             return Needs(0, more)
@@ -255,13 +263,6 @@ class Gate:
                 break
             del self._growing[key]
             self.memory.end_growing(key)
-
-    def _pressure(self) -> float:
-        """Return the share of the time in which some task waited for memory."""
-        if len(self._stalls) < 2:
-            return 0.0
-        (since_ns, before), (until_ns, after) = self._stalls[0], self._stalls[-1]
-        return (after - before) / max(until_ns - since_ns, 1)
 
     def _cpu(self, running: int, signals: Signals, elapsed_ns: int, *, has_seat: bool) -> Verdict | None:
         if running < signals.cpus or signals.runnable is None or has_seat:
@@ -322,7 +323,7 @@ class Gate:
             if self.signals.available_bytes is not None:
                 self._young[attempt.key] = (elapsed_ns, self.signals.available_bytes - self._freed)
                 self.memory.begin_young(attempt)
-                if self._is_stale(elapsed_ns):
+                if self.is_stale(elapsed_ns):
                     self._unmeasured.append(attempt.key)
         self.memory.begin(attempt)
         if is_urgent(attempt):

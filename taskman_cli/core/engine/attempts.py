@@ -68,7 +68,7 @@ class Attempts:
         if attempt.has_begun and attempt.executor != executor:
             self.withdraw(attempt)
         if not attempt.has_begun:
-            attempt.handle = "" if executor == LOCAL else f"{executor}/{self.identity}.{attempt.key}"
+            attempt.be_named("" if executor == LOCAL else f"{executor}/{self.identity}.{attempt.key}")
 
     def progressed(self, event: events.AttemptProgressed, _: Now) -> None:
         """Note how far an attempt is."""
@@ -136,7 +136,8 @@ class Attempts:
     def withdraw(self, attempt: Attempt) -> None:
         """Record that an attempt has not begun after all, if its begin is on record."""
         if attempt.has_begun:
-            attempt.has_begun, attempt.handle = False, ""
+            attempt.has_begun = False
+            attempt.be_named("")
             self._outbox.records.append(
                 effects.AttemptWithdrawn(attempt.run.id, attempt.run.job.id, attempt.task.id, attempt.number)
             )

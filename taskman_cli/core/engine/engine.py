@@ -265,6 +265,16 @@ class Engine:
             *self._running.restate(),
         ]
 
+    def wants_signals(self, now: Now) -> bool:
+        """Tell whether the signals of the machine are to be read: before a `Tick` that brings starts, too."""
+        gate = self.pool.gate
+        if gate is None or gate.wants_signals:
+            return gate is not None
+        if not self.pool.running or not gate.is_stale(now.elapsed_ns):
+            return False
+        due_ns = self.timetable.next_due()
+        return due_ns is not None and due_ns <= now.wall_ns
+
     def next_wake(self) -> Wake:
         """Return when the next `Tick` is wanted, on each clock."""
         elapsed_ns, slow_ns = self.pool.next_timer(), self.reports.next_elapsed()

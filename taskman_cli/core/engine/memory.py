@@ -153,6 +153,13 @@ class Memory:
         """Tell whether too few needs are known for a guess that is worth much."""
         return len(self._latest) < self.tuning.known_needs
 
+    def surely_fits(self, more: int, free: float) -> bool:
+        """Tell whether what young attempts need is known, and fits with so much more into what is free.
+
+        It does if none of them has taken anything yet; and nothing that runs is of unknown need.
+        """
+        return not self._running.unknown_count and self._young.certain + more <= free
+
     @property
     def booked(self) -> int:
         """Return what all running attempts need."""

@@ -180,7 +180,8 @@ class Recovery:
             if isinstance(seen.fate, events.Unstarted):
                 attempt.waits_since_ns = self._waits_since_ns(item, now)
             run.attempts[seen.task] = attempt
-            attempt.has_begun, attempt.handle = True, seen.handle
+            attempt.has_begun = True
+            attempt.be_named(seen.handle)
             attempt.stopped_ns = seen.stopped_ns
             if seen.stopped is not None:
                 attempt.stopped = effects.AttemptStopped(

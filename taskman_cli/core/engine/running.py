@@ -98,7 +98,8 @@ class Running:
 
     def admit(self, run: Run, now: Now) -> None:
         """Let the tasks of a run begin."""
-        self.activity.setdefault(run.job.id, Activity()).active[run.id] = run
+        activity = self.activity[run.job.id] = self.activity.get(run.job.id) or Activity()
+        activity.active[run.id] = run
         self.begin_tasks(run, now)
 
     def give_up_late(self, now: Now) -> None:
@@ -203,7 +204,7 @@ class Running:
         activity = self.activity[run.job.id]
         del activity.active[run.id]
         while activity.backlog and not activity.active:
-            waiting = activity.backlog.popleft()
+            waiting = activity.backlog.pop(0)
             if not self._is_given_up_as_late(waiting, now):
                 self.admit(waiting, now)
         if not activity.active:
@@ -284,7 +285,7 @@ class Running:
         return [run for run in activity.runs if run.state is State.QUEUED] if activity else []
 
     def _record_finished(self, run: Run, now: Now) -> None:
-        undone = tuple(task.id for task in run.job.tasks if task.id not in run.results)
+        undone = tuple([task.id for task in run.job.tasks if task.id not in run.results])
         before = self.failing.of(run.job.id)
         facts = (run.state, run.slot_ns, undone, run.detail, self.failing.note_run(run))
         self._outbox.records.append(effects.RunFinished(run.id, run.job.id, *facts, *run.end(now.elapsed_ns)))
@@ -359,7 +360,6 @@ class Running:
             self._outbox.subject = attempt.run
             self._start(attempt, now)
             self._outbox.subject = None
-
         pool = self.pool
         if pool.gate is not None and pool.target.note(len(pool.running), now.elapsed_ns):
             self.attempts.publish(now.elapsed_ns)

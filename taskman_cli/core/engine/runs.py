@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -106,8 +105,10 @@ class Attempt:
     holds: Amounts = ()
     #: Since when it waits for a seat, on the elapsed clock; None: it has not waited yet.
     waits_since_ns: int | None = None
-    #: By which its executor finds it again, once it has begun; "": it is a command here.
+    #: By which its executor finds it again, once it has begun; "": it is a command here. `be_named` sets it.
     handle: str = ""
+    #: It is no command here: it takes a seat, but none of this machine's load.
+    is_remote: bool = False
     #: How far it is, as its executor says: the part of 1, if that is known, and words.
     progress: tuple[float | None, str] | None = None
     #: Why its executor does not know how it stands; "": it does.
@@ -120,7 +121,15 @@ class Attempt:
     @classmethod
     def of(cls, run: Run, task: Task, number: int) -> Attempt:
         """Make attempt `number` of a task; its key names it to the supervisor and in the output directory."""
-        return cls(attempt_key(run.id, task.id, number), run, task, number, (run.job.id, task.id))
+        attempt = cls(attempt_key(run.id, task.id, number), run, task, number, (run.job.id, task.id))
+        if task.execution.executor != LOCAL:
+            attempt.is_remote = True
+        return attempt
+
+    def be_named(self, handle: str) -> None:
+        """Note by which its executor finds it again; "": it has not begun, or is a command here."""
+        self.handle = handle
+        self.is_remote = handle != "" or self.task.execution.executor != LOCAL
 
     def stopped_until_ns(self, elapsed_ns: int) -> int:
         """Return how long it has been stopped in total, up to an instant on the elapsed clock."""
@@ -136,11 +145,6 @@ class Attempt:
     def executor(self) -> str:
         """Return the name of what carries it out: of the executor that it has begun on, if it has."""
         return split_handle(self.handle)[0] if self.handle else self.task.execution.executor
-
-    @property
-    def is_remote(self) -> bool:
-        """Tell whether it is no command here: it takes a seat, but none of this machine's load."""
-        return self.handle != "" or self.task.execution.executor != LOCAL
 
     @property
     def is_in_pool(self) -> bool:
@@ -256,7 +260,9 @@ class Run:
             return State.LOST
         if self.is_cancelled:
             return State.CANCELLED
-        if all(state is State.SUCCEEDED for state in self.results.values()):  # nearly always
+        if len(self.results) == 1:
+            return next(iter(self.results.values()))
+        if all(state is State.SUCCEEDED for state in self.results.values()):
             return State.SUCCEEDED
         worst = (State.FAILED, State.TIMED_OUT, State.LOST, State.CANCELLED, State.SKIPPED)
         return next(state for state in worst if state in self.results.values())
@@ -327,13 +333,13 @@ def tasks_of(job: Job, only: str | None) -> list[Task]:
     return [task for task in job.tasks if only in (None, task.id)]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Activity:
     """The unfinished runs of a job; an idle job has none."""
 
     active: dict[str, Run] = field(default_factory=dict)
     #: Runs that wait for the active ones to end.
-    backlog: deque[Run] = field(default_factory=deque)
+    backlog: list[Run] = field(default_factory=list)
 
     @property
     def runs(self) -> list[Run]:

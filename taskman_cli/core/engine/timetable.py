@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS, spread_ns
 from taskman_cli.core.engine.queue import DueQueue
+from taskman_cli.core.immutable import immutable
 from taskman_cli.core.model import OnMissed
 from taskman_cli.core.schedule import Interval, Once
 
@@ -108,15 +109,18 @@ class ArmedJob:
 
     def slot_after(self, after_ns: int) -> int | None:
         """Return the first slot after an instant, within the job's own limits."""
-        if self.is_used_up:
+        job, policy = self.job, self.job.policy
+        if policy.max_runs is not None and self.is_used_up:
             return None
-        starts_at_ns = self.job.policy.starts_at_ns
+        starts_at_ns = policy.starts_at_ns
         if starts_at_ns is not None:
             after_ns = max(after_ns, starts_at_ns - 1)
         if self.taken_ns is not None:
             after_ns = max(after_ns, self.taken_ns)
-        slot_ns = self.job.schedule.next_after(after_ns, anchor_ns=self.anchor_ns)
-        return slot_ns if slot_ns is not None and self.is_within_limits(slot_ns) else None
+        slot_ns = job.schedule.next_after(after_ns, anchor_ns=self.anchor_ns)
+        if slot_ns is None or (starts_at_ns is None and policy.expires_at_ns is None):
+            return slot_ns  # nearly always
+        return slot_ns if self.is_within_limits(slot_ns) else None
 
     def slot_before(self, wall_ns: int) -> int | None:
         """Return the last slot at or before an instant, whatever `starts_at` says."""
@@ -154,7 +158,7 @@ class ArmedJob:
         return slot_ns
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Stretch:
     """Consecutive slots that are recorded together."""
 
@@ -164,7 +168,7 @@ class Stretch:
     count: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@immutable
 class Passed:
     """The slots of a job that are due by now, and the one to come."""
 
@@ -258,6 +262,9 @@ class Timetable:
         first_ns = armed.slot_ns
         if armed.is_from_finish:
             return Passed([(first_ns, armed.due_at(first_ns))], None)
+        next_ns = armed.slot_after(first_ns)
+        if next_ns is None or armed.due_at(next_ns) > wall_ns:  # nearly always
+            return Passed([(first_ns, armed.due_at(first_ns))], next_ns)
         most = MAX_CATCH_UPS if armed.job.policy.on_missed is OnMissed.ALL else MAX_PASSED
         slots, next_ns = _due_from(armed, first_ns, wall_ns, most=most + 1)
         if len(slots) <= most:
