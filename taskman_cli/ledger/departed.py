@@ -19,6 +19,12 @@ KEPT_REMOVED = 1000
 _SLACK = 10
 #: Rows removed in one step.
 _STEP_ROWS = 20
+#: Attempts removed in one step: with retries without end, one run may have a million.
+MOST_ATTEMPTS = 500
+_SOME_ATTEMPTS = (
+    "DELETE FROM attempts WHERE run = ?1 AND (task, number) <="
+    " (SELECT task, number FROM attempts WHERE run = ?1 ORDER BY task, number LIMIT 1 OFFSET ?2 - 1)"
+)
 
 #: Only a one-off is armed with no slot accounted for; see `once_marks`.
 _IS_ONE_OFF = "(since_ns = 0 AND definition GLOB '*\"at_ns\"*')"
@@ -29,16 +35,32 @@ _Place = tuple[int, int]
 _START: _Place = (-1, 0)
 
 
-def delete_runs(connection: sqlite3.Connection, runs: list[tuple[int]]) -> None:
-    """Remove the rows of some runs; no later run gets one of their numbers, whatever the clock says."""
-    if runs:
+def delete_runs(connection: sqlite3.Connection, runs: list[int]) -> list[int]:
+    """Remove the rows of some runs and return these; of one with very many attempts, some go first.
+
+    No later run gets one of their numbers, whatever the clock says.
+    """
+    room = MOST_ATTEMPTS
+    gone: list[tuple[int]] = []
+    for run in runs:
+        (count,) = connection.execute(
+            "SELECT count(*) FROM (SELECT 1 FROM attempts WHERE run = ? LIMIT ?)", (run, room + 1)
+        ).fetchone()
+        if count > room:
+            if not gone:
+                connection.execute(_SOME_ATTEMPTS, (run, room))
+            break
+        room -= count
+        gone.append((run,))
+    if gone:
         connection.execute(
             "UPDATE standing SET last_run = :run"
             " WHERE last_run < :run AND NOT EXISTS (SELECT 1 FROM runs WHERE id > :run)",
-            {"run": max(runs)[0]},
+            {"run": max(gone)[0]},
         )
-    connection.executemany("DELETE FROM attempts WHERE run = ?", runs)
-    connection.executemany("DELETE FROM runs WHERE id = ?", runs)
+    connection.executemany("DELETE FROM attempts WHERE run = ?", gone)
+    connection.executemany("DELETE FROM runs WHERE id = ?", gone)
+    return [run for (run,) in gone]
 
 
 class Removal(NamedTuple):
@@ -136,19 +158,18 @@ class Departed:
     def _remove(self, job_id: int, name: str) -> Removal:
         """Remove some rows of a job, and after the last of them the job itself."""
         connection = self._connection
-        runs = connection.execute(
-            "SELECT id FROM runs WHERE job = ? LIMIT ?", (job_id, _STEP_ROWS)
-        ).fetchall()
+        found = connection.execute("SELECT id FROM runs WHERE job = ? LIMIT ?", (job_id, _STEP_ROWS))
+        runs = [run for (run,) in found]
         skips = connection.execute(
             "SELECT id FROM skips WHERE job = ? LIMIT ?", (job_id, _STEP_ROWS)
         ).fetchall()
-        is_last = max(len(runs), len(skips)) < _STEP_ROWS
         connection.execute("BEGIN IMMEDIATE")
-        delete_runs(connection, runs)
+        removed = delete_runs(connection, runs)
+        is_last = max(len(runs), len(skips)) < _STEP_ROWS and len(removed) == len(runs)
         connection.executemany("DELETE FROM skips WHERE id = ?", skips)
         if is_last:
             connection.execute("DELETE FROM definitions WHERE job = ?", (job_id,))
             connection.execute("DELETE FROM needs WHERE job = ?", (job_id,))
             connection.execute("DELETE FROM job_state WHERE id = ?", (job_id,))
         connection.execute("COMMIT")
-        return Removal(name, [run for (run,) in runs], is_forgotten=is_last)
+        return Removal(name, removed, is_forgotten=is_last)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.ledger.departed import Departed, delete_runs
@@ -14,7 +15,7 @@ from taskman_cli.ledger.reportqueue import trim_reports
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 #: How many finished runs of a job keep their rows, if the job does not say.
 KEPT_RUNS = 1000
@@ -24,6 +25,12 @@ STEP_ROWS = 20
 _SLACK = 10
 #: How many runs are looked at for their age in one step, if the clock was wrong when they ended.
 _MOST_LOOKED = 1000
+#: How many rows are counted in one step, to find the first that is one too many.
+MOST_COUNTED = 20_000
+#: After all rows: where counting begins.
+_END = 1 << 62
+
+_Place = tuple[int, int]
 #: The journal is trimmed after this many new lines, at the earliest.
 _EVENTS_SLACK = 1000
 
@@ -38,6 +45,31 @@ class Removed(NamedTuple):
 
 
 @dataclass(slots=True)
+class _Count:
+    """Counts the rows of a job that are kept, from the latest one back: a part in each step."""
+
+    #: Returns the row that is so many before a place; None: there are not so many.
+    back: Callable[[_Place, int], _Place | None]
+    left: int
+    place: _Place = (_END, _END)
+    is_done: bool = False
+    #: The latest row that is one too many; None: there is none, or it is not known yet.
+    cut: _Place | None = None
+
+    def step(self) -> bool:
+        """Count some rows; tell whether there are no more to count."""
+        if not self.is_done:
+            count = min(self.left, MOST_COUNTED)
+            found = self.back(self.place, count)
+            if found is None or count == self.left:
+                self.is_done, self.cut = True, found
+            else:
+                self.place = found
+                self.left -= count + 1
+        return self.is_done
+
+
+@dataclass(slots=True)
 class _JobRows:
     """How many runs a job had since its rows were last looked at."""
 
@@ -48,11 +80,16 @@ class _JobRows:
 
     #: A look is due, and has not ended.
     is_due: bool = False
+    #: What is found out in the course of a look: which rows are too many.
+    runs: _Count | None = None
+    skips: _Count | None = None
 
     def note(self, keep_runs: int, keep_for_ns: int | None) -> bool:
         """Count a run or a skip; tell if the rows must be looked at, which was not due before it."""
         is_changed = keep_runs != self.keep_runs
         self.keep_runs, self.keep_for_ns = keep_runs, keep_for_ns
+        if is_changed:
+            self.runs = self.skips = None
         if self.is_due:
             return False
         if self.since_look is None or is_changed:
@@ -66,6 +103,7 @@ class _JobRows:
     def end_look(self) -> None:
         """Count from here."""
         self.since_look, self.is_due = 0, False
+        self.runs = self.skips = None
 
 
 class Retention:
@@ -155,29 +193,30 @@ class Retention:
         if known is None:  # its rows could not be written yet
             return [], False
         (job_id,) = known
+        if rows.runs is None or rows.skips is None:
+            rows.runs = _Count(partial(self._ended_before, job_id), rows.keep_runs)
+            rows.skips = _Count(partial(self._skipped_before, job_id), rows.keep_runs)
+        if not rows.runs.step() or not rows.skips.step():
+            return [], True
         oldest_ns = 0 if rows.keep_for_ns is None else max(0, wall_ns - rows.keep_for_ns)
-        runs = [(run,) for run in self._surplus(job_id, rows.keep_runs, oldest_ns=oldest_ns, wall_ns=wall_ns)]
-        last_skip = self._cut("skips", job_id, rows.keep_runs)
+        surplus = self._surplus(job_id, rows.runs.cut, oldest_ns=oldest_ns, wall_ns=wall_ns)
+        last_skip, _ = rows.skips.cut or (0, 0)
         skips = connection.execute(
             "SELECT id FROM skips WHERE job = ? AND (id <= ? OR at_to_ns < ?) ORDER BY id LIMIT ?",
             (job_id, last_skip, oldest_ns, STEP_ROWS),
         ).fetchall()
-        if runs or skips:
+        removed: list[int] = []
+        if surplus or skips:
             connection.execute("BEGIN IMMEDIATE")
-            delete_runs(connection, runs)
+            removed = delete_runs(connection, surplus)
             connection.executemany("DELETE FROM skips WHERE id = ?", skips)
             connection.execute("COMMIT")
-        return [run for (run,) in runs], STEP_ROWS in (len(runs), len(skips))
+        is_more = len(removed) < len(surplus) or STEP_ROWS in (len(surplus), len(skips))
+        return removed, is_more
 
-    def _surplus(self, job_id: int, keep_runs: int, *, oldest_ns: int, wall_ns: int) -> list[int]:
-        """Return some runs of a job that are not kept: those that ended first."""
-        connection = self._connection
-        cut = connection.execute(
-            "SELECT ended_seq, id FROM runs WHERE job = ? AND ended_seq IS NOT NULL"
-            " ORDER BY ended_seq DESC, id DESC LIMIT 1 OFFSET ?",
-            (job_id, keep_runs),
-        ).fetchone()
-        rows: Iterable[tuple[int, int, int | None]] = connection.execute(
+    def _surplus(self, job_id: int, cut: _Place | None, *, oldest_ns: int, wall_ns: int) -> list[int]:
+        """Return some runs of a job that are not kept: those that ended first, up to `cut` or too old."""
+        rows: Iterable[tuple[int, int, int | None]] = self._connection.execute(
             "SELECT ended_seq, id, ended_ns FROM runs WHERE job = ? AND ended_seq IS NOT NULL"
             " AND state NOT IN ('queued', 'running') ORDER BY ended_seq, id LIMIT ?",
             (job_id, _MOST_LOOKED),
@@ -197,13 +236,22 @@ class Retention:
                 break
         return surplus[:STEP_ROWS]
 
-    def _cut(self, table: str, job_id: int, kept: int) -> int:
-        """Return the id of the latest row that is one too many; 0: there is none."""
-        row = self._connection.execute(
-            f"SELECT id FROM {table} WHERE job = ? ORDER BY id DESC LIMIT 1 OFFSET ?",  # noqa: S608
-            (job_id, kept),
+    def _ended_before(self, job_id: int, place: _Place, count: int) -> _Place | None:
+        """Return the ended run of a job that is so many before a place in the order of the ends."""
+        row: _Place | None = self._connection.execute(
+            "SELECT ended_seq, id FROM runs WHERE job = ? AND ended_seq IS NOT NULL"
+            " AND (ended_seq, id) < (?, ?) ORDER BY ended_seq DESC, id DESC LIMIT 1 OFFSET ?",
+            (job_id, *place, count),
         ).fetchone()
-        return row[0] if row else 0
+        return row
+
+    def _skipped_before(self, job_id: int, place: _Place, count: int) -> _Place | None:
+        """Return the skip of a job that is so many before a place."""
+        row: _Place | None = self._connection.execute(
+            "SELECT id, 0 FROM skips WHERE job = ? AND id < ? ORDER BY id DESC LIMIT 1 OFFSET ?",
+            (job_id, place[0], count),
+        ).fetchone()
+        return row
 
     def _trim_events(self) -> bool:
         """Remove some events; tell if there may be more to remove."""

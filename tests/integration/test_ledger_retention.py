@@ -16,7 +16,7 @@ from integration.ledger_tables import second, wall
 from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.runs import decode_run_id, encode_run_id
 from taskman_cli.core.model import Settings, SkipReason, Trigger
-from taskman_cli.ledger import departed
+from taskman_cli.ledger import departed, retention
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.retention import KEPT_RUNS, STEP_ROWS, Retention
 
@@ -114,6 +114,55 @@ def test_the_latest_runs_of_a_job_are_kept_with_their_attempts_and_no_others(
     assert (
         tidy.count("attempts"), tidy.count("attempts", "run NOT IN (SELECT id FROM runs)")
     ) == (14 + 100, 0)  # fmt: skip
+
+
+@pytest.mark.parametrize("counted", [1, 2, 5, 100])
+@pytest.mark.parametrize("kept", [1, 3, 4, 6, 29, 30, 31])
+def test_rows_that_are_kept_are_counted_a_part_in_each_step(
+    builder: LedgerBuilder, monkeypatch: pytest.MonkeyPatch, kept: int, counted: int
+) -> None:
+    monkeypatch.setattr(retention, "MOST_COUNTED", counted)
+    runs = fill(builder, 30)
+    for number in range(30):
+        builder.skip("job", at=number + 0.25)
+    tidy = Tidy(builder.connection)
+    tidy.note(keep_runs=kept)
+    tidy.finish()
+    assert [decode_run_id(run) for run in runs[-kept:]] == ids(builder)
+    assert tidy.count("skips") == min(kept, 30)
+
+
+def test_a_look_that_has_begun_goes_by_what_is_kept_now(
+    builder: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "MOST_COUNTED", 2)
+    runs = fill(builder, 30)
+    tidy = Tidy(builder.connection)
+    tidy.note(keep_runs=20)
+    tidy.step()
+    tidy.note(keep_runs=5)
+    tidy.finish()
+    assert [decode_run_id(run) for run in runs[-5:]] == ids(builder)
+
+
+def test_a_run_with_very_many_attempts_is_removed_a_part_in_each_step(
+    builder: LedgerBuilder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(departed, "MOST_ATTEMPTS", 4)
+    runs = fill(builder, 1) + fill(builder, 1, job="other")
+    fill_more = [(1, 1), (2, 9), (3, 2), (4, 2), (5, 1)]
+    for second_, attempts in fill_more:
+        run = builder.run("job", at=second_)
+        for number in range(attempts):
+            builder.attempt(run, number=number + 1, at=second_)
+        runs.append(run)
+    tidy = Tidy(builder.connection)
+    tidy.note(keep_runs=1)
+    removed = [tidy.step() for _ in range(9) if tidy.retention.is_due]
+    assert max(removed) <= 2 * 4 + 2
+    assert [decode_run_id(runs[-1])] == ids(builder)
+    assert tidy.count("attempts", "run NOT IN (SELECT id FROM runs)") == 0
+    assert tidy.count("attempts") == 2
 
 
 def test_a_job_that_does_not_say_keeps_many(builder: LedgerBuilder) -> None:
