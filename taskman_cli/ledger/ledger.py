@@ -72,6 +72,7 @@ class Ledger:
         boot: str | None = None,
         watched: frozenset[str] = frozenset(),
         read_output: ReadOutput = no_output,
+        tell: Callable[[str], object] = lambda _: None,
     ) -> None:
         """Open the ledger; a broken one is set aside.
 
@@ -79,8 +80,9 @@ class Ledger:
 
         `restore` creates the directory again if it is lost, or raises TaskmanError. `boot` names this start
         of the machine, `watched` the runs that the supervisor has a command of. `read_output` returns the
-        last lines of an attempt, for reports.
+        last lines of an attempt, for reports. `tell` is told in words of what takes long, beforehand.
         """
+        self._tell = tell
         self._read_output = read_output
         self._path = directory / NAME
         self._settings = settings
@@ -135,7 +137,7 @@ class Ledger:
             self.replace(str(broken), now)
 
     def _open(self) -> None:
-        connection = open_store(self._path, self._settings.durability, boot=self._life.boot)
+        connection = open_store(self._path, self._settings.durability, boot=self._life.boot, tell=self._tell)
         try:
             self.unreadable, self.is_name_lost = set_aside_unreadable(connection, self._life)
             check_writing(connection)

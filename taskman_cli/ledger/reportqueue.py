@@ -15,6 +15,8 @@ QueueError = sqlite3.Error
 _MOST_SCANNED = 5_000
 #: Reports that were set aside, of each sink, that are told of one by one.
 _MOST_TOLD = 100
+#: A scheduler that is told to stop says so among its last lines.
+_LAST_LINES = 1_000
 #: What a report may be of, and its values by the kind they have.
 _KINDS = frozenset(map(str, ReportKind))
 _TEXTS = frozenset({"task", "run", "state", "reason", "detail", "signal"})
@@ -225,10 +227,14 @@ def read_last_end(connection: sqlite3.Connection) -> tuple[bool, bool]:
     """Return whether the last scheduler was told to stop, or there was none; and whether there are sinks."""
     (has_sinks,) = connection.execute("SELECT EXISTS (SELECT 1 FROM sinks)").fetchone()
     row = connection.execute(
-        "SELECT kind FROM events WHERE kind IN ('scheduler_started', 'scheduler_stopped')"
-        " ORDER BY seq DESC LIMIT 1"
+        "SELECT kind FROM (SELECT seq, kind FROM events ORDER BY seq DESC LIMIT ?)"
+        " WHERE kind IN ('scheduler_started', 'scheduler_stopped') ORDER BY seq DESC LIMIT 1",
+        (_LAST_LINES,),
     ).fetchone()
-    return row is None or row[0] == "scheduler_stopped", bool(has_sinks)
+    if row is None:  # or it began long before, and nothing says that it was stopped
+        (is_new,) = connection.execute("SELECT NOT EXISTS (SELECT 1 FROM events)").fetchone()
+        return bool(is_new), bool(has_sinks)
+    return row[0] == "scheduler_stopped", bool(has_sinks)
 
 
 def _named(sink: str) -> str:

@@ -23,6 +23,7 @@ from taskman_cli.ledger.structure import (
 from taskman_cli.ledger.texts import read_any_text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 NAME = "ledger.db"
@@ -35,6 +36,8 @@ WRITE_TIMEOUT_S = 0.2
 _SYNCHRONOUS = {Durability.PROCESS: "NORMAL", Durability.POWER: "FULL"}
 #: The head of a database, in bytes (https://www.sqlite.org/fileformat.html#the_database_header).
 _HEAD_BYTES, _MAGIC, _PAGES_AT, _VERSION_AT, _APPLICATION_AT = 100, b"SQLite format 3\0", 28, 60, 68
+#: A larger one takes more than a moment to copy.
+_LARGE_BYTES = 100 << 20
 _TABLES = ("events", "job_state", "runs", "attempts", "skips", "standing")
 _WITH_COMPANIONS = ("", "-wal", "-shm", "-journal")
 #: What SQLite keeps beside a file that is in use.
@@ -49,8 +52,16 @@ class LedgerUnwritable(Exception):
     """Say why nothing can be written; the write can be tried again."""
 
 
-def open_store(path: Path, durability: Durability, *, boot: str | None = None) -> sqlite3.Connection:
+def open_store(
+    path: Path,
+    durability: Durability,
+    *,
+    boot: str | None = None,
+    tell: Callable[[str], object] = lambda _: None,
+) -> sqlite3.Connection:
     """Open the ledger for writing; make or migrate it if necessary. `boot` names this start of the machine.
+
+    `tell` is told in words of what takes long, before it is begun.
 
     Raises LedgerBroken for a file that is not a ledger or is damaged, LedgerUnwritable if the disk does not
     take it, TaskmanError for another program's database and for a good ledger that this version cannot use.
@@ -65,7 +76,7 @@ def open_store(path: Path, durability: Durability, *, boot: str | None = None) -
             _prepare(connection)
             if left and boot:
                 _check_log(connection, left, boot)
-            _migrate(connection, path, version)
+            _migrate(connection, path, version, tell)
             if version:
                 make_others(connection, _of_version(len(MIGRATIONS)), read_structure(connection))
             connection.execute(f"PRAGMA synchronous = {_SYNCHRONOUS[durability]}")
@@ -299,9 +310,15 @@ def _refuse(path: Path, version: int, application_id: int, *, is_empty: bool) ->
         )
 
 
-def _migrate(connection: sqlite3.Connection, path: Path, version: int) -> None:
+def _migrate(connection: sqlite3.Connection, path: Path, version: int, tell: Callable[[str], object]) -> None:
     if version == len(MIGRATIONS):
         return
+    size = path.stat().st_size
+    if version and size >= _LARGE_BYTES:
+        tell(
+            f"the ledger was written by an earlier version and is large ({size >> 20} MiB): it is copied and"
+            " changed before anything starts, which may take minutes"
+        )
     backup = _back_up(connection, path, version) if version else None
     # One transaction: a crash leaves the old version or the new one.
     statements = "".join(MIGRATIONS[version:])

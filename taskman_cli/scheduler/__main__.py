@@ -45,7 +45,7 @@ from taskman_cli.scheduler.flightrecorder import FlightRecorder
 from taskman_cli.scheduler.greeting import greeting
 from taskman_cli.scheduler.heard import Hello
 from taskman_cli.scheduler.logs.log import Log
-from taskman_cli.scheduler.logs.loggers import logger
+from taskman_cli.scheduler.logs.loggers import ledger_log, logger, notice
 from taskman_cli.scheduler.loop import Loop
 from taskman_cli.scheduler.machine_zone import MachineZone
 from taskman_cli.scheduler.options import Options
@@ -298,6 +298,7 @@ def _open_ledger(given: _Given, jobfile: JobFile, outputs: Outputs) -> Ledger:
             boot=boot_id(),
             watched=frozenset(seen.run for seen in hello.attempts if isinstance(seen.fate, Going)),
             read_output=OutputTails(outputs.path).read,
+            tell=partial(notice, ledger_log),
         )
     except LedgerUnwritable as error:
         raise TaskmanError(f"cannot write the ledger in {directory}: {error}") from error

@@ -312,14 +312,20 @@ def test_no_state_is_every_state(varied: LedgerBuilder, states: frozenset[State]
     assert len(told(varied.directory, Filter(states=states))) == 9
 
 
-def test_since_is_about_the_queueing_of_runs_and_the_last_of_equal_skips(builder: LedgerBuilder) -> None:
+@pytest.mark.parametrize("most_skips", [1, 100], ids=["many skips", "few skips"])
+def test_since_is_about_the_queueing_of_runs_and_the_last_of_equal_skips(
+    builder: LedgerBuilder, monkeypatch: pytest.MonkeyPatch, most_skips: int
+) -> None:
+    monkeypatch.setattr("taskman_cli.ledger.queries.history._MOST_SKIPS", most_skips)
     for at in (0, 10, 20):
         builder.attempt(builder.run(f"r{at}", at=at), at=at)
     builder.skip("old", at=5, until=9)
     builder.skip("grown", at=5, until=15)
+    builder.skip("late", at=19)
     since = Filter(since_ns=START_NS + 10 * 1_000_000_000)
     assert told(builder.directory, since) == [
         "r20.main succeeded 1",
+        "late skipped overlap",
         "r10.main succeeded 1",
         "grown skipped overlap",
     ]

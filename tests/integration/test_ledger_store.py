@@ -20,7 +20,7 @@ from taskman_cli.core.engine import effects
 from taskman_cli.core.model import Durability, Settings, Trigger
 from taskman_cli.errors import TaskmanError
 from taskman_cli.ledger import ledger as ledger_module
-from taskman_cli.ledger import schema, store
+from taskman_cli.ledger import reportqueue, schema, store
 from taskman_cli.ledger.ledger import Ledger
 from taskman_cli.ledger.store import NAME, LedgerBroken, LedgerUnwritable, open_store
 
@@ -162,6 +162,55 @@ def test_a_ledger_of_each_earlier_version_becomes_one_of_this(tmp_path: Path, ve
     assert tables[0] == tables[1]
 
 
+def test_what_a_large_ledger_takes_long_for_is_told_beforehand(
+    tmp_path: Path, newer: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = make(tmp_path)
+    told: list[str] = []
+    open_store(path, Durability.PROCESS, tell=told.append).close()
+    newer(MORE)
+    monkeypatch.setattr(store, "_LARGE_BYTES", path.stat().st_size + 1)
+    open_store(path, Durability.PROCESS, tell=told.append).close()
+    assert told == []
+    newer(MORE, "CREATE TABLE more (x INTEGER) STRICT;")
+    monkeypatch.setattr(store, "_LARGE_BYTES", 1)
+    open_store(path, Durability.PROCESS, tell=told.append).close()
+    (words,) = told
+    assert words.startswith("the ledger was written by an earlier version and is large (0 MiB)")
+
+
+@pytest.mark.parametrize(
+    ("kinds", "was_stopped"),
+    [
+        ([], True),
+        (["scheduler_started"], False),
+        (["scheduler_started", "scheduler_stopped"], True),
+        (["scheduler_stopped", "scheduler_started"], False),
+        (["scheduler_started", *["queued"] * 5], False),
+        (["scheduler_started", "scheduler_stopped", *["noted"] * 2], True),
+        (["scheduler_stopped", *["queued"] * 5], False),
+    ],
+    ids=[
+        "new",
+        "began",
+        "stopped",
+        "began again",
+        "began long ago",
+        "stopped, with last words",
+        "began, removed",
+    ],
+)
+def test_whether_the_last_scheduler_was_stopped_is_said_by_its_last_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: list[str], was_stopped: bool
+) -> None:
+    monkeypatch.setattr(reportqueue, "_LAST_LINES", 4)
+    with closing(open_store(tmp_path / NAME, Durability.PROCESS)) as connection:
+        connection.executemany("INSERT INTO events (at_ns, kind) VALUES (1, ?)", [(kind,) for kind in kinds])
+    ledger = open_ledger(tmp_path)
+    assert ledger.was_stopped == was_stopped
+    ledger.close()
+
+
 def test_a_copy_has_all_though_a_reader_keeps_it_in_the_log(
     tmp_path: Path, newer: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,7 +274,7 @@ KILLED = """
 import sys
 from pathlib import Path
 from taskman_cli.core.model import Durability
-from taskman_cli.ledger import schema, store
+from taskman_cli.ledger import reportqueue, schema, store
 rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) "
 rows += "INSERT INTO more SELECT i, hex(zeroblob(500)) FROM n;"
 store.MIGRATIONS = (

@@ -7,6 +7,7 @@ their slots was skipped. Rows are read in pages by key, so that twenty rows of a
 from __future__ import annotations
 
 import heapq
+import json
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter, itemgetter
@@ -26,6 +27,11 @@ _PAGE = 500
 #: For a job with more runs than this, rare states are searched in all attempts: one scan is faster than
 #: looking up the attempts of that many runs, and common states are found soon in any case.
 _MANY_RUNS = 50_000
+#: States that have an index (`attempts_unusual`), and the condition as it is written there.
+_UNUSUAL = frozenset({State.FAILED, State.TIMED_OUT, State.CANCELLED, State.LOST, State.SKIPPED})
+_IS_UNUSUAL = "a.state IN ('failed', 'timed_out', 'cancelled', 'lost', 'skipped')"
+#: Skips since an instant are looked up by their time if there are not more.
+_MOST_SKIPS = 5_000
 #: An attempt is in one of these only if its run is.
 _OPEN = frozenset({State.QUEUED, State.RUNNING})
 #: States of runs without an attempt, except skipped, which is shown as a skip.
@@ -256,31 +262,40 @@ def _by_run(
 def _by_attempt(
     ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State], unreadable: RowFilter
 ) -> Iterator[RunRow]:
-    """Go through the attempts, and look up the run of each that is in one of the states."""
+    """Go through the attempts in one of the states, and look up the run of each."""
+    if not states <= _UNUSUAL:
+        return _newest_first(unreadable.among_runs(_attempts(ledger, wanted, states)))
+    # Each state by itself: so the index has them in their order.
+    streams = [
+        unreadable.among_runs(_attempts(ledger, wanted, frozenset({state}))) for state in sorted(states)
+    ]
+    return _newest_first(heapq.merge(*streams, key=itemgetter(0, RUN_COLUMNS, RUN_COLUMNS + 1), reverse=True))
+
+
+def _attempts(ledger: sqlite3.Connection, wanted: Filter, states: frozenset[State]) -> Iterator[_Row]:
+    """Yield the attempts in some states with their runs, those of the latest run first."""
     where = _Where()
     where.is_in("a.state", states)
+    if states <= _UNUSUAL:
+        where.add(_IS_UNUSUAL)
     if wanted.task is not None:
         where.add("a.task = ?", stored(wanted.task))
     if wanted.since_ns is not None:
         where.add("a.run >= ?", max(0, wanted.since_ns) >> _ID_BITS)
     of_run = str(_of_runs(wanted)).removeprefix("WHERE ")
-
-    def rows() -> Iterator[_Row]:
-        key: tuple[object, ...] = (_TOP, "", 0)
-        while True:
-            # CROSS forces this order on the query planner.
-            page = ledger.execute(
-                f"SELECT {_RUN}, {ATTEMPT_COLUMNS} FROM attempts a CROSS JOIN runs r ON r.id = a.run"  # noqa: S608
-                f" {where} AND {of_run} AND (a.run, a.task, a.number) < (?, ?, ?)"
-                " ORDER BY a.run DESC, a.task DESC, a.number DESC LIMIT ?",
-                (*where.values, *_of_runs(wanted).values, *key, _PAGE),
-            ).fetchall()
-            yield from page
-            if len(page) < _PAGE:
-                return
-            key = (page[-1][0], *page[-1][RUN_COLUMNS : RUN_COLUMNS + 2])
-
-    return _newest_first(unreadable.among_runs(rows()))
+    key: tuple[object, ...] = (_TOP, "", 0)
+    while True:
+        # CROSS forces this order on the query planner.
+        page = ledger.execute(
+            f"SELECT {_RUN}, {ATTEMPT_COLUMNS} FROM attempts a CROSS JOIN runs r ON r.id = a.run"  # noqa: S608
+            f" {where} AND {of_run} AND (a.run, a.task, a.number) < (?, ?, ?)"
+            " ORDER BY a.run DESC, a.task DESC, a.number DESC LIMIT ?",
+            (*where.values, *_of_runs(wanted).values, *key, _PAGE),
+        ).fetchall()
+        yield from page
+        if len(page) < _PAGE:
+            return
+        key = (page[-1][0], *page[-1][RUN_COLUMNS : RUN_COLUMNS + 2])
 
 
 def _begun_nothing(
@@ -311,6 +326,8 @@ def _skips(ledger: sqlite3.Connection, wanted: Filter, unreadable: RowFilter) ->
         where.add("s.job = ?", wanted.job)
     if wanted.since_ns is not None:
         where.add("s.at_to_ns >= ?", wanted.since_ns)
+        if wanted.job is None and (few := _few_skips(ledger, wanted.since_ns)) is not None:
+            where.add("s.id IN (SELECT value FROM json_each(?))", few)
     if wanted.until_ns is not None:
         where.add("s.at_to_ns <= ?", wanted.until_ns)
     below = _TOP
@@ -324,6 +341,14 @@ def _skips(ledger: sqlite3.Connection, wanted: Filter, unreadable: RowFilter) ->
         if len(page) < _PAGE:
             return
         below = page[-1][0]
+
+
+def _few_skips(ledger: sqlite3.Connection, since_ns: int) -> str | None:
+    """Return the ids of the skips since an instant as a JSON array; None: there are many."""
+    rows = ledger.execute(
+        "SELECT id FROM skips WHERE at_to_ns >= ? LIMIT ?", (since_ns, _MOST_SKIPS + 1)
+    ).fetchall()
+    return json.dumps([number for (number,) in rows]) if len(rows) <= _MOST_SKIPS else None
 
 
 def _newest_first(rows: Iterable[_Row]) -> Iterator[RunRow]:
