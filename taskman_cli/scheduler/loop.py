@@ -249,7 +249,7 @@ class Loop:
             wake = self._engine.next_wake()
         self._pulse.beat(wake, self._now)
         self._manager.look()
-        self._workers.note_seats(self._engine.pool.seats)
+        self._workers.note_seats(self._engine.pool.level)
         mask = self._workers.flush()
         if mask != self._mask:
             self._mask = mask

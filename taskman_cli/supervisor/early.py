@@ -72,9 +72,7 @@ class EarlyStarts:
             self.recall()
 
     def set_seats(self, seats: int) -> None:
-        """Note how many commands may run; if they are fewer than before, nothing is held for them."""
-        if self._seats is not None and seats < self._seats:
-            self.recall()
+        """Note how many commands may run while starts are held."""
         self._seats = int(seats)
         self.fill()
 

@@ -12,7 +12,8 @@ To the supervisor:
     ("due", in_ns | None, number, behind_ns)
                                    in how long the scheduler will do something next; the question that it
                                    answers with that, or 0; how far behind it was when it heard that
-    ("seats", count)               how many commands run at most
+    ("seats", count)               how many commands may run while early starts are held; it changes often
+                                   with `admission = "auto"`
     ("start", key, meta, spec)     `meta` is kept and given back in "hello"
     ("start", key, meta, spec, True)
                                    the same, early: not before fewer commands run than there are seats.

@@ -134,17 +134,25 @@ def test_what_came_back_can_be_asked_for_again(scheduler: SchedulerEnd, tmp_path
     assert began(tmp_path) == ["a"]
 
 
-@pytest.mark.parametrize(
-    "message",
-    [
-        pytest.param(("recall",), id="a recall"),
-        pytest.param(("seats", 0), id="fewer seats"),
-    ],
-)
-def test_all_go_back_at(scheduler: SchedulerEnd, tmp_path: Path, message: tuple[Any, ...]) -> None:
+def test_with_fewer_seats_they_wait_until_fewer_run(patient: Supervision, tmp_path: Path) -> None:
+    scheduler = greeted(patient, seats=2)
+    start_sleep(scheduler, "first", tmp_path)
+    start_sleep(scheduler, "second", tmp_path)
+    ask_early(scheduler, tmp_path, "a")
+    scheduler.send(("seats", 1))
+    scheduler.signal("first", signal.SIGTERM)
+    scheduler.wait_for("ended", "first")
+    answer(scheduler)
+    assert began(tmp_path) == []
+    scheduler.signal("second", signal.SIGTERM)
+    scheduler.wait_for("ended", "a")
+    assert began(tmp_path) == ["a"]
+
+
+def test_all_go_back_at_a_recall(scheduler: SchedulerEnd, tmp_path: Path) -> None:
     start_sleep(scheduler, "busy", tmp_path)
     ask_early(scheduler, tmp_path, "a", "b")
-    scheduler.send(message)
+    scheduler.send(("recall",))
     assert [scheduler.wait_for("returned")[1], scheduler.wait_for("returned")[1]] == ["a", "b"]
 
 

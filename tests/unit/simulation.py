@@ -537,7 +537,7 @@ class Machine(Commands):
 
     def _has_seat(self) -> bool:
         running = [child for child in self.children.values() if isinstance(child, Process)]
-        return sum(child.end is None for child in running) < self.engine.pool.seats
+        return sum(child.end is None for child in running) < self.engine.pool.level
 
     def tell(self, action: effects.Signal) -> None:
         """Send a signal to a command; what has not started yet never does."""

@@ -115,13 +115,13 @@ def test_without_its_gate_a_pool_is_fixed_until_the_job_files_are_read_again() -
     assert (engine.pool.gate, engine.pool.seats, engine.pool.wants_signals) == (None, 64, False)
     assert status(engine, START, started_ns=0)["admission"] == "fixed"
     learned = [NeedLearned("a", "main", 5), NeedLearned("b", "main", 6)]
-    assert engine.pool.restate_needs() == learned
+    assert engine.pool.memory.restate() == learned
     engine.handle(events.JobsReloaded(1, jobs[:1], Settings(), (), "ann"), START)
     assert engine.pool.seats == 64
     engine.handle(events.GateTried(), START)
     assert (engine.pool.seats, engine.pool.wants_signals) == (512, True)
     assert status(engine, START, started_ns=0)["admission"] == "auto"
-    assert engine.pool.restate_needs() == learned[:1]
+    assert engine.pool.memory.restate() == learned[:1]
 
 
 def test_who_watches_hears_once_of_the_job_and_of_its_run() -> None:

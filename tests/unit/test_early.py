@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC
+from zoneinfo import ZoneInfo
 
 import pytest
 from unit.engine_driver import FIXED, Driver, make_job, of_type, seconds
@@ -17,12 +18,13 @@ from taskman_cli.core.engine.snapshot import take_snapshot
 from taskman_cli.core.engine.statusline import status_line
 from taskman_cli.core.model import Account, Execution, Job, Overlap, Policy, Resource, Settings, State
 from taskman_cli.core.protocol import Cancel, PauseJobs, Stop
-from taskman_cli.core.schedule import Interval
+from taskman_cli.core.schedule import Interval, Once
 from taskman_cli.core.tuning import Admission
 
 TWO_SEATS = replace(FIXED, max_workers=2)
 AUTO = replace(TWO_SEATS, admission=Admission.AUTO)
 FAR = Execution(executor="far")
+MANY_SEATS = Settings(admission=Admission.AUTO)
 MILLISECOND_NS = 1_000_000
 
 
@@ -43,10 +45,11 @@ def burst(
     ends: int = 2,
     has_early: bool = True,
     took_ms: float = 1,
+    driver: Driver | None = None,
     **policy: object,
 ) -> Driver:
     """Let many jobs be due, and as many commands of the first ones start and end."""
-    driver = Driver(jobs(count, execution, **policy), settings, has_early=has_early)
+    driver = driver or Driver(jobs(count, execution, **policy), settings, has_early=has_early)
     for number in range(ends):
         driver.began(driver.starts[number].key)
         pass_ms(driver, took_ms)
@@ -58,7 +61,7 @@ def burst(
 def fill(driver: Driver) -> None:
     """Let those start that have a seat by now, as the supervisor does."""
     pool = driver.engine.pool
-    while pool.early.attempts and pool.busy_count < pool.seats:
+    while pool.early.attempts and pool.busy_count < pool.level:
         driver.began(next(iter(pool.early.attempts)))
 
 
@@ -161,20 +164,140 @@ def test_what_an_executor_has_no_room_for_lets_those_come_back_that_are_held() -
     assert not driver.engine.pool.early.attempts
 
 
-def test_under_auto_the_gate_has_to_let_them_start_beside_all_that_runs() -> None:
-    driver = Driver(jobs(20), AUTO, has_early=True)
-    driver.send(events.SignalsRead(Signals(cpus=2, runnable=0)))
-    for start in driver.starts[:2]:
+# --- with `admission = "auto"` ---
+
+
+@dataclass
+class Machine(Driver):
+    """A driver whose machine has two CPUs, and says so and what is runnable whenever it is asked."""
+
+    runnable: int = 0
+
+    def send(self, event: events.Event) -> list[effects.Effect]:
+        if self.engine.pool.gate is not None and self.engine.pool.gate.signals is None:
+            self.engine.handle(self.look(), self.now)
+        new = super().send(event)
+        while self.engine.pool.wants_signals:
+            new += super().send(self.look())
+        return new
+
+    def look(self) -> events.SignalsRead:
+        """Return what the machine says now."""
+        return events.SignalsRead(Signals(cpus=2, runnable=self.runnable))
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """Return how many run as far as is known, how many are to start early, and how many are to run."""
+        pool = self.engine.pool
+        return pool.busy_count, len(pool.early.attempts), pool.level
+
+
+def flood(*, runnable: int, settings: Settings = MANY_SEATS, execution: Execution | None = None) -> Machine:
+    """Let many jobs be due; those run that the gate has admitted."""
+    driver = Machine(jobs(20, execution), settings, has_early=True, runnable=runnable)
+    for start in driver.starts:
         driver.began(start.key)
-    driver.ended(driver.starts[0].key)
-    assert len(early(driver)) == 1
-    driver.send(events.SignalsRead(Signals(cpus=2, runnable=50)))
-    driver.ended(driver.starts[1].key)
-    assert len(early(driver)) == 1
+    pass_ms(driver, 1)
+    return driver
 
 
 def test_without_signals_of_the_machine_the_gate_refuses_nothing() -> None:
     assert len(early(burst(settings=AUTO))) == 3
+
+
+def test_what_the_gate_holds_back_takes_the_place_of_a_command_that_ends() -> None:
+    driver = flood(runnable=2)
+    assert (len(driver.starts), driver.counts) == (4, (4, 0, 512))
+    driver.ended(driver.starts[0].key)
+    assert [(start.job, start.is_early) for start in driver.starts[4:]] == [("job04", False), ("job05", True)]
+    assert driver.counts == (4, 1, 4)
+
+
+def test_one_that_has_started_without_anybody_saying_so_yet_is_counted() -> None:
+    driver = flood(runnable=2)
+    driver.ended(driver.starts[0].key)
+    driver.ended(driver.starts[1].key)
+    assert early(driver) == ["job05", "job06"]
+    assert driver.counts == (3, 2, 4)
+    driver.began(driver.starts[5].key)
+    assert driver.counts == (4, 1, 4)
+
+
+def test_as_long_as_they_wait_they_are_no_load() -> None:
+    driver = burst(settings=AUTO, driver=flood(runnable=4, settings=AUTO))
+    assert early(driver) == early(burst()) == ["job03", "job04", "job05"]
+
+
+def test_the_load_of_others_leaves_no_credit_but_for_as_many_as_there_are_cpus() -> None:
+    driver = flood(runnable=2)
+    driver.runnable = 50
+    pass_ms(driver, 11)
+    driver.ended(driver.starts[0].key)
+    assert (early(driver), driver.counts) == ([], (3, 0, 512))
+    driver.ended(driver.starts[1].key)
+    assert (early(driver), driver.counts) == (["job04", "job05"], (2, 2, 2))
+    driver.ended(driver.starts[2].key)
+    assert (early(driver), driver.counts) == (["job04", "job05", "job06"], (1, 3, 2))
+
+
+def test_what_the_gate_admits_beside_them_lets_the_first_of_them_start_and_waits_behind_it() -> None:
+    driver = flood(runnable=2)
+    driver.ended(driver.starts[0].key)
+    assert driver.counts == (4, 1, 4)
+    driver.runnable = 0
+    driver.at(0.02)
+    assert early(driver) == ["job05", "job06", "job07", "job08", "job09", "job10", "job11"]
+    assert driver.counts == (4, 7, 10)
+
+
+def test_what_the_gate_admits_beside_them_that_may_not_be_early_starts_at_once() -> None:
+    others = Execution(user=Account("ann", uid=1))
+    driver = flood(runnable=2)
+    driver.ended(driver.starts[0].key)
+    for job in driver.jobs[6:]:
+        driver.send(events.RequestReceived(1, Cancel(target=job.id), "ann"))
+    assert driver.counts == (4, 1, 4)
+    driver.runnable = 5
+    pass_ms(driver, 11)
+    driver.send(
+        events.OnceRequested(
+            1, make_job("ann", Once(driver.now.wall_ns, ZoneInfo("UTC")), execution=others), "ann"
+        )
+    )
+    assert [(start.job, start.is_early) for start in driver.starts[6:]] == [("ann", False)]
+    assert driver.counts == (5, 1, 5)
+
+
+def test_one_that_comes_back_leaves_no_cpu_behind() -> None:
+    driver = flood(runnable=2)
+    driver.ended(driver.starts[0].key)
+    count = len(driver.starts)
+    returned(driver)
+    assert len(driver.starts) == count
+    [wait, *_] = driver.engine.first_waits(driver.engine.waits(driver.now), 1)
+    assert (wait.job, wait.reason) == ("job05", "for a CPU: 6 runnable on 2 CPUs")
+
+
+def test_one_that_waits_to_start_early_waits_for_a_cpu() -> None:
+    driver = flood(runnable=2)
+    driver.ended(driver.starts[0].key)
+    [wait, *_] = driver.engine.first_waits(driver.engine.waits(driver.now), 1)
+    words = "for a CPU: it starts when one of 4 commands ends"
+    assert (wait.job, wait.kind.value, wait.reason) == ("job05", "cpu", words)
+
+
+def test_the_machine_is_not_looked_at_for_each_of_them() -> None:
+    driver = flood(runnable=2)
+    pass_ms(driver, 5)
+    driver.ended(driver.starts[0].key)
+    assert driver.engine.pool.early.attempts
+    looks = 0
+    for _ in range(8):
+        driver.began(next(iter(driver.engine.pool.early.attempts)))
+        pass_ms(driver, 0.5)
+        driver.ended(next(key for key in driver.engine.pool.running))
+        looks += driver.engine.pool.wants_signals
+    assert looks == 0
 
 
 # --- what becomes of them ---

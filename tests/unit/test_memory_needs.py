@@ -17,6 +17,7 @@ class Books:
 
     def __init__(self) -> None:
         self.memory = Memory(AdmissionTuning())
+        self.memory.use()
         self.memory.total_bytes = 800 * MB
         self.running: dict[str, Attempt] = {}
         self._count = 0

@@ -183,9 +183,24 @@ class Gate:
 
     # --- the question ---
 
-    def admit(self, attempt: Attempt, running: int, elapsed_ns: int) -> Verdict | None:
-        """Return why the first waiting attempt may not start now; None: it may."""
+    def admit(
+        self,
+        attempt: Attempt,
+        running: int,
+        elapsed_ns: int,
+        *,
+        unseen: int = 0,
+        is_instead: bool = False,
+        is_supplied: bool = False,
+    ) -> Verdict | None:
+        """Return why the first waiting attempt may not start now; None: it may.
+
+        `unseen`: so many of those that run have started in the place of others, and nobody has said so yet.
+        `is_instead`: it is to start as soon as one of them ends. `is_supplied`: others are going to do that,
+        so there is time.
+        """
         signals = self.signals
+        running -= is_instead
         if signals is None or not running:
             return None
         if self.is_stale(elapsed_ns):
@@ -204,7 +219,7 @@ class Gate:
         if self.held and elapsed_ns - self._held_since_ns >= self._patience_ns:
             return None
         return self._memory(need, signals, elapsed_ns, is_known=is_known, is_trusted=is_trusted) or self._cpu(
-            running, signals, elapsed_ns, has_seat=has_seat
+            running, signals, elapsed_ns, more=unseen - is_instead, has_seat=has_seat, is_supplied=is_supplied
         )
 
     def is_stale(self, elapsed_ns: int) -> bool:
@@ -264,7 +279,16 @@ class Gate:
             del self._growing[key]
             self.memory.end_growing(key)
 
-    def _cpu(self, running: int, signals: Signals, elapsed_ns: int, *, has_seat: bool) -> Verdict | None:
+    def _cpu(
+        self,
+        running: int,
+        signals: Signals,
+        elapsed_ns: int,
+        *,
+        more: int,
+        has_seat: bool,
+        is_supplied: bool,
+    ) -> Verdict | None:
         if running < signals.cpus or signals.runnable is None or has_seat:
             return None
         settled_ns = elapsed_ns - self._tuning.settle_ns
@@ -272,14 +296,14 @@ class Gate:
         for at_ns in self._fresh.values():
             since += at_ns >= self._read_ns
             young += at_ns > settled_ns
-        runnable = max(signals.runnable + since - self._ended, young, 0)
+        runnable = max(max(signals.runnable + since - self._ended, young) + more, 0)
         if runnable + 1 <= self._most_runnable(signals.cpus):
             if not self._is_used_to_it:
                 self._busy_since_ns = None
             return None
         if self._is_used_to_it and runnable <= min(self._usual, self._lately + 1):
             return None
-        if elapsed_ns - self._read_ns > self._tuning.settle_held_ns:
+        if not is_supplied and elapsed_ns - self._read_ns > self._tuning.settle_held_ns:
             self.wants_signals = True
             return _LOOK
         cpus = f"{signals.cpus:g} CPU{'' if signals.cpus == 1 else 's'}"
@@ -319,7 +343,8 @@ class Gate:
     def begin(self, attempt: Attempt, elapsed_ns: int) -> None:
         """Note that an attempt has a seat."""
         if self.signals is not None:
-            self._fresh[attempt.key] = elapsed_ns
+            if not attempt.is_early:
+                self._fresh[attempt.key] = elapsed_ns
             if self.signals.available_bytes is not None:
                 self._young[attempt.key] = (elapsed_ns, self.signals.available_bytes - self._freed)
                 self.memory.begin_young(attempt)
@@ -329,9 +354,14 @@ class Gate:
         if is_urgent(attempt):
             self._urgent.add(attempt.key)
 
+    def note_start(self, attempt: Attempt, elapsed_ns: int) -> None:
+        """Note that one which has a seat has got its process, in the place of another: now it is a load."""
+        if self.signals is not None:
+            self._fresh[attempt.key] = elapsed_ns
+
     def end(self, attempt: Attempt) -> None:
         """Note that an attempt has left its seat."""
-        if self._fresh.pop(attempt.key, 0) < self._read_ns:
+        if not attempt.is_early and self._fresh.pop(attempt.key, 0) < self._read_ns:
             self._ended += 1
         if self._young.pop(attempt.key, None) is None:
             self._freed += self.memory.need(attempt)

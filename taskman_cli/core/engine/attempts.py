@@ -47,8 +47,7 @@ class Attempts:
         attempt.began_elapsed_ns = now.elapsed_ns
         if attempt.is_remote:
             self._find_handle(attempt)
-        if self.pool.is_full:
-            self.pool.early.begin(attempt)
+        self.pool.early.begin(attempt)
         self.pool.seat(attempt)
         if not attempt.has_begun:
             attempt.has_begun = True
@@ -90,9 +89,8 @@ class Attempts:
         attempt = self.pool.running.get(event.key)
         if attempt is None:
             return
-        self.pool.note_start(attempt, now.elapsed_ns)
+        self.pool.note_start(attempt, event.started.elapsed_ns)
         self.pool.abroad.began(attempt)
-        self.pool.early.end(attempt)
         run = attempt.run
         delay_ns = None
         if run.began_elapsed_ns is None:

@@ -261,7 +261,7 @@ class Engine:
             *self.metrics.tallies.restate(self.timetable.jobs),
             *self.reports.restate(),
             *self.pool.resources.restate(),
-            *self.pool.restate_needs(),
+            *self.pool.memory.restate(),
             *self._running.restate(),
         ]
 
@@ -304,7 +304,7 @@ class Engine:
             self._outbox.records += self._life
         self.pool.early.is_possible = event.has_early
         self.pool.resources.resume(event.rates)
-        self.pool.resume_needs(event.needs)
+        self.pool.memory.resume(event.needs)
         self._pauses.load(takeover.armed, now)
         self._pauses.set_aside(event.set_aside, now)
         self._running.parks.load(takeover.armed)

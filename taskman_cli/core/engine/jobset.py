@@ -73,7 +73,7 @@ class JobSet:
     def drop_once(self, job_id: str, now: Now) -> None:
         """Drop a one-off job; a job of the files that has its name takes its place."""
         self.once.pop(job_id, None)
-        self._running.pool.forget_needs(self._timetable.jobs[job_id].job)
+        self._running.pool.memory.forget(self._timetable.jobs[job_id].job)
         self._timetable.remove(job_id)
         self._outbox.records += [effects.OnceOver(job_id), effects.JobRemoved(job_id)]
         job = self._waiting.pop(job_id, None)
@@ -180,7 +180,7 @@ class JobSet:
         armed = self._timetable.jobs[name]
         if armed.pause:
             self._running.attempts.continue_all(name, now)
-        self._running.pool.forget_needs(armed.job)
+        self._running.pool.memory.forget(armed.job)
         self._timetable.remove(name)
         self._outbox.records.append(effects.JobRemoved(name))
         self._running.undefine(name, now)

@@ -68,6 +68,8 @@ class Memory:
         self.total_bytes: int | None = None
         self.cpus: float = 1
         self._known: dict[Owner, int] = {}
+        #: What an earlier scheduler has learned, as long as no gate asks; None: one does.
+        self._unused: Mapping[Owner, int] | None = {}
         self._recorded: dict[Owner, int] = {}
         #: Tasks whose need is known from a look only, at an attempt that had not ended.
         self._provisional: set[Owner] = set()
@@ -89,6 +91,12 @@ class Memory:
         #: The quantile of them, and when there were how many; and the largest.
         self._typical, self._typical_of, self._largest = 0, 0, 0
 
+    def use(self) -> None:
+        """Begin, with no attempt on the books; what was learned stays."""
+        unused, self._unused = self._unused, None
+        self.resume(unused or {})
+        self.clear()
+
     def clear(self) -> None:
         """Take all attempts off the books; what was learned stays."""
         for found in (self._running, self._young, self._growing, self._looks, self._peaks):
@@ -97,6 +105,9 @@ class Memory:
 
     def resume(self, needs: Mapping[Owner, int]) -> None:
         """Continue with what an earlier scheduler has learned."""
+        if self._unused is not None:
+            self._unused = needs
+            return
         self._known.update(needs)
         self._recorded.update(needs)
         for need in needs.values():
@@ -104,7 +115,8 @@ class Memory:
 
     def restate(self) -> list[NeedLearned]:
         """Return marks of all that was learned, for a new ledger."""
-        return [NeedLearned(*owner, need) for owner, need in self._known.items()]
+        known = {**(self._unused or {}), **self._known}
+        return [NeedLearned(*owner, need) for owner, need in known.items()]
 
     def need(self, attempt: Attempt) -> int:
         """Return how much an attempt is taken to need."""
@@ -269,6 +281,8 @@ class Memory:
 
     def forget(self, job: Job) -> None:
         """Forget what the tasks of a job need that is not defined any more."""
+        if self._unused is not None:
+            self._unused = {owner: need for owner, need in self._unused.items() if owner[0] != job.id}
         for task in job.tasks:
             owner = job.id, task.id
             if owner not in self._running.counts:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine.abroad import Abroad
 from taskman_cli.core.engine.admission import Gate, Obstacle
-from taskman_cli.core.engine.early import Early, may_be_early
+from taskman_cli.core.engine.early import Counts, Early
 from taskman_cli.core.engine.holds import HOLD, Holds
 from taskman_cli.core.engine.looks import Looks
-from taskman_cli.core.engine.marks import NeedLearned
 from taskman_cli.core.engine.memory import Memory
 from taskman_cli.core.engine.queue import DueQueue
 from taskman_cli.core.engine.ready import Ready, lack_of
@@ -24,19 +23,20 @@ from taskman_cli.core.model import State
 from taskman_cli.core.tuning import MAX_WORKERS, Admission
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from taskman_cli.core.engine.admission import Signals
-    from taskman_cli.core.engine.books import Owner
     from taskman_cli.core.engine.ready import Lack
     from taskman_cli.core.engine.runs import Attempt
-    from taskman_cli.core.model import Amounts, Job, Settings
+    from taskman_cli.core.model import Amounts, Settings
 
 #: The timer that looks again at an attempt which waits for the rate of a resource. It cannot be an attempt's
 #: key: those begin with a run's id, which has no "l" or "o".
 _LOOK = "look"
 #: The timer that asks the gate again about the first attempt.
 _ASK = "look.gate"
+#: What one that ends makes room for.
+_OF_CPU = frozenset((Obstacle.CPU, Obstacle.SIGNALS))
 
 
 class Pool:
@@ -53,8 +53,6 @@ class Pool:
         self._ready = Ready(settings.ageing_ns, self.resources.scarce)
         self.early = Early()
         self.memory = Memory(settings.admission_tuning)
-        #: What jobs need of it, on record, as long as no gate asks.
-        self._unused_needs: Mapping[Owner, int] = {}
         #: None: `admission = "fixed"`.
         self.gate: Gate | None = None
         self.target = Target()
@@ -69,7 +67,7 @@ class Pool:
         self.next_timer = self._timers.next_due
         self.looks = Looks(self.memory, self._timers)
         self.holds = Holds(self._timers, self._waiting)
-        self.abroad = Abroad()
+        self.is_on_hold, self.abroad = self.holds.is_on, Abroad()
         #: Attempts that wait until their stopped job continues (`pause --stop`), by job and key.
         self._stopped: dict[str, dict[str, Attempt]] = {}
         self._open_gate()
@@ -96,11 +94,11 @@ class Pool:
             self.gate.configure(settings)
         else:
             self.gate = Gate(settings, self.memory)
-            self.memory.clear()
-            self.resume_needs(self._unused_needs)
+            self.memory.use()
             for attempt in self.running.values():
                 if not attempt.is_remote:
                     self.gate.begin(attempt, attempt.began_elapsed_ns)
+            self.early.level = 0
         self._count_seats()
 
     def _count_seats(self) -> None:
@@ -108,23 +106,6 @@ class Pool:
         self.seats = settings.max_workers or MAX_WORKERS[settings.admission]
         if settings.max_workers is None and signals and signals.most_workers is not None:
             self.seats = max(1, min(self.seats, signals.most_workers))
-
-    def resume_needs(self, needs: Mapping[Owner, int]) -> None:
-        """Continue with what an earlier scheduler has learned of the memory that tasks need."""
-        self._unused_needs = {} if self.gate else needs
-        if self.gate:
-            self.memory.resume(needs)
-
-    def forget_needs(self, job: Job) -> None:
-        """Forget what the tasks of a job need that is not defined any more."""
-        self._unused_needs = {owner: need for owner, need in self._unused_needs.items() if owner[0] != job.id}
-        if self.gate:
-            self.memory.forget(job)
-
-    def restate_needs(self) -> list[NeedLearned]:
-        """Return marks of all that was learned, for a new ledger."""
-        unused = [NeedLearned(*owner, need) for owner, need in self._unused_needs.items()]
-        return [*unused, *self.memory.restate()]
 
     @property
     def wants_signals(self) -> bool:
@@ -135,7 +116,7 @@ class Pool:
         """Take the signals of the machine."""
         if self.gate is not None:
             self._answered_ns = None
-            self.gate.see(signals, self._local_count, elapsed_ns)
+            self.gate.see(signals, self._counts.local, elapsed_ns)
             if (self._timers.due_of(_ASK) or elapsed_ns) <= elapsed_ns:  # it is asked in this step
                 self._timers.remove(_ASK)
             self._count_seats()
@@ -153,6 +134,10 @@ class Pool:
         return len(self.running) - len(self.early.attempts)
 
     @property
+    def _counts(self) -> Counts:
+        return Counts(self.busy_count, self._local_count - self.early.local_count, self.seats)
+
+    @property
     def resting_count(self) -> int:
         """Return how many attempts wait for their next try."""
         return len(self._waiting) - len(self._ready) - len(self.holds.kept())
@@ -161,6 +146,11 @@ class Pool:
     def is_full(self) -> bool:
         """Tell whether all seats are taken."""
         return len(self.running) >= self.seats
+
+    @property
+    def level(self) -> int:
+        """Return how many run at most while starts wait that were asked for early."""
+        return self.seats if self.gate is None else min(self.early.level or self.seats, self.seats)
 
     def lines(self, elapsed_ns: int) -> list[tuple[Amounts, int, Lack | None]]:
         """Return what those that wait for a seat need, how many need that, and what they lack of it."""
@@ -182,10 +172,6 @@ class Pool:
     def is_stopped(self, attempt: Attempt) -> bool:
         """Tell whether an attempt waits until its stopped job continues."""
         return attempt.key in self._stopped.get(attempt.run.job.id, ())
-
-    def is_on_hold(self, attempt: Attempt) -> bool:
-        """Tell whether all starts, or its user's, are paused because no process could be made."""
-        return self.holds.is_on(attempt)
 
     def enqueue(self, attempt: Attempt, elapsed_ns: int) -> None:
         """Let an attempt wait for a seat; if it has waited before, it keeps its place."""
@@ -212,13 +198,14 @@ class Pool:
 
     def take_ready(self, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first waiting attempt that may start, if a seat is free."""
+        self.early.taken = None
         is_shut = self.is_full and not self.early.has_room(elapsed_ns)
         if is_shut or not self._waiting or not self._ready or HOLD in self._timers:
             if self.gate is not None and self.gate.held:
                 self._release(self.gate)
             return None
         if self.is_full:
-            return self._take_early(elapsed_ns)
+            return self._take_early(self._counts, elapsed_ns)
         if self.gate is not None and self.gate.signals is not None:
             return None if self._answered_ns == elapsed_ns else self._take_admitted(self.gate, elapsed_ns)
         while (key := self._ready.pop(self.resources, elapsed_ns)) is not None:
@@ -231,28 +218,38 @@ class Pool:
             self._look_again(elapsed_ns)
         return None
 
-    def _take_early(self, elapsed_ns: int) -> Attempt | None:
-        """Remove and return the first waiting attempt, if it may be asked for while all seats are taken."""
+    def _take_early(self, counts: Counts, elapsed_ns: int) -> Attempt | None:
+        """Remove and return the first waiting attempt, if it may be asked for although no more may run."""
         key = self._ready.peek() if self._ready.is_one_line and not self.holds.counts else None
-        facts = self.resources, self.gate, self._local_count, elapsed_ns
-        if key is None or not may_be_early(self._waiting[key], *facts):
+        if key is None or not self.early.has_room(elapsed_ns):
             return None
-        self._ready.remove(self._waiting[key])
-        return self._waiting.pop(key)
+        attempt = self._waiting[key]
+        if not self.early.is_granted(attempt, self.resources, self.gate, counts, elapsed_ns):
+            return None
+        self.early.taken = self._waiting.pop(key)
+        self._ready.remove(attempt)
+        return attempt
 
     def _take_admitted(self, gate: Gate, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first attempt if the gate admits it, or else one that has a priority seat."""
-        is_first = True
+        is_first, counts = True, self._counts
         while (found := self._candidate(elapsed_ns, is_first=is_first)) is not None:
-            verdict = None if found.is_remote else gate.admit(found, self._local_count, elapsed_ns)
+            verdict = None if found.is_remote else self.early.ask(gate, found, counts, elapsed_ns)
             if verdict is None:
                 self._answered_ns = None
                 self._ready.remove(found)
                 if is_first and gate.held:
                     self._release(gate)
+                if self.early.attempts:
+                    may_wait = self._ready.is_one_line and not found.is_remote
+                    self.early.add(found, self.resources, counts, may_wait=may_wait)
                 return self._waiting.pop(found.key)
             if not is_first:
                 break
+            if verdict.obstacle in _OF_CPU and (taken := self._take_early(counts, elapsed_ns)):
+                if gate.held:
+                    self._release(gate)
+                return taken
             gate.hold(found, verdict, elapsed_ns)
             self._answered_ns = elapsed_ns
             if verdict.obstacle is Obstacle.SIGNALS:
@@ -332,12 +329,12 @@ class Pool:
         """Take an attempt's seat back."""
         self._answered_ns = None
         del self.running[attempt.key]
-        self.early.end(attempt)
         self._timers.remove(attempt.key)
         if not attempt.is_remote:
             self._local_count -= 1
             if self.gate is not None:
                 self.gate.end(attempt)
+        self.early.end(attempt)
         if attempt.holds:
             self.resources.release(attempt.holds)
             attempt.holds = ()
@@ -388,8 +385,12 @@ class Pool:
         return self.holds.begin(attempt, self._settings, elapsed_ns, is_users=is_users)
 
     def note_start(self, attempt: Attempt, elapsed_ns: int) -> None:
-        """Let the next pause be short again: a process could be made."""
+        """Note that an attempt has a process."""
         self.holds.note_start(attempt, elapsed_ns)
+        if attempt.is_early:
+            self.early.end(attempt)
+            if self.gate is not None and not attempt.is_remote:
+                self.gate.note_start(attempt, elapsed_ns)
 
     def release_starts(self) -> None:
         """End a pause of all starts early."""

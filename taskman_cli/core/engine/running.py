@@ -361,7 +361,7 @@ class Running:
             self._start(attempt, now)
             self._outbox.subject = None
         pool = self.pool
-        if pool.gate is not None and pool.target.note(len(pool.running), now.elapsed_ns):
+        if pool.gate is not None and pool.target.note(pool.busy_count, now.elapsed_ns):
             self.attempts.publish(now.elapsed_ns)
 
     def _start(self, attempt: Attempt, now: Now) -> None:

@@ -167,6 +167,8 @@ class Waits:
         lack = self._lacks.get(pool.resources.scarce(attempt.task.execution.resources))
         if lack is not None:
             return self._for_resource(attempt, lack)
+        if attempt.is_early and pool.level < pool.seats:
+            return WaitsFor.CPU, f"for a CPU: it starts when one of {pool.level:,} commands ends", None
         if pool.gate is not None and pool.gate.held and pool.gate.first and not pool.is_full:
             return self._for_machine(attempt, pool.gate, pool.gate.held)
         return WaitsFor.WORKER, f"for a worker: all {pool.seats:,} are busy", None
