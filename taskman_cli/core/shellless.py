@@ -87,7 +87,7 @@ def direct_changes(
         changes["SHLVL"] = str(depth + 1)
     if command.directory is not None:
         # A directory that CDPATH finds is printed. An untidy path is tidied by `cd`.
-        if "CDPATH" in env or not _is_clean(cwd):
+        if "CDPATH" in env or "CDPATH" in dict(command.assignments) or not _is_clean(cwd):
             return None
         changes.update(PWD=f"{cwd.rstrip('/')}/{command.directory}", OLDPWD=cwd)
         if command.directory.startswith("/"):

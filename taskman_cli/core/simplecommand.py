@@ -37,9 +37,12 @@ _ASSIGNMENT = re.compile(rf"([A-Za-z_][A-Za-z0-9_]*)=((?:{_PLAIN}+|{_SINGLE}|{_D
 _REDIRECTION = re.compile(r"([0-2]?)(>>|>&|<&|>|<)[ \t]*")
 # Nothing may follow the repeated pieces of a word in one pattern: trying all their divisions takes for ever.
 _CD = re.compile(r"[ \t]*cd[ \t]+")
-_AND = re.compile(r"[ \t]*&&")
+_EXPORT = re.compile(r"[ \t]*export(?=[ \t])")
+#: What separates them from the command. If they fail, the shell runs it all, whatever it does then.
+_THEN = re.compile(r"[ \t]*(?:&&|;(?!;))")
 #: What may follow a word: a blank, a redirection, or nothing.
 _AFTER_A_WORD = frozenset(" \t<>")
+_AFTER_AN_EXPORT = frozenset(" \t;&")
 #: Where an open file depends on who opens it, or bash has files that do not exist (/dev/tcp).
 _SPECIAL_DIRECTORIES = frozenset({"dev", "proc"})
 
@@ -63,9 +66,9 @@ class SimpleCommand:
     words: tuple[str, ...]
     #: In the order in which they are made.
     redirections: tuple[Redirection, ...] = ()
-    #: Variables that only the program gets, as (name, value).
+    #: Variables that are set or exported for the program, as (name, value); the last one of a name counts.
     assignments: tuple[tuple[str, str], ...] = ()
-    #: The directory of a `cd DIRECTORY &&` before it: no `.` or `..` in it, and no slash at its end.
+    #: The directory of a `cd DIRECTORY` before it: no `.` or `..` in it, and no slash at its end.
     directory: str | None = None
 
     @property
@@ -82,33 +85,54 @@ def read_simple_command(command: str) -> SimpleCommand | None:
     >>> read_simple_command("make && make install") is None
     True
     """
-    directory = None
-    position = 0
-    entering = _CD.match(command)
-    if entering is not None:
-        raw = _WORD.match(command, entering.end())
-        follows = raw and _AND.match(command, raw.end())
-        directory = raw and _directory(_unquoted(raw[0]))
-        if not follows or directory is None:
-            return None
-        position = follows.end()
-    reader = _Reader(command, position)
-    if not reader.read():
+    reader = _Reader(command)
+    if not reader.read_steps() or not reader.read():
         return None
     return SimpleCommand(
-        tuple(reader.words), tuple(reader.redirections), tuple(reader.assignments), directory
+        tuple(reader.words), tuple(reader.redirections), tuple(reader.assignments), reader.directory
     )
 
 
 class _Reader:
     """Reads the words, redirections and assignments of one command."""
 
-    def __init__(self, command: str, position: int) -> None:
+    def __init__(self, command: str) -> None:
         self._command = command
-        self._position = position
+        self._position = 0
+        self.directory: str | None = None
         self.words: list[str] = []
         self.redirections: list[Redirection] = []
         self.assignments: list[tuple[str, str]] = []
+
+    def read_steps(self) -> bool:
+        """Read each `cd DIRECTORY` and `export NAME=value` before the command; False: one is unknown."""
+        while True:
+            if entering := _CD.match(self._command, self._position):
+                is_known = self._read_directory(entering.end())
+            elif exporting := _EXPORT.match(self._command, self._position):
+                is_known = self._read_exports(exporting.end())
+            else:
+                return True
+            then = _THEN.match(self._command, self._position)
+            if not is_known or then is None:
+                return False
+            self._position = then.end()
+
+    def _read_directory(self, position: int) -> bool:
+        raw = _WORD.match(self._command, position)
+        if raw is None or self.directory is not None:
+            return False
+        self.directory, self._position = _directory(_unquoted(raw[0])), raw.end()
+        return self.directory is not None
+
+    def _read_exports(self, position: int) -> bool:
+        self._position = position
+        self._skip_blanks()
+        count = len(self.assignments)
+        while raw := self._take(_ASSIGNMENT, self._position, before=_AFTER_AN_EXPORT):
+            self._assign(raw)
+            self._skip_blanks()
+        return len(self.assignments) > count
 
     def read(self) -> bool:
         """Read to the end; return False if a part is unknown or there is no program."""
@@ -142,9 +166,12 @@ class _Reader:
         raw = self._take(_ASSIGNMENT, self._position)
         if raw is None:
             return False
+        self._assign(raw)
+        return True
+
+    def _assign(self, raw: str) -> None:
         name, _, value = raw.partition("=")
         self.assignments.append((name, _unquoted(value)))
-        return True
 
     def _read_word(self) -> bool:
         raw = self._take(_WORD, self._position)
@@ -153,13 +180,15 @@ class _Reader:
         self.words.append(_unquoted(raw))
         return True
 
-    def _take(self, pattern: re.Pattern[str], position: int) -> str | None:
+    def _take(
+        self, pattern: re.Pattern[str], position: int, before: frozenset[str] = _AFTER_A_WORD
+    ) -> str | None:
         """Return what matches there, with its quotes, and go on behind it; None if it does not end there."""
         found = pattern.match(self._command, position)
         if found is None:
             return None
         after = self._command[found.end() : found.end() + 1]
-        if after and (after not in _AFTER_A_WORD or (after in "<>" and found[0].isdecimal())):
+        if after and (after not in before or (after in "<>" and found[0].isdecimal())):
             return None  # digits right before a redirection are the number of a descriptor
         self._position = found.end()
         return found[0]

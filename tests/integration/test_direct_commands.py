@@ -111,6 +111,12 @@ WORDS = st.sampled_from(["-x", "a=b", "'a b'", "x", "1", "2", '"q"', "-", "a", "
 TAILS = st.lists(
     st.tuples(st.one_of(REDIRECTIONS, REDIRECTIONS, WORDS), st.sampled_from([" ", " ", "  ", ""])), max_size=5
 )
+CDS = st.sampled_from(DIRECTORIES).map("cd {}".format)
+EXPORTS = st.lists(st.sampled_from([*ASSIGNED, *ASSIGNED, "A", "$A", "-p"]), min_size=1, max_size=3).map(
+    lambda words: " ".join(["export", *words])
+)
+#: What stands before a command: mostly nothing.
+STEPS = st.one_of(st.just([]), st.lists(CDS, max_size=1), st.lists(st.one_of(CDS, EXPORTS), max_size=2))
 HEADS = st.lists(st.one_of(st.sampled_from(ASSIGNED), REDIRECTIONS), max_size=2)
 
 
@@ -120,8 +126,8 @@ def lines(draw: st.DrawFn) -> str:
     head = "".join(f"{word} " for word in draw(HEADS))
     tail = "".join(f"{blank}{word}" for word, blank in draw(TAILS))
     line = f"{head}{draw(st.sampled_from(NAMES))}{draw(st.sampled_from([' ', ' ', '']))}{tail}"
-    if draw(st.sampled_from([False, False, True])):
-        return f"cd {draw(st.sampled_from(DIRECTORIES))} && {line}"
+    for step in draw(STEPS):
+        line = f"{step}{draw(st.sampled_from([' && ', '; ', ';', ' ;', ' && ', ' || ', ';; ']))}{line}"
     return line
 
 
@@ -310,6 +316,7 @@ def test_what_the_shell_would_leave_out_is_left_out_without_one(stage: Stage, co
         *("probe >new", "probe >>old", "probe <in", "probe >old 2>&1", "probe 2>&1 >old", ">link probe"),
         *("A=1 probe", "probe >/dev/null 2>&1", "cd sub && ./tool >>../log"),
         "cd dirlink/ && A=1 probe x <../in >new 2>/dev/null",
+        *("cd sub; ./tool", "export A=1; probe", "export A=1 B=2 && cd sub; A=3 ./tool >>../log"),
     ):
         before = len(counted)
         seen = stage.run(stage.spec(line, "dash", Execution()))

@@ -40,6 +40,10 @@ READ = {
     "cd /a/b/ && x": SimpleCommand(("x",), directory="/a/b"),
     " cd\t'a b'&&x": SimpleCommand(("x",), directory="a b"),
     "cd a && A=1 x y >f 2>&1": SimpleCommand(("x", "y"), (OUT, BOTH), (("A", "1"),), "a"),
+    "cd a; x": SimpleCommand(("x",), directory="a"),
+    "export A=1; x": SimpleCommand(("x",), assignments=(("A", "1"),)),
+    "export A=1 B='x y'&&A=2 x": SimpleCommand(("x",), assignments=(("A", "1"), ("B", "x y"), ("A", "2"))),
+    "export A=1 ; cd a;export\tB=2 && x >f": SimpleCommand(("x",), (OUT,), (("A", "1"), ("B", "2")), "a"),
 }  # fmt: skip
 
 LEFT_TO_THE_SHELL = [
@@ -50,7 +54,12 @@ LEFT_TO_THE_SHELL = [
     *["x >/dev/stdout", "x >/dev/tty", "x <//dev/tcp/h/1", "x >/./proc/self/fd/1", "x >/a/../dev/stdout"],
     *["cd && x", "cd - && x", "cd -P /a && x", "cd '' && x", "cd . && x", "cd ../a && x", "cd a/./b && x"],
     *["cd // && x", "cd //a && x", "cd a// && x", "cd ~ && x", "cd $A && x", "cd a b && x", "cd a >f && x"],
-    *["cd a; x", "cd a || x", "cd a && cd b && x", "cd a && x && y", "cd a && x; y", "cd a &&\nx"],
+    *["cd a ;; x", "cd a;; x", "cd a &&& x", "cd a & x", "cd a &; x", "cd a; cd b; x", "cd a;", "cd a\nx"],
+    *["export A; x", "export -p; x", "export; x", "export A=1", "export A=1 B; x", "export A=1 || x"],
+    "exportA=1; x",
+    *["export A=$B; x", "export A=~; x", "export A=1 & x", "export A=1>f; x", "export 1A=1; x"],
+    "export A=1\nx",
+    *["cd a || x", "cd a && cd b && x", "cd a && x && y", "cd a && x; y", "cd a &&\nx"],
     *["A+=1 x", "A=~ x", "A=$B x", "1A=1 x", "A=1 if", "A=1 exec x", ">f 'x'", ">f -x", "A=1 %1", "A=(1) x"],
 ]  # fmt: skip
 
@@ -74,7 +83,18 @@ def test_only_words_are_plain() -> None:
 
 
 def test_a_long_command_is_read_in_linear_time() -> None:
-    for line in ("cd {}; x", "cd {}", "A={}; x", "x >{};", "{};", "x {};", "cd {}' && x", "x 2>{}&"):
+    for line in (
+        "cd {}; x;",
+        "cd {}",
+        "A={}; x",
+        "export A={}; x;",
+        "export A=1 {}; x",
+        "x >{};",
+        "{};",
+        "x {};",
+        "cd {}' && x",
+        "x 2>{}&",
+    ):
         assert read_simple_command(line.format("a/" * 50_000 + "a")) is None
         assert read_simple_command(line.format("'a'" * 50_000)) is None
     simple = read_simple_command("x" + " >f" * 50_000)
@@ -127,6 +147,7 @@ def test_a_directory_that_each_process_has_for_itself_is_entered_by_the_shell(co
 
 def test_a_directory_that_cdpath_may_find_or_an_untidy_one_is_entered_by_the_shell() -> None:
     assert changes("cd a && x", CDPATH="/b") is None
+    assert changes("export CDPATH=/b; cd a && x") is None
     assert changes("cd /a && x", CDPATH="") is None
     assert changes("cd a && x", cwd="/srv/../srv") is None
     assert changes("A=1 x", cwd="/srv/../srv", CDPATH="/b") == {"A": "1"}
