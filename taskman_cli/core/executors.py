@@ -9,7 +9,7 @@ from typing import Any
 from taskman_cli.core.clock import SECOND_NS
 
 #: The types that come with taskman, besides "local".
-EXECUTOR_TYPES = ("ssh", "container", "python", "consumer")
+EXECUTOR_TYPES = ("ssh", "container", "dask", "python", "consumer")
 #: The executor of jobs that name none: commands of the supervisor.
 LOCAL = "local"
 #: The key of a job or task that stands in place of its command: what type "python" calls.

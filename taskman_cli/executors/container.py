@@ -23,8 +23,9 @@ from taskman_cli.executors.base import (
     StartFailed,
     Unknown,
 )
-from taskman_cli.executors.containeroutput import Output, feed, written_so_far
+from taskman_cli.executors.containeroutput import Output, feed
 from taskman_cli.executors.orders import is_want
+from taskman_cli.executors.written import written_so_far
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from taskman_cli.executors.written import Written
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,18 +17,14 @@ _CHUNK_BYTES = 256 << 10
 #: Output from before it is known whether a container has started.
 _MOST_EARLY_BYTES = 16 << 20
 _PAUSE_S = 0.05
-_COUNT_BYTES = 20
 
 
 class Output:
     """What a container prints on its way to the attempt's file, and how much of it has got there."""
 
     def __init__(self, work: Work, count_path: Path, *, skip: int) -> None:
-        self._work = work
         self._skip = skip
-        self._count = skip
-        self._path = count_path
-        self._fd: int | None = None
+        self._written = Written(work, count_path, count=skip)
         self._is_released = work.is_started
         #: What came before it was known whether the container has started.
         self.early = bytearray()
@@ -55,34 +52,10 @@ class Output:
             skipped = min(self._skip, len(data))
             self._skip -= skipped
             data = data[skipped:]
-        if not data:
-            return
-        self._work.write(data)
-        self._count += len(data)
-        with suppress(OSError):  # then it is written twice after a crash
-            if self._fd is None:
-                self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-            os.pwrite(self._fd, b"%*d" % (_COUNT_BYTES, self._count), 0)
+        self._written.write(data)
 
     def close(self) -> None:
-        if self._fd is not None:
-            os.close(self._fd)
-            self._fd = None
-
-
-def written_so_far(path: Path) -> int:
-    """Return how many bytes were written so far; 0 if that is not known."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return 0
-    try:
-        text = os.read(fd, _COUNT_BYTES).strip()
-        return int(text) if text.isdigit() else 0
-    except (OSError, ValueError):
-        return 0
-    finally:
-        os.close(fd)
+        self._written.close()
 
 
 async def feed(stdin: asyncio.StreamWriter, data: bytes) -> None:

@@ -13,7 +13,7 @@ from taskman_cli.core.escapes import quoted
 from taskman_cli.core.executors import EXECUTOR_TYPES, LOCAL, ExecutorDefinition, seats_of
 from taskman_cli.core.model import Output, Resource
 from taskman_cli.core.nearest import did_you_mean
-from taskman_cli.jobfile.executortypes import consumer, container, python, ssh
+from taskman_cli.jobfile.executortypes import consumer, container, dask, python, ssh
 from taskman_cli.jobfile.problems import Fault, Rejected, reject
 from taskman_cli.jobfile.shapes import shaped, whole
 from taskman_cli.jobfile.tables import Key, Keys, Values, as_fields, keys, missing, read_partly, read_table
@@ -44,7 +44,13 @@ class ExecutorType(Protocol):
 
 
 #: The types of ours, by name.
-TYPES: dict[str, ExecutorType] = {"ssh": ssh, "container": container, "python": python, "consumer": consumer}
+TYPES: dict[str, ExecutorType] = {
+    "ssh": ssh,
+    "container": container,
+    "dask": dask,
+    "python": python,
+    "consumer": consumer,
+}
 #: The keys of jobs and tasks that only some type has.
 JOB_KEYS: Keys = {name: key for type_ in TYPES.values() for name, key in type_.JOB_KEYS.items()}
 

@@ -125,6 +125,10 @@ class _Judge:
                 programs = [("command", command[0] if isinstance(command, list | tuple) else None)]
             case "ssh" | "container":
                 programs = [("program", settings.get("program"))]
+            case "dask":
+                for key, file in settings.get("tls", {}).items():
+                    if (error := self._trouble_with_file(file)) is not None:
+                        yield Fault(("executors", executor.name, "tls", key), str(error))
         for key, program in programs:
             if program:
                 try:
@@ -255,6 +259,17 @@ class _Judge:
                 "or write the full path of the program, or set PATH in env",
                 found.path,
             )
+
+    def _trouble_with_file(self, file: str) -> Untrusted | None:
+        """Return why root must not believe a file; None if it may, or it cannot be read."""
+        self.looked_at = Path(file)
+        try:
+            os.close(self._trust.open(file, refuse=_need_file))
+        except Untrusted as error:
+            return error
+        except (OSError, ValueError):
+            return None
+        return None
 
     def _trouble_with(self, directory: str) -> Untrusted | None:
         """Return why root must not search a directory; None if it may."""

@@ -22,6 +22,8 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 CONTAINER = EXAMPLES / "container"
 DOCKERFILE = (CONTAINER / "Dockerfile").read_text("utf-8")
 COMPOSE: dict[str, Any] = yaml.safe_load((CONTAINER / "compose.yaml").read_text("utf-8"))
+DASK = EXAMPLES / "dask"
+FARM: dict[str, Any] = yaml.safe_load((DASK / "compose.yaml").read_text("utf-8"))
 CONFIG, STATEFUL = yaml.safe_load_all((EXAMPLES / "kubernetes" / "taskman.yaml").read_text("utf-8"))
 POD = STATEFUL["spec"]["template"]["spec"]
 (WORKLOAD,) = POD["containers"]
@@ -57,7 +59,7 @@ def test_what_is_run_is_a_command_of_taskman_with_options_that_it_has(words: lis
 def test_the_job_files_have_no_errors_and_no_warnings(tmp_path: Path) -> None:
     path = tmp_path / "jobs.toml"
     path.write_text(CONFIG["data"]["jobs.toml"], "utf-8")
-    for file in (CONTAINER / "jobs.toml", path):
+    for file in (CONTAINER / "jobs.toml", DASK / "jobs.toml", path):
         assert run("check", "--strict", str(file))[0] == 0, file
 
 
@@ -109,3 +111,19 @@ def test_the_state_can_be_made_in_a_volume_that_a_group_may_write_to(tmp_path: P
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def test_the_farm_s_files_are_where_each_service_looks_for_them() -> None:
+    (executor,) = loads((DASK / "jobs.toml").read_text("utf-8")).settings.executors
+    services = FARM["services"]
+    assert executor.settings["address"].split("/")[2] == "scheduler:8786"
+    tls = {Path(file).parent for file in executor.settings["tls"].values()}
+    assert tls == {Path("/etc/farm")}
+    for name in ("certificates", "scheduler", "worker", "taskman"):
+        mounts = [volume.split(":") for volume in services[name]["volumes"]]
+        assert ["certificates", "/etc/farm"] in [mount[:2] for mount in mounts]
+    assert services["taskman"]["command"][-1] == "/etc/taskman/jobs.toml"
+    assert (
+        DASK / services["worker"]["build"]["context"] / services["worker"]["build"]["dockerfile"]
+    ).exists()
+    assert {name for one in services.values() for name in one.get("depends_on", ())} <= services.keys()

@@ -20,6 +20,7 @@ TABLES = {
     "local": "",
     "ssh": 'host = "far"',
     "container": 'image = "i"',
+    "dask": 'address = "tcp://far:8786"\ninsecure = true',
     "python": "",
     "consumer": 'command = "c"',
 }

@@ -293,6 +293,11 @@ EXECUTORS = {
         "command = 'x'",
         "executors.x.program: {0}/tool belongs",
     ),
+    "authority": (
+        "address = 'tls://far:1'\ntls = {{ ca = '{0}/tool', cert = '/etc/hosts', key = '/etc/hosts' }}",
+        "command = 'x'",
+        "executors.x.tls.ca: {0}/tool belongs to {1}",
+    ),
 }
 
 
@@ -300,7 +305,7 @@ EXECUTORS = {
 def test_what_an_executor_runs_as_root_is_nobody_else_s(
     etc: Path, name: str, case: tuple[str, str, str], capsys: pytest.CaptureFixture[str], mallory: Person
 ) -> None:
-    type_ = {"consumer": "consumer", "program": "ssh"}.get(name, "python")
+    type_ = {"consumer": "consumer", "program": "ssh", "authority": "dask"}.get(name, "python")
     (etc / "lib").mkdir()
     for file in ("tool", "tool.py", "lib/good.py"):
         (etc / file).write_text("x = 1\n")

@@ -64,6 +64,7 @@ THIRD_PARTY: dict[str, set[str]] = {
     "__main__": {"click"},
     "cli": {"click", "tomli_w"},
     "core": {"croniter"},
+    "executors": {"distributed"},
     "instance": {"platformdirs"},
     "jobfile": {"tomli_w", "tzlocal", "yaml"},
     "sinks": {"apprise"},

@@ -68,6 +68,19 @@ GOOD = {
             "program": "p",
         },
     ),
+    "dask": (
+        'address = "tls://[::1]:8786"\ntls = { ca = "ca.pem", cert = "/c.pem", key = "k.pem" }\n'
+        'insecure = false\ndirect = false\nresources = ["gpu"]\norphan_after = "1m"\nconnect_timeout = "2s"',
+        {
+            "address": "tls://[::1]:8786",
+            "tls": {"ca": "/etc/taskman/ca.pem", "cert": "/c.pem", "key": "/etc/taskman/k.pem"},
+            "insecure": False,
+            "direct": False,
+            "resources": ["gpu"],
+            "orphan_after_ns": 60 * SECOND_NS,
+            "connect_timeout_ns": 2 * SECOND_NS,
+        },
+    ),
 }
 
 
@@ -104,6 +117,30 @@ def test_all_keys_are_read_and_fit_the_schema(type_: str) -> None:
         ("container", 'image = "a"\nvolumes = ["-x:/y"]', "volumes.0", "is not a volume"),
         ("container", 'image = "a"\nuser = "-1"', "user", "is not a user of a container"),
         ("container", 'image = "a"\ncpu = 0', "cpu", "out of range"),
+        ("dask", "", "", "address is missing"),
+        ("dask", 'address = "far:8786"', "address", "write it as in"),
+        ("dask", 'address = "tls://far:99999"', "address", "write it as in"),
+        ("dask", 'address = "tls://far:1"', "", "tls is missing"),
+        ("dask", 'address = "tls://far:1"\ntls = "x"', "tls", "write it as in tls = { ca, cert, key }"),
+        ("dask", 'address = "tcp://far:1"', "address", "set insecure = true"),
+        (
+            "dask",
+            'address = "tcp://far:1"\ninsecure = true\nresources = ["a b"]',
+            "resources.0",
+            "not a valid",
+        ),
+        (
+            "dask",
+            'address = "tcp://far:1"\ninsecure = true\norphan_after = "5m"',
+            "orphan_after",
+            "must be shorter than lost_after",
+        ),
+        (
+            "dask",
+            'address = "tls://far:1"\ninsecure = true\ntls = { ca = "a", cert = "b", key = "c" }',
+            "insecure",
+            "leave it out",
+        ),
     ],
 )
 def test_a_mistake_is_told_at_its_place(type_: str, text: str, place: str, words: str) -> None:

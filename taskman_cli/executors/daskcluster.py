@@ -1,0 +1,218 @@
+"""The workers of one Dask cluster, as taskman knows them: who is there, and how a keeper is reached."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from taskman_cli.core.escapes import printable
+from taskman_cli.executors.daskfar import FAR_VERSION, OPERATION, install, version_of
+from taskman_cli.executors.dasklink import Broken, Link, Raised, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+#: How long a server may take to answer where it need not wait for anything.
+_ANSWER_S = 4.0
+#: A question to a keeper may take longer: it may have many commands to start.
+_KEEPER_S = 15.0
+#: The list of workers is so old at most when one is chosen.
+_FRESH_S = 2.0
+#: So many workers are asked at the same time.
+_AT_ONCE = 32
+
+
+@dataclass(slots=True)
+class FarWorker:
+    """One worker, as the scheduler and it itself say."""
+
+    address: str
+    name: str
+    threads: int
+    #: What it declares with `--resources`.
+    resources: Mapping[str, float] = field(default_factory=dict)
+    #: It takes tasks.
+    is_running: bool = True
+    machine: str = ""
+    #: What runs its commands.
+    keeper: str = ""
+    #: All keepers that can be reached through it.
+    keepers: frozenset[str] = frozenset()
+    #: Why no command can be given to it.
+    trouble: str = ""
+    #: Somebody has to do something about that.
+    is_unfit: bool = False
+    #: Of taskman, and of distributed, there.
+    versions: tuple[str, str] = ("", "")
+
+
+class Cluster:
+    """The scheduler and its workers."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """Raises ValueError, in words, if the settings are wrong."""
+        self.address = str(settings["address"])
+        self._is_direct = bool(settings.get("direct", True))
+        self._link = Link(settings)
+        #: By address.
+        self.workers: dict[str, FarWorker] = {}
+        #: Why the scheduler does not answer.
+        self.trouble = "it was not asked yet"
+        #: When the list was made, on the loop's clock.
+        self._fresh_s = float("-inf")
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def refresh(self, *, is_forced: bool = False, is_anew: bool = False) -> None:
+        """Ask who is there, unless that is known; `is_forced`: even so, `is_anew`: and which keepers."""
+        if self._refreshing is None or self._refreshing.done():
+            is_fresh = asyncio.get_running_loop().time() - self._fresh_s < _FRESH_S
+            if is_fresh and not is_forced and not is_anew:
+                return
+            if is_anew:
+                for worker in self.workers.values():
+                    worker.keeper = ""
+            self._refreshing = asyncio.ensure_future(self._refresh())
+        await asyncio.shield(self._refreshing)
+
+    async def _refresh(self) -> None:
+        try:
+            said = await self._link.call(self.address, "identity", within_s=_ANSWER_S)
+            listed = {str(address): _worker(address, one) for address, one in said["workers"].items()}
+        except (Unreachable, Broken) as error:
+            self.trouble = f"the Dask scheduler does not answer: {error}"
+            self._fresh_s = asyncio.get_running_loop().time() - _FRESH_S / 2
+            return
+        except (AttributeError, KeyError, TypeError, ValueError):
+            self.trouble = f"what answers at {self.address} is not a Dask scheduler"
+            return
+        for address, worker in listed.items():
+            known = self.workers.get(address)
+            if known is not None and known.name == worker.name and not known.trouble:
+                worker.machine, worker.versions = known.machine, known.versions
+                worker.keeper, worker.keepers = known.keeper, known.keepers
+        limit = asyncio.Semaphore(_AT_ONCE)
+        await asyncio.gather(*(self._greet(one, limit) for one in listed.values() if not one.keeper))
+        self.workers, self.trouble = listed, ""
+        self._fresh_s = asyncio.get_running_loop().time()
+
+    async def _greet(self, worker: FarWorker, limit: asyncio.Semaphore) -> None:
+        """Have a worker load what taskman needs there, and ask who it is."""
+        async with limit:
+            try:
+                said = await self._call(
+                    worker.address, "run", within_s=_ANSWER_S, function=pickle.dumps(install), wait=True
+                )
+                if said.get("status") != "OK":
+                    raise Raised(str(said.get("exception_text", said)))
+                said = await self._call(worker.address, OPERATION, within_s=_ANSWER_S, what="hello")
+            except Raised as error:
+                worker.trouble, worker.is_unfit = _install_words(str(error)), True
+                return
+            except Unreachable as error:
+                advice = "; if only the scheduler can reach it, set direct = false" if self._is_direct else ""
+                worker.trouble = f"{error}{advice}"
+                return
+            except Broken as error:
+                worker.trouble = str(error)
+                return
+        if not isinstance(said, dict) or "version" not in said:
+            words = said.get("trouble") if isinstance(said, dict) else None
+            worker.trouble = printable(str(words or "it does not say who it is"))
+            return
+        worker.versions = printable(str(said.get("taskman"))), printable(str(said.get("distributed")))
+        if said["version"] != FAR_VERSION:
+            worker.trouble = (
+                f"it has taskman {worker.versions[0]}, which does not go with "
+                f"{version_of('taskman-scheduler')} here: install that there, and start the worker again"
+            )
+            worker.is_unfit = True
+            return
+        worker.machine = printable(str(said.get("machine")))
+        worker.keeper, worker.keepers = str(said["keeper"]), frozenset(map(str, said["keepers"]))
+
+    async def _call(self, address: str, operation: str, *, within_s: float, **values: Any) -> Any:
+        """Ask a worker, directly or through the scheduler."""
+        if self._is_direct:
+            return await self._link.call(address, operation, within_s=within_s, **values)
+        said = await self._link.call(
+            self.address, "broadcast", within_s=within_s, msg={"op": operation, **values}, workers=[address]
+        )
+        return said.get(address)
+
+    def door_of(self, keeper: str) -> FarWorker | None:
+        """Return a worker through which a keeper is reached; None: there is none."""
+        doors = [one for one in self.workers.values() if keeper in one.keepers]
+        return next((one for one in doors if one.keeper == keeper), doors[0] if doors else None)
+
+    def keepers(self) -> set[str]:
+        """Return all keepers that can be reached."""
+        return {keeper for worker in self.workers.values() for keeper in worker.keepers}
+
+    async def ask(self, keeper: str, what: str, question: Sequence[Any], *, wait_s: float = 0.0) -> Any:
+        """Ask a keeper, and return its answer. Raises Unreachable if it was not asked, Broken."""
+        worker = self.door_of(keeper)
+        if worker is None:
+            raise Unreachable(self.trouble or "its worker is gone")
+        said = await self._call(
+            worker.address, OPERATION, within_s=_KEEPER_S + wait_s,
+            what=what, keeper=keeper, question=question, wait_s=wait_s,
+        )  # fmt: skip
+        if isinstance(said, dict) and "answer" in said:
+            return said["answer"]
+        self.doubt(worker)
+        if isinstance(said, dict) and "gone" in said:
+            raise Broken(f"worker {worker.name}: {printable(str(said['gone']))}")
+        # None: it is another process, which has not loaded this.
+        words = said.get("unknown", said.get("trouble")) if isinstance(said, dict) else "it was started again"
+        raise Unreachable(f"worker {worker.name}: {printable(str(words))}")
+
+    def doubt(self, worker: FarWorker) -> None:
+        """Ask a worker anew who it is, the next time."""
+        worker.keeper, worker.keepers = "", frozenset()
+        self._fresh_s = float("-inf")
+
+    async def versions(self) -> str:
+        """Return which version of distributed the scheduler has; "" if it does not say."""
+        try:
+            said = await self._link.call(self.address, "versions", within_s=_ANSWER_S)
+            return printable(str(dict(said["packages"])["distributed"]))
+        except (Unreachable, Broken, KeyError, TypeError, ValueError):
+            return ""
+
+    async def close(self) -> None:
+        """Close all connections."""
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+            await asyncio.gather(self._refreshing, return_exceptions=True)
+        self._link.close()
+
+
+def declared(workers: Iterable[FarWorker]) -> dict[str, float]:
+    """Return the most that one of these workers declares of each resource."""
+    most: dict[str, float] = {}
+    for worker in workers:
+        for name, amount in worker.resources.items():
+            most[name] = max(amount, most.get(name, 0.0))
+    return most
+
+
+def _worker(address: str, said: Mapping[str, Any]) -> FarWorker:
+    resources = {str(name): float(amount) for name, amount in dict(said.get("resources") or {}).items()}
+    return FarWorker(
+        address=str(address),
+        name=printable(str(said.get("name", address))),
+        threads=max(1, int(said.get("nthreads") or 1)),
+        resources=resources,
+        is_running=said.get("status", "running") == "running",
+    )
+
+
+def _install_words(said: str) -> str:
+    if "taskman_cli" in said:
+        return (
+            f"taskman cannot be imported there ({printable(said)}): "
+            f'pip install "taskman-scheduler[dask]=={version_of("taskman-scheduler")}" in its environment'
+        )
+    return printable(said)

@@ -1,0 +1,149 @@
+"""Which worker a command goes to, and which keepers may have commands of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from typing import TYPE_CHECKING
+
+from taskman_cli.executors.base import StartFailed
+from taskman_cli.executors.daskcluster import declared
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from pathlib import Path
+
+    from taskman_cli.executors.daskcluster import Cluster, FarWorker
+
+
+class Places:
+    """Where each attempt is, and what it draws on there."""
+
+    def __init__(self, cluster: Cluster, resources: Iterable[str]) -> None:
+        """`resources`: those that a worker has to declare, even while none that does is there."""
+        self._cluster = cluster
+        self._asked = set(resources)
+        #: The keeper of each attempt that is not forgotten, and the resources that it draws on.
+        self._where: dict[str, tuple[str, Mapping[str, int]]] = {}
+        #: Set when an attempt leaves.
+        self.has_room = asyncio.Event()
+
+    def take(self, handle: str, keeper: str, needs: Mapping[str, int] | None = None) -> None:
+        """Note that an attempt is at a keeper, or most likely is."""
+        known = self._where.get(handle)
+        self._where[handle] = keeper, needs if needs is not None else known[1] if known else {}
+
+    def leave(self, handle: str) -> str | None:
+        """Count an attempt no more; return where it was."""
+        self.has_room.set()
+        return self._where.pop(handle, (None, {}))[0]
+
+    def of(self, handle: str) -> str | None:
+        """Return the keeper of an attempt; None: it is not known."""
+        return self._where.get(handle, (None, {}))[0]
+
+    def keepers(self) -> set[str]:
+        """Return the keepers that have attempts."""
+        return {keeper for keeper, _ in self._where.values()}
+
+    def best(self, needs: Mapping[str, int]) -> FarWorker | None:
+        """Return the worker with the fewest of our commands for its threads; None: none has room now.
+
+        Raises StartFailed if nothing can be started, whoever ends.
+        """
+        usable = self._usable()
+        asked = self.asked_of(needs)
+        most = declared(usable)
+        for name, amount in asked.items():
+            if amount > most.get(name, 0.0):
+                has = f"the most is {most[name]:g}" if name in most else "none that is there declares it"
+                raise StartFailed(f"no worker has {name} = {amount}: {has}", is_transient=name not in most)
+        load: dict[str, int] = {}
+        used: dict[tuple[str, str], int] = {}
+        for keeper, drawn in self._where.values():
+            load[keeper] = load.get(keeper, 0) + 1
+            for name, amount in drawn.items():
+                used[keeper, name] = used.get((keeper, name), 0) + amount
+        fitting = [
+            one
+            for one in usable
+            if all(
+                amount + used.get((one.keeper, name), 0) <= one.resources.get(name, 0.0)
+                for name, amount in asked.items()
+            )
+        ]
+        return min(fitting, key=lambda one: (load.get(one.keeper, 0) / one.threads, one.name), default=None)
+
+    def _usable(self) -> list[FarWorker]:
+        if self._cluster.trouble:
+            raise StartFailed(self._cluster.trouble, is_transient=True)
+        there = [one for one in self._cluster.workers.values() if one.is_running]
+        usable = [one for one in there if not one.trouble]
+        if usable:
+            return usable
+        if not there:
+            raise StartFailed(f"no worker is at {self._cluster.address}", is_transient=True)
+        words = "; ".join(sorted({f"worker {one.name}: {one.trouble}" for one in there})[:3])
+        # What somebody has to mend is not waited for.
+        is_transient = not all(one.is_unfit for one in there)
+        raise StartFailed(f"no worker can be used: {words}", is_transient=is_transient)
+
+    def asked_of(self, needs: Mapping[str, int]) -> dict[str, int]:
+        """Return which of these resources workers are asked for: those that one declares, or has declared."""
+        self._asked |= declared(self._cluster.workers.values()).keys()
+        return {name: amount for name, amount in needs.items() if name in self._asked and amount}
+
+
+class Known:
+    """The keepers that may have attempts of ours: on disk, since the next process has to ask all of them."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / "keepers.json"
+        self._writing = asyncio.Lock()
+        #: Since when each cannot be reached; None: it can.
+        self._since_s: dict[str, float | None] = dict.fromkeys(self._read())
+
+    def _read(self) -> list[str]:
+        try:
+            names = json.loads(self._path.read_text("utf-8"))
+            return [name for name in names if isinstance(name, str)]
+        except (OSError, ValueError, TypeError):
+            return []
+
+    def names(self) -> set[str]:
+        """Return them all."""
+        return {*self._since_s}
+
+    async def add(self, keeper: str) -> None:
+        """Note a keeper, before it gets its first attempt. Raises StartFailed."""
+        if keeper in self._since_s:
+            return
+        async with self._writing:
+            if keeper in self._since_s:  # meanwhile
+                return
+            try:
+                await asyncio.to_thread(_write, self._path, json.dumps([*self._since_s, keeper]))
+            except OSError as error:
+                raise StartFailed(f"{error.strerror}: {self._path}", is_transient=True) from None
+            self._since_s[keeper] = None
+
+    def look(self, there: Collection[str], needed: Collection[str], now_s: float, *, gone_s: float) -> None:
+        """Note which can be reached; one that could not be for so long has ended all that it ran."""
+        for keeper, since_s in [*self._since_s.items()]:
+            if keeper in there:
+                self._since_s[keeper] = None
+            elif since_s is None:
+                self._since_s[keeper] = now_s
+            elif now_s - since_s > gone_s and keeper not in needed:
+                del self._since_s[keeper]
+
+
+def _write(path: Path, text: str) -> None:
+    """Replace a file; it is on disk then. Raises OSError."""
+    new = path.with_suffix(".new")
+    with new.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    new.replace(path)
