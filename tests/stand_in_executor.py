@@ -170,7 +170,9 @@ def make(definition: ExecutorDefinition) -> StandIn:
         raise RuntimeError("not in the mood")
     directory = Path(str(definition.settings["directory"]))
     directory.mkdir(exist_ok=True)
-    return StandIn(directory)
+    made = StandIn(directory)
+    made.loses_output = "lossy" in definition.settings
+    return made
 
 
 def installed(place: Path, environ: Mapping[str, str]) -> dict[str, str]:

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 class Lost(Exception):
     """Its end will not be known."""
 
+    def __init__(self, words: str, *, is_over: bool = False) -> None:
+        """`is_over`: it does not run any more, says the far side."""
+        super().__init__(words)
+        self.is_over = is_over
+
 
 class Carried:
     """One attempt, as it is carried out."""

@@ -288,6 +288,11 @@ def _task_line(order: Order) -> dict[str, Any]:
 def _result(message: dict[str, Any]) -> Result:
     code, error = message.get("exit_code"), message.get("error")
     words = "" if error is None else printable(str(error))[:_MOST_WORDS]
+    if (number := message.get("signal")) is not None:
+        known = _signal_number(number)
+        if known is not None:
+            return Result(signal=known, error=words)
+        return Result(error=f"the consumer answered with signal {_shown(number)}: there is no such signal")
     if code is None:
         return Result(error=words) if words else Result(exit_code=0)
     if type(code) is not int or not 0 <= code <= 255:
@@ -298,6 +303,14 @@ def _result(message: dict[str, Any]) -> Result:
 
 def _shown(value: object) -> str:
     return printable(repr(value))[:80]
+
+
+def _signal_number(told: object) -> int | None:
+    """Return the number of a signal that is told by number or name; None: there is none."""
+    if isinstance(told, str):
+        found: Any = getattr(signal, f"SIG{told.removeprefix('SIG')}", None)
+        return int(found) if isinstance(found, signal.Signals) else None
+    return told if type(told) is int and 0 < told < signal.NSIG else None
 
 
 def _signal_name(number: int) -> str:

@@ -47,6 +47,8 @@ _PROBE_S = _SIGNAL_S = 30.0
 _FORGET_S = 60.0
 #: An attempt that gets KILL before it was begun is given up after this time.
 _UNBEGUN_S = 3.0
+#: Stands in the output of an attempt, where its executor loses what is printed then.
+_GAP = b"\n[taskman: the connection was lost for %.1f s: what was printed meanwhile is missing here]\n"
 #: Progress is passed on at most so often.
 _PROGRESS_S = 0.2
 
@@ -147,7 +149,7 @@ class ExecutorHost:
             return
         except Lost as error:
             await end_left(carried.order)
-            said = {"lost": short(error)}
+            said = {"lost": short(error), "is_over": error.is_over}
         except asyncio.CancelledError:
             if carried.is_abandoned:
                 await self._close(carried)
@@ -246,7 +248,8 @@ class ExecutorHost:
                 case Running():
                     return None
                 case Absent(why=absent):
-                    raise Lost(absent or f"executor {self._definition.name} knows nothing of it any more")
+                    words = absent or f"executor {self._definition.name} knows nothing of it any more"
+                    raise Lost(words, is_over=True)
             waited_s = self._loop.time() - carried.unheard_since_s
             if standing.why and standing.why != why:
                 why = short(standing.why)
@@ -269,6 +272,8 @@ class ExecutorHost:
         if carried.is_unheard:
             carried.is_unheard = False
             self._say("unheard", carried.key, "")
+            if carried.file is not None and self._ready().loses_output:
+                carried.file.write(memoryview(_GAP % (self._loop.time() - carried.unheard_since_s)))
 
     def _words(self, error: object) -> str:
         return f"executor {self._definition.name}: {short(error)}"

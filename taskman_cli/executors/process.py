@@ -25,7 +25,7 @@ To the supervisor:
     ("started", key)                   it runs, or most likely does
     ("failed", key, words, is_transient)   it was not begun
     ("ended", key, {"exit_code", "signal", "error", "cpu_s", "peak_rss_bytes", "output_bytes", "cut_bytes",
-                    "output_error"})   or {"lost": words}
+                    "output_error"})   or {"lost": words, "is_over"}
     ("progress", key, part, words)
     ("unheard", key, words)            how it stands is not known; "": it is again
     ("keeps_nothing", "")              "forget" needs no order: nothing is kept of an attempt

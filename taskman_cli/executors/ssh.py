@@ -65,6 +65,8 @@ def make(definition: ExecutorDefinition, around: Surroundings) -> SshExecutor:
 class SshExecutor(Executor):
     """Runs commands on one host as one user."""
 
+    loses_output = True
+
     def __init__(self, definition: ExecutorDefinition, around: Surroundings) -> None:
         self._settings = definition.settings
         self._environment = around.inherited()

@@ -167,14 +167,16 @@ def _seen(
     elif payload is None:
         fate = events.Going(pid or None, started, ended_as)
     elif payload.get("lost"):
-        fate = events.Gone(payload["lost"])
+        fate = events.Gone(payload["lost"], ended_as if payload.get("is_over") else None)
     else:
         fate = events.Over(pid or None, started, _exited(key, payload), ended_as)
     return SeenAttempt(key, run, job, task, number, slot_ns, Trigger(trigger), fate, handle)
 
 
 def _ended(key: str, payload: dict[str, Any]) -> events.AttemptEnded | events.AttemptGone:
-    return events.AttemptGone(key, payload["lost"]) if payload.get("lost") else _exited(key, payload)
+    if payload.get("lost"):
+        return events.AttemptGone(key, payload["lost"], is_over=payload.get("is_over", False))
+    return _exited(key, payload)
 
 
 def _exited(key: str, payload: dict[str, Any]) -> events.AttemptEnded:

@@ -59,4 +59,6 @@ class Remote(Child):
         for name in ("error", "lost"):
             if said.get(name):
                 self.end[name] = str(said[name])
+        if said.get("is_over"):
+            self.end["is_over"] = True
         return "ended", self.key, self.end

@@ -317,12 +317,16 @@ def test_a_trial_whose_output_nobody_reads_any_more_ends(start: Any, tmp_path: P
 
 
 def asked(program: Running, *words: str) -> Any:
-    """Return what a command prints, as JSON."""
-    found = subprocess.run(
-        [*program.argv, *words, "--json"],
-        env=program.env, cwd=program.directory, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return json.loads(found.stdout)
+    """Return what a command prints, as JSON, as soon as the scheduler answers."""
+
+    def answer() -> Any:
+        found = subprocess.run(
+            [*program.argv, *words, "--json"],
+            env=program.env, cwd=program.directory, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return json.loads(found.stdout) if found.returncode == 0 else None
+
+    return wait_until(answer, what=" ".join(words))
 
 
 def test_a_start_waits_for_an_executor_that_is_away_and_begins_when_it_is_back(

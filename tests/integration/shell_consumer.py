@@ -39,7 +39,10 @@ def carry_out(task: dict[str, Any]) -> None:
     end(process)
     with _lock:
         del _running[handle]
-    say("done", handle, exit_code=code if code >= 0 else 128 - code)
+    if code >= 0:
+        say("done", handle, exit_code=code)
+    else:
+        say("done", handle, signal=signal.Signals(-code).name.removeprefix("SIG"))
 
 
 def feed(process: subprocess.Popen[bytes], data: bytes) -> None:

@@ -15,9 +15,8 @@ def test_calls_in_warm_workers_conform() -> None:
     check(lambda: python.make(definition), say=in_python)
 
 
-def test_a_consumer_conforms_but_for_what_it_cannot_say() -> None:
+def test_a_consumer_conforms() -> None:
     program = str(Path(__file__).with_name("shell_consumer.py"))
     settings = {"command": (sys.executable, program), "concurrency": 20}
     definition = ExecutorDefinition("shells", "consumer", settings)
-    # Its answer is an exit code: it cannot tell of a signal.
-    check(lambda: consumer.make(definition), say=in_shell, without=["signals"])
+    check(lambda: consumer.make(definition), say=in_shell)

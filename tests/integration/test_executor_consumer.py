@@ -54,6 +54,8 @@ for line in sys.stdin:
         say("done", id=id, exit_code=int(rest), error="as told")
     elif word == "error":
         say("done", id=id, error="it broke")
+    elif word == "signal":
+        say("done", id=id, signal=json.loads(rest))
     elif word == "odd":
         say("done", id=id, exit_code=json.loads(rest))
     elif word == "show":
@@ -132,6 +134,15 @@ def outcomes(settings: dict[str, Any], *commands: Any, **fields: Any) -> list[tu
         ("hasty", Result(exit_code=0), ""),
         ("exit 3", Result(exit_code=3, error="as told"), ""),
         ("error", Result(error="it broke"), ""),
+        ('signal "TERM"', Result(signal=15, error=""), ""),
+        ("signal 9", Result(signal=9, error=""), ""),
+        (
+            'signal "NONE"',
+            Result(error="the consumer answered with signal 'NONE': there is no such signal"),
+            "",
+        ),
+        ("signal 0", Result(error="the consumer answered with signal 0: there is no such signal"), ""),
+        ("signal [1]", Result(error="the consumer answered with signal [1]: there is no such signal"), ""),
         (
             'odd "3"',
             Result(error="the consumer answered with exit_code '3': it must be a number from 0 to 255"),

@@ -124,7 +124,8 @@ def test_a_process_that_hangs_is_replaced(
     scheduler.start("b", spec(tmp_path, "block", "y"), meta=META)
     scheduler.wait_for("unheard", "a")
     assert "does not answer: killing it" in supervision.stderr()
-    assert scheduler.wait_for("ended", "b")[2]["lost"] == "no trace of it"
+    end = scheduler.wait_for("ended", "b")[2]
+    assert (end["lost"], end["is_over"]) == ("no trace of it", True)
     scheduler.signal("a", 15, "cancelled")
     assert scheduler.wait_for("ended", "a")[2]["status"] == 9  # nobody was left to say 15
 
@@ -237,6 +238,31 @@ def is_helper(process: Path, parent: int) -> bool:
         return b"executors.process" in words and f"PPid:\t{parent}\n" in (process / "status").read_text()
     except OSError:
         return False
+
+
+@pytest.mark.parametrize("is_lossy", [False, True], ids=["keeps", "loses"])
+def test_where_output_was_lost_with_a_connection_a_line_says_so(
+    scheduler: SchedulerEnd, tmp_path: Path, is_lossy: bool
+) -> None:
+    _, defined = executors(tmp_path)
+    defined["far"]["definition"]["settings"] |= {"lossy": True} if is_lossy else {}
+    scheduler.send(("executors", defined))
+    scheduler.start(
+        "a", spec(tmp_path, f"echo one; until [ -e {tmp_path}/go ]; do sleep 0.01; done"), meta=META
+    )
+    scheduler.wait_for("started", "a")
+    down = tmp_path / "far" / "down"
+    output = tmp_path / "out.x"
+    wait_until(lambda: output.exists() and output.read_text() == "one\n")
+    down.touch()
+    assert scheduler.wait_for("unheard", "a")[2] == "the line is down"
+    down.unlink()
+    assert scheduler.wait_for("unheard", "a")[2] == ""
+    (tmp_path / "go").touch()
+    assert scheduler.wait_for("ended", "a")[2]["status"] == 0
+    words = output.read_text()
+    assert words.startswith("one\n\n[taskman: the connection was lost for ") is is_lossy
+    assert words.endswith(" s: what was printed meanwhile is missing here]\n") is is_lossy
 
 
 def test_one_that_is_away_says_so_and_when_it_is_back(scheduler: SchedulerEnd, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from taskman_cli.core.conditions import Condition, FarWorker, FarWorkers, Reach, sum_of
+from taskman_cli.core.conditions import Condition, FarWorker, FarWorkers, Reach, as_values, sum_of
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.admission import Signals
 from taskman_cli.core.engine.answers import status
@@ -20,6 +20,8 @@ from taskman_cli.core.executors import ExecutorDefinition, executor_of, kind_and
 from taskman_cli.core.model import Execution, Exit, Job, Overlap, Policy, Resource, Settings, State, Trigger
 from taskman_cli.core.schedule import Interval
 from taskman_cli.core.tuning import Admission
+from taskman_cli.scheduler.heard import Hello, to_event
+from taskman_cli.supervisor.wire import PROTOCOL_VERSION
 from tests.unit.engine_driver import FIXED, START, Driver, make_job, of_type, seconds
 
 FAR = ExecutorDefinition("far", "ssh", max_workers=1)
@@ -389,3 +391,64 @@ def test_a_slot_that_finds_its_run_waiting_for_the_executor_says_so() -> None:
     driver.at(20)
     skips = of_type(driver.done, effects.SlotsSkipped)
     assert [skip.detail for skip in skips] == [f"run {driver.starts[0].run} still waits for executor far"]
+
+
+@pytest.mark.parametrize(
+    ("is_over", "state"), [(True, State.CANCELLED), (False, State.LOST)], ids=["over", "not known"]
+)
+def test_what_was_told_to_end_and_has_is_not_lost(is_over: bool, state: State) -> None:
+    driver = Driver((far_job(),), SETTINGS)
+    driver.at(10)
+    key = driver.last_key
+    driver.send(events.AttemptStarted(key, None, driver.now))
+    driver.send(events.StopRequested())
+    [ended] = of_type(
+        driver.send(events.AttemptGone(key, "no trace", is_over=is_over)), effects.AttemptFinished
+    )
+    assert (ended.state, ended.detail) == (state, "no trace")
+
+
+def test_what_was_not_told_to_end_is_lost_though_it_is_over() -> None:
+    driver = Driver((far_job(),), SETTINGS)
+    driver.at(10)
+    driver.send(events.AttemptStarted(driver.last_key, None, driver.now))
+    gone = events.AttemptGone(driver.last_key, "no trace", is_over=True)
+    [ended] = of_type(driver.send(gone), effects.AttemptFinished)
+    assert ended.state is State.LOST
+
+
+@pytest.mark.parametrize(
+    ("ending", "state"), [(State.TIMED_OUT, State.TIMED_OUT), (None, State.LOST)], ids=["told", "not told"]
+)
+def test_the_next_scheduler_says_the_same_of_what_was_told_to_end_and_has(
+    ending: State | None, state: State
+) -> None:
+    run = encode_run_id(1)
+    attempt = events.OpenAttempt("main", 1, events.Gone("no trace", ending), handle="far/x")
+    opened = events.OpenRun(run, "job", None, Trigger.MANUAL, (attempt,))
+    driver = Driver((far_job(),), SETTINGS, is_first=False, runs=(opened,))
+    [ended] = of_type(driver.done, effects.AttemptFinished)
+    assert ended.state is state
+
+
+def test_how_an_end_that_was_not_seen_is_told() -> None:
+    end = {"lost": "no trace", "is_over": True}
+    assert to_event(("ended", "k", end)) == events.AttemptGone("k", "no trace", is_over=True)
+    assert to_event(("ended", "k", {"lost": "no trace"})) == events.AttemptGone("k", "no trace")
+    meta = ("r", "job", "main", 1, None, "slot", "far/x")
+    seen = Hello(
+        {
+            "version": PROTOCOL_VERSION, "started_ns": 1, "scheduler_ended_ns": None, "kept": {},
+            "attempts": [
+                ("k", meta, 0, 1, 2, end, "cancelled"), ("l", meta, 0, 1, 2, {"lost": "x"}, "cancelled"),
+            ],
+        }
+    ).attempts  # fmt: skip
+    assert [one.fate for one in seen] == [events.Gone("no trace", State.CANCELLED), events.Gone("x")]
+
+
+def test_an_executor_that_stands_is_told_whole() -> None:
+    condition = Condition(Reach.DOWN, 7, "no line", sum_of([FarWorker("w", 1, 4)]))
+    told = {"restarts": 2, "condition": as_values(condition)}
+    assert to_event(("executor", "far", told)) == events.ExecutorTold("far", condition, 2)
+    assert to_event(("executor", "far", {})) == events.ExecutorTold("far", None, 0)

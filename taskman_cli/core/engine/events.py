@@ -64,6 +64,8 @@ class Gone:
 
     #: Why; "": its end was not seen.
     why: str = ""
+    #: It is known to be over, and was told to end in this state; None: not both.
+    ending: State | None = None
 
 
 @immutable
@@ -270,6 +272,8 @@ class AttemptGone:
     key: str
     #: Why its end is unknown; "": it was not seen.
     why: str = ""
+    #: That it is over is known, says its executor.
+    is_over: bool = False
 
 
 @immutable

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.clock import SECOND_NS
-
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
@@ -20,10 +18,6 @@ if TYPE_CHECKING:
 #: The timer that ends a pause of all starts; ":USER" is appended for one user's. It cannot be an attempt's
 #: key: those begin with a run's id, which has no "l" or "o".
 HOLD = "hold"
-#: The longest pause of an executor's starts: to reach for what is away costs more than a look at the machine.
-_AWAY_MOST_NS = 60 * SECOND_NS
-#: So long the others wait for the one that is tried, if nothing is heard of it.
-_TRIAL_NS = 30 * SECOND_NS
 
 
 class Holds:
@@ -82,18 +76,18 @@ class Holds:
         self._trials.discard(hold)
         count, most_ns = self.counts.get(hold, 0), settings.spawn_retry_max_ns
         if is_users and attempt.is_remote:
-            most_ns = max(most_ns, _AWAY_MOST_NS)
+            most_ns *= 6  # to reach for what is away costs more than a look at this machine
         pause_ns = min(settings.spawn_retry_ns << min(count, 32), most_ns)
         self.counts[hold] = count + 1
         self._timers.put(hold, elapsed_ns + pause_ns)
         return pause_ns
 
-    def note_try(self, attempt: Attempt) -> None:
-        """Let all others of its executor wait while one is tried, after a pause."""
+    def note_try(self, attempt: Attempt, settings: Settings) -> None:
+        """Let all others of its executor wait while one is tried, after a pause; but not for ever."""
         hold = _name(attempt)
         if attempt.is_remote and hold in self.counts:
             self._trials.add(hold)
-            self._timers.put(hold, attempt.began_elapsed_ns + _TRIAL_NS)
+            self._timers.put(hold, attempt.began_elapsed_ns + 3 * settings.spawn_retry_max_ns)
 
     def note_start(self, attempt: Attempt, elapsed_ns: int) -> None:
         """Let the next pause be short again: a process could be made."""

@@ -54,10 +54,11 @@ class Outcomes:
         self._finish(attempt, state, detail, event.exit, event.at, now)
 
     def gone(self, event: events.AttemptGone, now: Now) -> None:
-        """Record that the end of an attempt will never be known."""
+        """Record that the end of an attempt will never be known; if it was told to end and has, as what."""
         attempt = self._pool.running.get(event.key)
         if attempt is not None:
-            self._finish(attempt, State.LOST, event.why or "its end was not seen", None, now, now)
+            state = attempt.ending if event.is_over and attempt.ending else State.LOST
+            self._finish(attempt, state, event.why or "its end was not seen", None, now, now)
 
     def expire(self, now: Now) -> None:
         """Handle the timers of attempts that have expired."""

@@ -319,7 +319,7 @@ class Pool:
         if attempt.is_remote:
             self.abroad.waits_no_more(attempt)
             if self.holds.counts:
-                self.holds.note_try(attempt)
+                self.holds.note_try(attempt, self._settings)
         else:
             self._local_count += 1
             if self.gate is not None:

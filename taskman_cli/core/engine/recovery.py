@@ -243,7 +243,9 @@ class Recovery:
                 attempt.began_elapsed_ns = fate.at.elapsed_ns
                 self._outcomes.start_failed(fate, now)
             case events.Gone():
-                self._outcomes.gone(events.AttemptGone(key, fate.why), now)
+                attempt.ending = fate.ending
+                is_over = fate.ending is not None
+                self._outcomes.gone(events.AttemptGone(key, fate.why, is_over=is_over), now)
             case events.Unstarted(ending=ending) if ending is not None:
                 attempt.began_elapsed_ns = now.elapsed_ns
                 self._outcomes.unstarted(attempt, ending, now)
