@@ -130,7 +130,11 @@ def show_rows(
             if is_name_whole and len(row[0]) > widths[0]:
                 lines.append(row[0])
                 row[0] = ""
-            line = "  ".join(_cells(row, widths, right, width)).rstrip()
+            if width is None and not right:  # nothing is cut
+                head = [cell.ljust(room) for cell, room in zip(row[:-1], widths, strict=False) if room]
+                line = "  ".join([*head, row[-1]]).rstrip()
+            else:
+                line = "  ".join(_cells(row, widths, right, width)).rstrip()
             lines.append(_coloured(line, row, widths, colours) if colours and is_colourful else line)
         text = "\n".join(lines)
         click.echo(text if has_signs else _without_signs(text), color=is_colourful)

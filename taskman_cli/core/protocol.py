@@ -66,6 +66,8 @@ class ListJobs:
     after: str | None = None
     #: At most this many.
     limit: int | None = None
+    #: Leave out of each job what is null, false, 0 or empty: most of it, as a rule.
+    brief: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,6 +59,7 @@ def job(name: str, state: str = "waiting", **values: Any) -> dict[str, Any]:
         "state": state,
         "slot_ns": NOW_NS + 10 * SECOND_NS,
         "due_ns": NOW_NS + 10 * SECOND_NS,
+        "enabled": state != "disabled",
         "pause": None,
         "running": [],
         "queued": 0,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +13,7 @@ from integration.fake_scheduler import NOW_NS, SECOND_NS, STATUS, FakeScheduler,
 from integration.ledger_builder import LedgerBuilder
 
 from taskman_cli.__main__ import main
+from taskman_cli.cli.commands.list import FIELDS
 from taskman_cli.core.protocol import ListJobs, Show
 from taskman_cli.jobfile import loads
 
@@ -40,6 +42,12 @@ def scheduler(tmp_path: Path) -> Iterator[FakeScheduler]:
     scheduler = FakeScheduler(tmp_path / "state")
     yield scheduler
     scheduler.close()
+
+
+def chosen(scheduler: FakeScheduler) -> ListJobs:
+    """Return which jobs were asked for, however much of each."""
+    assert scheduler.request.brief
+    return replace(scheduler.request, fields=[], brief=False)
 
 
 def running(name: str, **values: Any) -> dict[str, Any]:
@@ -439,21 +447,21 @@ def test_list_of_the_jobs_that_fail(scheduler: FakeScheduler, capsys: Captured) 
     for states, expected in ((["failing"], ["b"]), (["failing", "disabled"], ["b", "c"])):
         options = [word for state in states for word in ("--state", state)]
         assert main(["list", "--json", *options]) == 0
-        assert ListJobs() == scheduler.request
+        assert ListJobs() == chosen(scheduler)
         assert [item["job"] for item in json.loads(capsys.readouterr().out)] == expected
 
 
 def test_list_asks_for_tags_states_and_one_off_jobs(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["list"] = [{"jobs": []}]
     assert main(["list", "--tag", "disk", "--tag", "net", "--state", "PAUSED", "--once"]) == 0
-    assert ListJobs(tags=["disk", "net"], states=["paused"], once=True) == scheduler.request
+    assert ListJobs(tags=["disk", "net"], states=["paused"], once=True) == chosen(scheduler)
     assert capsys.readouterr() == ("", "taskman: nothing found\n")
 
 
 def test_list_asks_for_a_page(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["list"] = [{"jobs": [job("probe"), job("tidy")]}]
     assert main(["list", "--after", "backup", "--limit", "2"]) == 0
-    assert ListJobs(after="backup", limit=2) == scheduler.request
+    assert ListJobs(after="backup", limit=2) == chosen(scheduler)
     assert capsys.readouterr().out.count("waiting") == 2
 
 
@@ -470,7 +478,7 @@ def test_list_of_fields_prints_these_in_that_order(scheduler: FakeScheduler, cap
         ("last", ["job"], {"last": None}),
     ):
         assert main(["list", "--json", "--fields", fields]) == 0
-        assert ListJobs(fields=asked) == scheduler.request
+        assert ListJobs(fields=asked, brief=True) == scheduler.request
         assert [[*item.items()] for item in json.loads(capsys.readouterr().out)] == [[*expected.items()]]
     assert main(["list", "--json", "--fields", "job", "--state", "failing"]) == 0
     assert scheduler.request.states == []
@@ -483,13 +491,13 @@ def test_list_of_those_that_fail_counts_them_after_they_are_found(
     jobs = [job(name, failing=FAILING if name in "bd" else None, enabled=True) for name in "abcd"]
     scheduler.answers["list"] = [{"jobs": jobs}]
     assert main(["list", "--json", "--state", "failing", "--limit", "1", "--after", "z"]) == 0
-    assert ListJobs(after="z") == scheduler.request
+    assert ListJobs(after="z") == chosen(scheduler)
     assert [item["job"] for item in json.loads(capsys.readouterr().out)] == ["b"]
 
 
 def test_list_of_an_earlier_scheduler_is_cut_here(scheduler: FakeScheduler, capsys: Captured) -> None:
     def answer(request: ListJobs) -> list[dict[str, Any]]:
-        for name in ("fields", "after", "limit"):
+        for name in ("fields", "after", "limit", "brief"):
             if getattr(request, name):
                 return refusal(f"list has no parameter {name!r} (if taskman was upgraded …)", 2)
         return [{"jobs": [job("a"), job("b"), job("c")]}]
@@ -497,6 +505,9 @@ def test_list_of_an_earlier_scheduler_is_cut_here(scheduler: FakeScheduler, caps
     scheduler.answers["list"] = answer
     assert main(["list", "--json", "--fields", "job", "--limit", "2"]) == 0
     assert json.loads(capsys.readouterr().out) == [{"job": "a"}, {"job": "b"}]
+    for options in ([], ["--json"]):
+        assert main(["list", *options]) == 0
+        assert capsys.readouterr().out.count("every 15s") == 3
     assert main(["list", "--json", "--fields", "job", "--after", "a"]) == 2
     assert capsys.readouterr().err.startswith("taskman: list has no parameter 'fields'")
 
@@ -518,6 +529,19 @@ def test_list_refuses_what_it_cannot_print(
     assert main(["list", *options]) == 2
     assert words in capsys.readouterr().err
     assert scheduler.requests == []
+
+
+def test_list_fills_in_what_a_scheduler_leaves_out(scheduler: FakeScheduler, capsys: Captured) -> None:
+    brief = {"job": "probe", "state": "waiting", "schedule": "every 15s", "enabled": True, "due_ns": NOW_NS}
+    scheduler.answers["list"] = [{"jobs": [brief]}]
+    assert main(["list", "--json"]) == 0
+    [item] = json.loads(capsys.readouterr().out)
+    assert [*item] == [*FIELDS]
+    assert (item["slot"], item["tags"], item["queued"], item["due"]) == (
+        None, [], 0, "2026-11-24T05:00:00+01:00",
+    )  # fmt: skip
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["probe", "waiting", "due", "every", "15s"]
 
 
 def test_list_refuses_an_unknown_state(scheduler: FakeScheduler, capsys: Captured) -> None:

@@ -15,6 +15,7 @@ from taskman_cli.core.engine.answers import FIELDS, job_item
 from taskman_cli.core.engine.listing import PORTION, Listings
 from taskman_cli.core.model import Overlap, Policy, Settings
 from taskman_cli.core.protocol import ListJobs, PauseJobs, TriggerJob
+from taskman_cli.core.schedule import parse_cron
 from taskman_cli.errors import Refused
 
 if TYPE_CHECKING:
@@ -159,6 +160,31 @@ def test_only_the_fields_that_are_asked_for_come_in_that_order() -> None:
     scene = Scene(make_job("a"))
     [item] = rest(scene, begin(scene, ListJobs(fields=["state", "job"])))
     assert [*item.items()] == [("state", "waiting"), ("job", "a")]
+
+
+def test_a_brief_list_says_the_same_but_for_what_is_empty() -> None:
+    jobs = (
+        tagged("tagged", "db"), make_job("off", enabled=False), make_job("busy"), make_job("fails"),
+        make_job("paused", parse_cron("* * * * *", timezone="UTC")),
+        make_job("over", policy=Policy(max_runs=1)),
+        replace(make_job("told"), description="words"), make_job("tasks", tasks=("a", "b")),
+    )  # fmt: skip
+    scene = Scene(*jobs, settings=Settings(max_workers=2))
+    scene.once("once", at=60)
+    for name, code in (("fails", 3), ("over", 0)):
+        scene.ask(TriggerJob(job=name))
+        scene.ended(code=code)
+    scene.ask(TriggerJob(job="busy"))
+    scene.ask(PauseJobs(jobs=["paused"]))
+    whole = rest(scene, begin(scene))
+    brief = rest(scene, begin(scene, ListJobs(brief=True)))
+    assert brief == [{name: value for name, value in item.items() if value} for item in whole]
+    assert [FIELDS | item for item in brief] == whole
+    assert {item["state"] for item in whole} == {"waiting", "disabled", "running", "paused", "over"}
+    for states in (["disabled"], ["paused", "running"], ["over"]):
+        found = rest(scene, begin(scene, ListJobs(states=states, fields=["job", "tags"], brief=True)))
+        expected = rest(scene, begin(scene, ListJobs(states=states, fields=["job", "tags"])))
+        assert found == [{name: value for name, value in item.items() if value} for item in expected]
 
 
 @pytest.mark.parametrize(

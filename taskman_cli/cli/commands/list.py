@@ -16,8 +16,9 @@ from taskman_cli.cli.options.completions import complete_jobs, complete_tags
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import as_users, note, show_array, show_rows
+from taskman_cli.cli.support.collector import without_collections
 from taskman_cli.cli.support.last_result import SIGN_COLOURS, read_results, result_item, result_words
-from taskman_cli.cli.support.reply_times import document, until
+from taskman_cli.cli.support.reply_times import Documents, until
 from taskman_cli.cli.support.scheduler_client import list_jobs
 from taskman_cli.control.client import connect
 from taskman_cli.core.protocol import ListJobs
@@ -117,15 +118,34 @@ def list_(
     """
     if fields and not as_json:
         raise click.UsageError("--fields chooses fields of --json: add it, or leave this out")
-    request = ListJobs(tags=[*tags], states=[*states], once=is_once, after=after, limit=limit)
-    jobs = _jobs(directory, replace(request, fields=_asked_for(fields, states)))
-    last = read_results(directory) if jobs and (not fields or "last" in fields) else {}
-    if as_json:
-        items = (document(job) | {"last": result_item(last.get(job.get("job", "")))} for job in jobs)
-        show_array({name: item.get(name) for name in fields} if fields else item for item in items)
-        return
+    request = ListJobs(
+        tags=[*tags], states=[*states], once=is_once, after=after, limit=limit, brief=True,
+        fields=_asked_for(fields, states) if as_json else [*_SHOWN],
+    )  # fmt: skip
+    with without_collections():
+        jobs = _jobs(directory, request)
+        last = read_results(directory) if jobs and (not fields or "last" in fields) else {}
+        if as_json:
+            _print_json(jobs, last, fields)
+        else:
+            _print_table(
+                jobs, last, directory, is_all=not (tags or states or is_once or after or limit is not None)
+            )
+
+
+def _print_json(
+    jobs: list[dict[str, Any]], last: dict[str, LastResult], fields: tuple[str, ...] | None
+) -> None:
+    to_json = Documents()
+    items = (to_json(job) | {"last": result_item(last.get(job.get("job", "")))} for job in jobs)
+    show_array({name: item.get(name) for name in fields} if fields else item for item in items)
+
+
+def _print_table(
+    jobs: list[dict[str, Any]], last: dict[str, LastResult], directory: Path, *, is_all: bool
+) -> None:
     if not jobs:
-        note("nothing found" if tags or states or is_once or after else "there are no jobs")
+        note("there are no jobs" if is_all else "nothing found")
         return
     now_ns = time.time_ns()
     zone = shown_zone(directory)
@@ -168,17 +188,25 @@ def _jobs(directory: Path, request: ListJobs) -> list[dict[str, Any]]:
     return found[: request.limit]
 
 
+#: What the table needs of a job.
+_SHOWN = (
+    "job", "schedule", "state", "due_ns", "enabled", "pause", "park", "running", "stopped", "queued", "waits",
+    "users", "removed_tasks", "failing", "retrying",
+)  # fmt: skip
 #: What tells whether a job is in a state.
 _TELLING = ("failing", "state", "pause", "park", "enabled")
 #: The most retries of one job that are told.
 _MOST_RETRIES = 2
 _COLUMNS = ("JOB", "STATE", "NEXT", "LAST", "SCHEDULE")
+#: What there is something to be said about.
+_NOTED = ("users", "retrying", "stopped", "queued", "waits", "pause", "park", "removed_tasks")
+_NUMBER = re.compile(r"(\d+)")
 
 
 def _order(job: dict[str, Any]) -> tuple[object, ...]:
     """Put parked jobs first, then those that fail, and sort the others by name, numbers by their value."""
     failing = job.get("failing")
-    words = [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", job["job"].casefold())]
+    words = [int(word) if word.isdecimal() else word for word in _NUMBER.split(job["job"].casefold())]
     # An older scheduler does not send `park`.
     return not job.get("park"), -failing["failures"] if failing else 1, words
 
@@ -193,6 +221,8 @@ def _row(job: dict[str, Any], last: LastResult | None, now_ns: int, zone: tzinfo
 
 
 def _words(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Iterator[str]:
+    if len(job["running"]) <= 1 and job.get("enabled", True) and not any(map(job.get, _NOTED)):
+        return  # as nearly all of a long list
     # An older scheduler does not send `users`.
     words = [as_users(job.get("users", ()))]
     words += [

@@ -30,6 +30,28 @@ def document(reply: Any) -> Any:
     return dict(_item(key, value) for key, value in reply.items() if key != "ok")
 
 
+class Documents:
+    """Does the same with many objects: a hundred thousand jobs have a few hundred different times."""
+
+    def __init__(self) -> None:
+        self._moments: dict[int, str | None] = {}
+
+    def __call__(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Return an object as `document` does."""
+        found: dict[str, Any] = {}
+        for key, value in item.items():
+            if isinstance(value, int) and key.endswith("_ns") and key not in _DURATIONS:
+                if value not in self._moments:
+                    self._moments[value] = moment(value)
+                found[_NAMES.get(key, key.removesuffix("_ns"))] = self._moments[value]
+            elif isinstance(value, str) or (not value and not key.endswith("_ns")):
+                found[key] = value
+            elif key != "ok":
+                name, shown = _item(key, value)
+                found[name] = shown
+        return found
+
+
 def _item(key: str, value: Any) -> tuple[str, Any]:
     if key in _DURATIONS:
         return _DURATIONS[key], None if value is None else value / _SECOND_NS

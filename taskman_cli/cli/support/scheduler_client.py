@@ -33,14 +33,24 @@ def ask(directory: Path, request: Request) -> dict[str, Any]:
 
 
 def list_jobs(connection: Connection, request: ListJobs) -> list[dict[str, Any]]:
-    """Return the jobs that a request lists; a scheduler of an earlier version sends more of each."""
+    """Return the jobs that a request lists; a scheduler of an earlier version sends more of each.
+
+    What a brief list leaves out is there.
+    """
     try:
         jobs: list[dict[str, Any]] = connection.ask(request)["jobs"]
     except ControlError as error:
         if error.exit_code != EXIT_USAGE or _UNKNOWN not in str(error) or request.after is not None:
             raise
-        jobs = connection.ask(replace(request, fields=[], limit=None))["jobs"]
-    return jobs[: request.limit]
+        older = replace(request, fields=[], limit=None, brief=False)
+        found: list[dict[str, Any]] = connection.ask(older)["jobs"]
+        return found[: request.limit]
+    if not request.brief:
+        return jobs
+    from taskman_cli.core.engine.answers import FIELDS
+
+    empty = {name: FIELDS[name] for name in request.fields or FIELDS}
+    return [empty | job for job in jobs]
 
 
 class Answer(NamedTuple):

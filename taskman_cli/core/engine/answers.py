@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 MOST_NAMED = 10
 #: The number of next starts in a status.
 NEXT = 10
-#: What is told of a job.
-FIELDS = (
-    "job", "schedule", "state", "slot_ns", "due_ns", "enabled", "pause", "park", "running", "stopped",
-    "queued", "waits", "tags", "description", "users", "once", "tasks", "removed_tasks", "failing",
-    "retrying",
-)  # fmt: skip
+#: What is told of a job, each with the value that a brief list leaves out.
+FIELDS: dict[str, Any] = {
+    "job": "", "schedule": "", "state": "", "slot_ns": None, "due_ns": None, "enabled": False, "pause": None,
+    "park": None, "running": [], "stopped": [], "queued": 0, "waits": [], "tags": [], "description": "",
+    "users": [], "once": False, "tasks": [], "removed_tasks": [], "failing": None, "retrying": [],
+}  # fmt: skip
 #: The most waiting attempts of a status, and of one job, that are told of one by one.
 MOST_WAITS = 20
 
@@ -136,6 +136,39 @@ def job_item(
         "failing": None if failing is None else asdict(failing),
         "retrying": retrying,
     }
+
+
+def quiet_item(armed: ArmedJob, removed_tasks: tuple[str, ...]) -> dict[str, Any]:
+    """Return the same of a job that is not at work and does not fail, without what is empty.
+
+    Most jobs of a long list are so, and it takes a third of the time.
+    """
+    job, slot_ns = armed.job, armed.slot_ns
+    item: dict[str, Any] = {
+        "job": job.id,
+        "schedule": job.schedule.text,
+        "state": _state(armed, [], 0),
+        "tasks": [task.id for task in job.tasks],
+    }
+    if slot_ns is not None:
+        item["slot_ns"], item["due_ns"] = slot_ns, armed.due_at(slot_ns)
+    if armed.pause is not None:
+        item["pause"] = asdict(armed.pause)
+    if armed.park is not None:
+        item["park"] = asdict(armed.park)
+    if job.enabled:
+        item["enabled"] = True
+    if job.tags:
+        item["tags"] = list(job.tags)
+    if job.description:
+        item["description"] = job.description
+    if users := job.users:
+        item["users"] = list(users)
+    if job.is_once:
+        item["once"] = True
+    if removed_tasks:
+        item["removed_tasks"] = list(removed_tasks)
+    return item
 
 
 def _state(armed: ArmedJob, running: list[str], queued: int) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.core.engine.answers import FIELDS, is_in_state, job_item
+from taskman_cli.core.engine.answers import FIELDS, is_in_state, job_item, quiet_item
 from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE, Refused
 
@@ -99,8 +99,8 @@ class Listing:
     def portion(self, now: Now) -> list[dict[str, Any]]:
         """Return the next jobs, which may be none. Raises Refused."""
         found: list[dict[str, Any]] = []
-        engine, fields = self._engine, self._request.fields
-        jobs, waits = engine.timetable.jobs, None
+        engine, jobs, waits = self._engine, self._engine.timetable.jobs, None
+        is_brief = self._request.brief
         cost = PORTION * _PASSED
         while cost > 0 and self._left != 0:
             name = next(self._names, None)
@@ -114,16 +114,28 @@ class Listing:
             if self._is_seeking:
                 self._is_seeking = name != self._request.after
             elif armed is not None and self._may_be_wanted(armed):
-                if waits is None and engine.is_at_work(name):
-                    waits = engine.waits(now)  # few jobs are, as a rule
-                item = job_item(engine, armed, now, self._removed(name), waits=waits)
-                cost -= _PASSED * (1 + sum(len(item[key]) for key in ("waits", "running", "retrying")))
-                if not self._states or is_in_state(item, self._states):
-                    found.append({key: item[key] for key in fields} if fields else item)
+                is_at_work = engine.is_at_work(name)  # few jobs are, as a rule
+                cost -= _PASSED
+                if is_brief and not is_at_work and engine.failing.of(name) is None:
+                    item = quiet_item(armed, self._removed(name))
+                else:
+                    if waits is None and is_at_work:
+                        waits = engine.waits(now)
+                    item = job_item(engine, armed, now, self._removed(name), waits=waits)
+                    cost -= _PASSED * sum(len(item[key]) for key in ("waits", "running", "retrying"))
+                if not self._states or is_in_state(FIELDS | item, self._states):
+                    found.append(self._told(item))
                     if self._left is not None:
                         self._left -= 1
         self.is_over = self._left == 0
         return found
+
+    def _told(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Leave out of a job what was not asked for."""
+        fields = self._request.fields
+        if self._request.brief:
+            return {name: value for name in fields or item if (value := item.get(name))}
+        return {name: item[name] for name in fields} if fields else item
 
     def _may_be_wanted(self, armed: ArmedJob) -> bool:
         if self._request.once and not armed.job.is_once:
