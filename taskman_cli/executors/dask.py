@@ -28,6 +28,7 @@ from taskman_cli.executors.daskline import Line
 from taskman_cli.executors.dasklink import Broken, Unreachable
 from taskman_cli.executors.daskorder import result_of, spec_of
 from taskman_cli.executors.daskplaces import Known, Places
+from taskman_cli.executors.daskreach import Reaching
 from taskman_cli.executors.written import Written, written_so_far
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ class DaskExecutor(Executor):
         self._lines: dict[str, Line] = {}
         self._places = Places(self._cluster, settings.get("resources", ()))
         self._known = Known(around.directory)
+        self._reaching = Reaching(self._cluster, self._places, self.tell, self._refresh_now)
+        self._places.on_change = self._reaching.changed
         #: How often each was asked for; a start that was called off is not carried out later.
         self._tries: dict[str, int] = {}
         #: Attempts to let go once their keeper is there again.
@@ -94,6 +97,10 @@ class DaskExecutor(Executor):
                         work.started()
                         return await _ended(end)
             raise StartFailed(trouble, is_transient=True)
+        except StartFailed as error:
+            if error.is_transient:
+                self._reaching.is_waited_for()
+            raise
         except asyncio.CancelledError:
             if not self._is_closing:
                 self._do(self._undo(order))
@@ -228,9 +235,14 @@ class DaskExecutor(Executor):
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
 
-    async def _refresh(self, *, is_anew: bool = False) -> None:
+    async def _refresh_now(self) -> None:
+        await self._refresh(is_forced=True)
+
+    async def _refresh(self, *, is_forced: bool = False, is_anew: bool = False) -> None:
         """Look who is there; what was left at a keeper that is there again is let go."""
-        await self._cluster.refresh(is_anew=is_anew)
+        if not await self._cluster.refresh(is_forced=is_forced, is_anew=is_anew):
+            return
+        self._reaching.seen()
         there = self._cluster.keepers()
         gone_s = self._orphan_after_s + _SURELY_S
         self._known.look(there, self._places.keepers(), asyncio.get_running_loop().time(), gone_s=gone_s)
@@ -363,6 +375,7 @@ class DaskExecutor(Executor):
         for task in [*self._chores, *([self._asker] if self._asker is not None else [])]:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        await self._reaching.close()
         for line in [*self._lines.values()]:
             await line.close()
         await self._cluster.close()

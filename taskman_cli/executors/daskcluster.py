@@ -33,6 +33,7 @@ class FarWorker:
     threads: int
     #: What it declares with `--resources`.
     resources: Mapping[str, float] = field(default_factory=dict)
+    memory_bytes: int = 0
     #: It takes tasks.
     is_running: bool = True
     machine: str = ""
@@ -64,17 +65,21 @@ class Cluster:
         self._fresh_s = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
 
-    async def refresh(self, *, is_forced: bool = False, is_anew: bool = False) -> None:
-        """Ask who is there, unless that is known; `is_forced`: even so, `is_anew`: and which keepers."""
+    async def refresh(self, *, is_forced: bool = False, is_anew: bool = False) -> bool:
+        """Ask who is there, unless that is known; tell if it was asked.
+
+        `is_forced`: in any case; `is_anew`: and each worker for its keepers.
+        """
         if self._refreshing is None or self._refreshing.done():
             is_fresh = asyncio.get_running_loop().time() - self._fresh_s < _FRESH_S
             if is_fresh and not is_forced and not is_anew:
-                return
+                return False
             if is_anew:
                 for worker in self.workers.values():
                     worker.keeper = ""
             self._refreshing = asyncio.ensure_future(self._refresh())
         await asyncio.shield(self._refreshing)
+        return True
 
     async def _refresh(self) -> None:
         try:
@@ -205,6 +210,7 @@ def _worker(address: str, said: Mapping[str, Any]) -> FarWorker:
         name=printable(str(said.get("name", address))),
         threads=max(1, int(said.get("nthreads") or 1)),
         resources=resources,
+        memory_bytes=max(0, int(said.get("memory_limit") or 0)),
         is_running=said.get("status", "running") == "running",
     )
 

@@ -11,7 +11,7 @@ from taskman_cli.executors.base import StartFailed
 from taskman_cli.executors.daskcluster import declared
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
     from pathlib import Path
 
     from taskman_cli.executors.daskcluster import Cluster, FarWorker
@@ -28,15 +28,19 @@ class Places:
         self._where: dict[str, tuple[str, Mapping[str, int]]] = {}
         #: Set when an attempt leaves.
         self.has_room = asyncio.Event()
+        #: Called when an attempt comes or leaves.
+        self.on_change: Callable[[], None] = lambda: None
 
     def take(self, handle: str, keeper: str, needs: Mapping[str, int] | None = None) -> None:
         """Note that an attempt is at a keeper, or most likely is."""
         known = self._where.get(handle)
+        self.on_change()
         self._where[handle] = keeper, needs if needs is not None else known[1] if known else {}
 
     def leave(self, handle: str) -> str | None:
         """Count an attempt no more; return where it was."""
         self.has_room.set()
+        self.on_change()
         return self._where.pop(handle, (None, {}))[0]
 
     def of(self, handle: str) -> str | None:
@@ -52,17 +56,16 @@ class Places:
 
         Raises StartFailed if nothing can be started, whoever ends.
         """
-        usable = self._usable()
+        usable = self.usable()
         asked = self.asked_of(needs)
         most = declared(usable)
         for name, amount in asked.items():
             if amount > most.get(name, 0.0):
                 has = f"the most is {most[name]:g}" if name in most else "none that is there declares it"
                 raise StartFailed(f"no worker has {name} = {amount}: {has}", is_transient=name not in most)
-        load: dict[str, int] = {}
+        load = self.load()
         used: dict[tuple[str, str], int] = {}
         for keeper, drawn in self._where.values():
-            load[keeper] = load.get(keeper, 0) + 1
             for name, amount in drawn.items():
                 used[keeper, name] = used.get((keeper, name), 0) + amount
         fitting = [
@@ -75,7 +78,15 @@ class Places:
         ]
         return min(fitting, key=lambda one: (load.get(one.keeper, 0) / one.threads, one.name), default=None)
 
-    def _usable(self) -> list[FarWorker]:
+    def load(self) -> dict[str, int]:
+        """Return how many attempts each keeper has."""
+        load: dict[str, int] = {}
+        for keeper, _ in self._where.values():
+            load[keeper] = load.get(keeper, 0) + 1
+        return load
+
+    def usable(self) -> list[FarWorker]:
+        """Return the workers that commands can go to. Raises StartFailed, in words, if there are none."""
         if self._cluster.trouble:
             raise StartFailed(self._cluster.trouble, is_transient=True)
         there = [one for one in self._cluster.workers.values() if one.is_running]

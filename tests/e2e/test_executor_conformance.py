@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from container_engine import IMAGE, dockerd, why_not
+from dask_cluster import DaskCluster, make_certificates
+from dask_cluster import why_not as why_no_dask
 
 from taskman_cli.executors.testing import SCENES, check_program, in_python, in_shell
 
@@ -64,3 +66,17 @@ def test_containers_conform_and_are_found_again(monkeypatch: pytest.MonkeyPatch)
             finds_again=True,
         )
         assert daemon.containers() == []
+
+
+@pytest.mark.real
+@pytest.mark.skipif(bool(why_no_dask()), reason=why_no_dask())
+def test_commands_on_a_dask_cluster_conform_and_are_found_again(tmp_path: Path) -> None:
+    cluster = DaskCluster(tmp_path, tls=make_certificates(tmp_path))
+    try:
+        for name in ("one", "two"):
+            cluster.start_worker(name)
+        check_program(
+            f'[executors.tested]\n{cluster.table}lost_after = "20s"\n', say=in_shell, finds_again=True
+        )
+    finally:
+        cluster.stop()

@@ -348,9 +348,7 @@ def test_a_killed_worker_s_command_goes_on_and_its_end_is_told_by_another(
     marks = tmp_path / "marks"
 
     async def play(executor: DaskExecutor) -> None:
-        one = order(
-            f"echo x >>{marks}; echo up; until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo over; exit 6"
-        )
+        one = order(_until_told(tmp_path))
         attempt = Attempt(executor, one)
         attempt.begin()
         await attempt.printed(b"up")
@@ -379,9 +377,9 @@ def test_a_killed_scheduler_takes_nothing_with_it(own_cluster: DaskCluster, tmp_
     marks = tmp_path / "marks"
 
     async def play(executor: DaskExecutor) -> None:
-        one = order(
-            f"echo x >>{marks}; echo up; until [ -e {tmp_path}/go ]; do sleep 0.05; done; echo over; exit 6"
-        )
+        told: list[Any] = []
+        executor.listener = lambda *said: told.append(said)
+        one = order(_until_told(tmp_path))
         attempt = Attempt(executor, one)
         attempt.begin()
         await attempt.printed(b"up")
@@ -396,8 +394,13 @@ def test_a_killed_scheduler_takes_nothing_with_it(own_cluster: DaskCluster, tmp_
             await waiting.result()
         assert caught.value.is_transient
         assert str(caught.value).startswith("the Dask scheduler does not answer: ")
+        assert told[-1] == ("down", str(caught.value), None)
         await asyncio.to_thread(own_cluster.start_scheduler)
+        # Nobody asks, and it is told all the same.
+        await until(lambda: told[-1][:2] == ("down", f"no worker is at {own_cluster.address}"))
         await asyncio.to_thread(own_cluster.start_worker, "two")
+        await until(lambda: told[-1][0] == "up")
+        assert [(one.name, one.slots) for one in told[-1][2]] == [("two", 2)]
         assert isinstance(await _settled(executor, one, Running), Running)
         again = Attempt(executor, one)
         again.begin(is_attached=True)
