@@ -15,6 +15,7 @@ from taskman_cli.ledger.reportqueue import ReportQueue, read_last_end, read_seri
 from taskman_cli.ledger.retention import Retention
 from taskman_cli.ledger.shelf import Life, SetAsideRow
 from taskman_cli.ledger.standing import (
+    read_decided,
     read_hidden,
     read_jobs,
     read_needs,
@@ -105,6 +106,8 @@ class Ledger:
         self.over_runs: frozenset[str] = frozenset()
         #: What `taskman remove` left out, by job.
         self.hidden: dict[str, effects.JobHidden]
+        #: Jobs whose slots are accounted for by a later instant than those of all.
+        self.decided: dict[str, int]
         #: When the rate of each resource has recovered from the starts on record.
         self.rates: dict[str, Now]
         #: How much memory tasks need, by job and task.
@@ -146,6 +149,7 @@ class Ledger:
             self.open_runs = read_open_runs(connection)
             self.over_runs = read_over(connection, self._life.watched)
             self.hidden = read_hidden(connection)
+            self.decided = read_decided(connection)
             self.rates = read_rates(connection)
             self.needs = read_needs(connection)
             self.once_jobs = read_once_jobs(connection)

@@ -19,12 +19,24 @@ if TYPE_CHECKING:
 
 def statements_of(mark: effects.Record | effects.Mark, turn: Turn) -> list[Statement]:
     """Return the statements that keep a mark."""
+    if isinstance(mark, effects.Accounted):
+        return _accounted(mark, turn)
     kept = _STATEMENTS.get(type(mark))
     return report_statements(mark, turn) if kept is None else [kept(mark, turn)]
 
 
-def _accounted(mark: effects.Accounted, turn: Turn) -> Statement:
-    return "UPDATE standing SET accounted_ns = ?, offset_ns = ?", (mark.until_ns, turn.offset_ns)
+def _accounted(mark: effects.Accounted, turn: Turn) -> list[Statement]:
+    return [
+        ("UPDATE standing SET accounted_ns = ?, offset_ns = ?", (mark.until_ns, turn.offset_ns)),
+        ("DELETE FROM decided WHERE until_ns <= ? OR ?", (mark.until_ns, mark.is_anew)),
+    ]
+
+
+def _slots_decided(mark: effects.SlotsDecided, _: Turn) -> Statement:
+    return (
+        "INSERT OR REPLACE INTO decided SELECT value, ? FROM json_each(?)",
+        (mark.until_ns, json.dumps(mark.jobs)),
+    )
 
 
 def _job_armed(mark: effects.JobArmed, turn: Turn) -> Statement:
@@ -109,7 +121,7 @@ def _success_noted(mark: effects.SuccessNoted, _: Turn) -> Statement:
 
 
 _STATEMENTS: dict[type, Callable[[Any, Turn], Statement]] = {
-    effects.Accounted: _accounted,
+    effects.SlotsDecided: _slots_decided,
     effects.JobArmed: _job_armed,
     effects.JobRezoned: _job_rezoned,
     effects.JobRemoved: _job_removed,

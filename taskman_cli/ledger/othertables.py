@@ -1,4 +1,4 @@
-"""Unreadable rows of the other tables: one-off jobs, rates, needs of memory, the state of the scheduler."""
+"""Unreadable rows of the other tables: one-off jobs, rates, needs of memory, the scheduler's state."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.engine.takeover import OWED
 from taskman_cli.ledger import values
 from taskman_cli.ledger.oncejobs import once_from
+from taskman_cli.ledger.texts import stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -54,6 +55,28 @@ def look_at_needs(shelf: Shelf, jobs: Mapping[object, str]) -> None:
             shelf.connection.execute("DELETE FROM needs WHERE rowid = ?", (number,))
 
 
+def look_at_decided(shelf: Shelf) -> None:
+    """Set aside rows that cannot be read of jobs whose slots are accounted for by another instant."""
+    for row in shelf.rows("SELECT * FROM decided"):
+        is_named = values.is_name(row["job"])
+        try:
+            values.check(is_named, "job", row["job"])
+            values.check(values.is_instant(row["until_ns"]), "until_ns", row["until_ns"])
+        except values.BadValue as error:
+            name = row["job"] if is_named else None
+            words = f"the slots of {name or 'a job'} ({error}): all until now count as accounted for"
+            shelf.keep("decided", row, str(error), words, job=name)
+            found = stored(row["job"]) if isinstance(row["job"], str) else row["job"]
+            same = "DELETE FROM decided WHERE CAST(job AS BLOB) IS CAST(? AS BLOB)"
+            shelf.connection.execute(same, (found,))
+            if is_named:
+                shelf.connection.execute("INSERT INTO decided VALUES (?, ?)", (name, shelf.life.wall_ns))
+            else:  # it may be any
+                shelf.connection.execute(
+                    "UPDATE standing SET accounted_ns = max(accounted_ns, ?)", (shelf.life.wall_ns,)
+                )
+
+
 def look_at_standing(shelf: Shelf) -> None:
     """Set aside the state of the scheduler, if it cannot be read or is older than other rows."""
     rows = list(shelf.rows("SELECT * FROM standing"))
@@ -64,6 +87,9 @@ def look_at_standing(shelf: Shelf) -> None:
         values.check(len(rows) == 1 and rows[0]["id"] == 1, "the row of", "standing")
         values.check_standing(rows[0])
         accounted_ns = rows[0]["accounted_ns"]
+        (decided_ns,) = shelf.connection.execute("SELECT max(until_ns) FROM decided").fetchone()
+        if accounted_ns is not None and decided_ns is not None:
+            accounted_ns = max(accounted_ns, decided_ns)
         is_early = is_used and (accounted_ns is None or accounted_ns < _last_slot(shelf, accounted_ns))
         values.check(not is_early, "accounted_ns", accounted_ns)
         return

@@ -357,11 +357,20 @@ CREATE INDEX attempts_unusual ON attempts (state)
 CREATE INDEX skips_until ON skips (at_to_ns);
 """
 
+#: A crash in the middle of many slots that are due at once neither loses one nor runs one twice.
+_DECIDED = """
+-- Jobs whose slots are accounted for by a later instant than those of all; mostly empty.
+CREATE TABLE decided (
+    job TEXT PRIMARY KEY,
+    until_ns INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
+
 #: Never change one that was released: add the next.
 MIGRATIONS: tuple[str, ...] = (
     _FIRST, _CONTROL, _EARLIER_DEFINITIONS, _LOST_OUTPUT, _TOLD_TO_END, _ENDS, _STOPPED, _ZONE, _MOVED,
     _SET_ASIDE, _RESOURCES, _FAILURES, _NEEDS, _SUCCESSES, _SINKS, _TOLD_RUNS,
-    _HANDLES, _CUTS, _RARE,
+    _HANDLES, _CUTS, _RARE, _DECIDED,
 )  # fmt: skip
 
 #: Tells our files from other people's (PRAGMA application_id): "tskm".

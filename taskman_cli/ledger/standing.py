@@ -125,6 +125,11 @@ def read_jobs(connection: sqlite3.Connection) -> dict[str, JobStanding]:
     }
 
 
+def read_decided(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return the jobs whose slots are accounted for by a later instant than those of all."""
+    return dict(connection.execute("SELECT job, until_ns FROM decided"))
+
+
 def read_rates(connection: sqlite3.Connection) -> dict[str, Now]:
     """Return when the rate of each resource has recovered, see `RateUsed`."""
     rows = connection.execute("SELECT resource, full_ns, full_elapsed_ns FROM rates")

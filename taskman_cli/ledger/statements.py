@@ -27,7 +27,8 @@ UNBEGIN_RUN = (
 )
 MOVE_INTERVALS = (
     "UPDATE job_state SET anchor_ns = anchor_ns + ?, finish_ns = finish_ns + ?,"
-    " since_ns = max(since_ns, (SELECT coalesce(accounted_ns, 0) FROM standing)) + ?"
+    " since_ns = max(since_ns, (SELECT coalesce(accounted_ns, 0) FROM standing),"
+    " coalesce((SELECT until_ns FROM decided WHERE job = name), 0)) + ?"
     " WHERE definition GLOB '*\"every_ns\"*' AND definition NOT GLOB '*\"starts_at_ns\"*'"
 )
 MOVE_RUNS = (

@@ -36,6 +36,7 @@ _TRIAL = (
     "INSERT INTO reports SELECT coalesce(max(seq), 0) + 1, 0, 'trial', NULL, '{}', '{}' FROM reports",
     "INSERT OR REPLACE INTO refused VALUES ('/', 0, 0, '')",
     "INSERT OR REPLACE INTO troubles VALUES ('/', '/', '/', 0, 0, '')",
+    "INSERT OR REPLACE INTO decided VALUES ('/', 0)",
     "UPDATE standing SET accounted_ns = 1, last_run = last_run, offset_ns = 0",
 )
 

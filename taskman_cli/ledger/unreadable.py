@@ -18,7 +18,13 @@ from taskman_cli.core.model import State, Trigger
 from taskman_cli.core.pause import Pause
 from taskman_cli.ledger import values
 from taskman_cli.ledger.oddreports import set_aside_odd_reports
-from taskman_cli.ledger.othertables import look_at_needs, look_at_once_jobs, look_at_rates, look_at_standing
+from taskman_cli.ledger.othertables import (
+    look_at_decided,
+    look_at_needs,
+    look_at_once_jobs,
+    look_at_rates,
+    look_at_standing,
+)
 from taskman_cli.ledger.shelf import Shelf
 
 if TYPE_CHECKING:
@@ -72,6 +78,7 @@ class _Work:
         look_at_once_jobs(self._shelf)
         look_at_rates(self._shelf)
         look_at_needs(self._shelf, self._jobs)
+        look_at_decided(self._shelf)
         look_at_standing(self._shelf)
         set_aside_odd_reports(self._connection, self._rows, self._keep)
         if self.found:

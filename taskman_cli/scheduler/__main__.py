@@ -22,6 +22,7 @@ from taskman_cli.core.engine.blame import EngineBroken
 from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.engine.events import Going
 from taskman_cli.core.engine.jobset import visible
+from taskman_cli.core.engine.portions import PORTION
 from taskman_cli.core.model import Output
 from taskman_cli.core.schedule import load_zone
 from taskman_cli.core.sinks import secret_variables
@@ -186,7 +187,7 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
         zone = MachineZone()
         zone.take(jobfile)
         clocks = Clocks(read_clocks, read_slept, zone, time.perf_counter_ns)
-        engine = Engine(jobfile.settings, jobfile.sinks, is_gate_shut=poison.is_gate_shut)
+        engine = Engine(jobfile.settings, jobfile.sinks, is_gate_shut=poison.is_gate_shut, portion=PORTION)
         driver = EngineDriver(engine, ledger, clocks, poison)
         driver.follow({effects.SinksTaken: lambda _: workers.forget_plans(engine.reports.secrets)})
         depths = driver.meters.depths

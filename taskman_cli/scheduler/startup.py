@@ -95,6 +95,7 @@ def take_over(
             hello.started_ns,
             is_new_boot=not is_same_boot,
             is_new_life=is_new_life,
+            decided=ledger.decided,
             hidden=tuple(ledger.hidden.values()),
             set_aside=without.paused | paused | ledger.paused_for(jobs),
             needs=ledger.needs,

@@ -95,7 +95,8 @@ class Torture:
             self._process = subprocess.Popen(
                 [TASKMAN, "run", "jobs.toml", "--state-dir", "state"],
                 cwd=self.directory,
-                env=os.environ | environ,
+                # All jobs have the same slots: they are decided on in several portions.
+                env=os.environ | {"TASKMAN_PORTION": "2", "PYTHONPATH": str(CRASH_POINTS)} | environ,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -134,9 +135,7 @@ class Torture:
         if point == HELD:
             self._write("fixed")  # `auto` asks for none on a busy machine
         count = 1 if point.endswith(("opened", "jobs-loaded")) else self._chance.randint(2, 12)
-        self.start(
-            TASKMAN_CRASH_POINT=f"{point}:{count}", TASKMAN_CRASH_ONCE=str(once), PYTHONPATH=str(CRASH_POINTS)
-        )
+        self.start(TASKMAN_CRASH_POINT=f"{point}:{count}", TASKMAN_CRASH_ONCE=str(once))
         wait_until(once.exists, timeout_s=30, what=f"the crash at {point}")
         self.kills[point] += 1
         if point.startswith("supervisor."):

@@ -111,6 +111,7 @@ class World:
                 visible(jobs, self.ledger.hidden),
                 self.ledger.jobs, whole.accounted_ns, 0, whole.last_run, runs, BOOT, supervisor,
                 is_new_boot=whole.boot != BOOT, is_new_life=whole.supervisor != supervisor,
+                decided=self.ledger.decided,
                 hidden=tuple(self.ledger.hidden.values()), set_aside=self.ledger.paused_for(jobs),
                 needs=self.ledger.needs,
                 rates={name: full.elapsed_ns for name, full in self.ledger.rates.items()},

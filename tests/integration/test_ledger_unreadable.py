@@ -265,6 +265,39 @@ def test_slots_of_a_clock_that_was_ahead_do_not_tell_that(tmp_path: Path) -> Non
     assert ledger.unreadable == []
 
 
+def test_a_herd_that_is_half_decided_does_not_tell_that(tmp_path: Path) -> None:
+    run = effects.RunQueued(RUN, "job", NOW.wall_ns, Trigger.SLOT, NOW.wall_ns)
+    ledger = open_ledger(tmp_path)
+    ledger.write([effects.Accounted(5), run, effects.SlotsDecided(("job",), NOW.wall_ns)], NOW)
+    ledger.close()
+    ledger = open_ledger(tmp_path)
+    ledger.close()
+    assert (ledger.unreadable, ledger.standing.accounted_ns) == ([], 5)
+    assert ledger.decided == {"job": NOW.wall_ns}
+
+
+@pytest.mark.parametrize(
+    ("change", "decided", "accounted_ns"),
+    [
+        ("until_ns = 'x'", {"job": NOW.wall_ns, "other": 7}, 5),
+        ("until_ns = 9223372036854775807", {"job": NOW.wall_ns, "other": 7}, 5),
+        ("job = x'ff'", {"other": 7}, NOW.wall_ns),
+        ("job = CAST(x'7bff7d' AS TEXT)", {"other": 7}, NOW.wall_ns),
+    ],
+)  # fmt: skip
+def test_a_damaged_row_of_what_is_decided_runs_no_slot_twice(
+    tmp_path: Path, change: str, decided: dict[str, int], accounted_ns: int
+) -> None:
+    ledger = open_ledger(tmp_path)
+    ledger.write([effects.Accounted(5), effects.SlotsDecided(("job", "other"), 7)], NOW)
+    ledger.close()
+    damage(tmp_path, f"UPDATE decided SET {change} WHERE job = 'job'")
+    ledger = open_ledger(tmp_path)
+    ledger.close()
+    assert [row.source for row in ledger.unreadable] == ["decided"]
+    assert (ledger.set_aside, ledger.decided, ledger.standing.accounted_ns) == (None, decided, accounted_ns)
+
+
 @pytest.mark.parametrize(
     ("table", "column"), [("events", "seq"), ("runs", "id"), ("skips", "id"), ("job_state", "id")]
 )

@@ -21,6 +21,7 @@ from taskman_cli.ledger.standing import (
     OpenAttemptRow,
     OpenRunRow,
     SchedulerStanding,
+    read_decided,
     read_jobs,
     read_needs,
     read_open_runs,
@@ -476,6 +477,24 @@ def test_the_marks_of_the_whole(written: Written) -> None:
     assert written.rows("standing", *columns) == [(wall(4), None, None, offset_ns, 0)]
     written.write(effects.LifeBegun("boot", 12), effects.RunsNumbered(99))
     assert written.rows("standing", *columns) == [(wall(4), "boot", 12, offset_ns, 99)]
+
+
+def test_what_is_decided_of_some_jobs_counts_until_it_is_of_all(written: Written) -> None:
+    written.write(effects.Accounted(wall(4)), effects.SlotsDecided(("job", "other"), wall(6)))
+    written.write(effects.SlotsDecided(("other",), wall(7)))
+    assert read_decided(written.connection) == {"job": wall(6), "other": wall(7)}
+    written.write(effects.Accounted(wall(6)))
+    assert read_decided(written.connection) == {"other": wall(7)}
+    written.write(effects.Accounted(wall(5), is_anew=True))  # the clock was put back by hours
+    assert read_decided(written.connection) == {}
+
+
+def test_an_interval_moves_with_the_clock_from_where_its_own_slots_are_decided(written: Written) -> None:
+    every = '{"every_ns": 1000000000}'
+    written.write(effects.JobArmed("job", every, wall(0), wall(0)), effects.Accounted(wall(4)))
+    written.write(effects.JobArmed("other", every, wall(0), wall(0)), effects.SlotsDecided(("job",), wall(6)))
+    written.write(effects.ClockStepNoted(10**9), at=20)
+    assert written.rows("job_state", "name", "since_ns") == [("job", wall(7)), ("other", wall(5))]
 
 
 @pytest.mark.parametrize(

@@ -72,10 +72,12 @@ class Driver:
     rates: Mapping[str, int] = field(default_factory=dict)
     #: The supervisor holds starts that are asked for early.
     has_early: bool = False
+    #: How many jobs a tick decides on; None: all.
+    portion: int | None = None
     done: list[effects.Effect] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.engine = Engine(self.settings)
+        self.engine = Engine(self.settings, portion=self.portion)
         known = {}
         since_ns = self.since_ns
         if not self.is_first or self.run_counts or self.finishes or self.since_ns or self.anchor_ns:

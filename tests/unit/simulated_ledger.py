@@ -79,6 +79,8 @@ class Disk:
     def clear(self) -> None:
         """Know nothing."""
         self.accounted_ns: int | None = None
+        #: Jobs whose slots are accounted for by another instant.
+        self.decided: dict[str, int] = {}
         self.boot: str | None = None
         self.life: int | None = None
         self.offset_ns: int | None = None
@@ -232,7 +234,8 @@ class Disk:
                 self._move(record, now)
                 for name, known in self.jobs.items():
                     if is_elapsed(known.definition):
-                        since_ns = max(known.since_ns, self.accounted_ns or 0) + record.delta_ns
+                        by_ns = max(self.accounted_ns or 0, self.decided.get(name, 0))
+                        since_ns = max(known.since_ns, by_ns) + record.delta_ns
                         anchor_ns = known.anchor_ns + record.delta_ns
                         finish_ns = None if known.finish_ns is None else known.finish_ns + record.delta_ns
                         self._change(name, anchor_ns=anchor_ns, since_ns=since_ns, finish_ns=finish_ns)
@@ -247,6 +250,13 @@ class Disk:
         match record:
             case effects.Accounted():
                 self.accounted_ns, self.offset_ns = record.until_ns, now.wall_ns - now.elapsed_ns
+                self.decided = {
+                    job: until_ns
+                    for job, until_ns in self.decided.items()
+                    if until_ns > record.until_ns and not record.is_anew
+                }
+            case effects.SlotsDecided():
+                self.decided.update(dict.fromkeys(record.jobs, record.until_ns))
             case effects.LifeBegun():
                 self.boot, self.life = record.boot, record.supervisor
                 self.offset_ns = now.wall_ns - now.elapsed_ns

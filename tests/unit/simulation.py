@@ -99,6 +99,7 @@ SETTINGS = Settings(
 WHILE_IDLE = {WaitsFor.RATE, WaitsFor.ROOM, WaitsFor.LEDGER, WaitsFor.RESUME, WaitsFor.RETRY}
 HARDWARE = Hardware(2, 8 << 30)
 PROGRAM = Program(("jobs.toml",), "/state", 1, START_NS, "UTC")
+HERD = "*/10 * * * * *"
 CRONS = ("*/5 * * * * *", "* * * * *", "*/3 * * * *", "30 * * * * *", "17 4 * * *")
 
 
@@ -128,15 +129,20 @@ class Machine(Commands):
     """Everything but the scheduler; and the scheduler that runs on it now."""
 
     def __init__(
-        self, seed: int, *, bewitch: Callable[[Machine], None] = lambda _: None, has_all: bool = False
+        self,
+        seed: int,
+        *,
+        bewitch: Callable[[Machine], None] = lambda _: None,
+        has_all: bool = False,
+        has_herd: bool = False,
     ) -> None:
-        """`bewitch` may spoil each scheduler before it begins.
+        """`bewitch` may spoil each scheduler before it begins; `has_herd`: most jobs have the same slots.
 
         `has_all`: each job has all rules of the pool; and in most such histories each slot can be accounted
         for, since neither the clock is set nor the ledger lost.
         """
         self._bewitch = bewitch
-        self._has_all = has_all
+        self._has_all, self._has_herd = has_all, has_herd
         self.is_orderly = has_all and seed % 4 > 0
         self.crashes = 0
         #: What the supervisor keeps of what schedulers died of.
@@ -148,6 +154,9 @@ class Machine(Commands):
         #: What an executor has ended while no supervisor was there to hear of it.
         self.far: dict[str, Process] = {}
         self.whim = random.Random(seed + 3)
+        self.portions = random.Random(seed + 4)
+        #: How often a scheduler began in the middle of a herd.
+        self.halves = 0
         #: Jobs need nothing but a worker, so that starts are asked for early.
         self.is_plain = seed % 3 == 0 and not has_all
         super().__init__(Now(START_NS, 1000 * SECOND_NS), HARDWARE)
@@ -182,7 +191,8 @@ class Machine(Commands):
     # --- the job file ---
 
     def _make_jobs(self) -> tuple[Job, ...]:
-        return tuple(self._make_job(f"job{number}") for number in range(self.chance.randint(1, 4)))
+        count = self.portions.randint(4, 8) if self._has_herd else self.chance.randint(1, 4)
+        return tuple(self._make_job(f"job{number}") for number in range(count))
 
     def _make_job(self, name: str) -> Job:
         pick = self.chance.choice
@@ -192,6 +202,8 @@ class Machine(Commands):
             if self.chance.random() < 0.5
             else Interval(pick([2, 10, 60, 400]) * seconds, from_finish=self.chance.random() < 0.25)
         )
+        if self._has_herd and self.portions.random() < 0.7:
+            schedule = parse_cron(HERD, timezone="UTC")
         in_s = pick([None, None, None, -20, 50, 400])
         limit_ns = None if in_s is None else self.now.wall_ns + in_s * seconds
         is_start = pick([True, False])
@@ -260,7 +272,8 @@ class Machine(Commands):
         self.news.clear()
         self.stopped = False
         self.poison = Poison(self.kept)
-        self.engine = Engine(SETTINGS, SINKS, is_gate_shut=self.poison.is_gate_shut)
+        portion = self.portions.choice([1, 1, 2] if self._has_herd else [None, 1, 1, 2])
+        self.engine = Engine(SETTINGS, SINKS, is_gate_shut=self.poison.is_gate_shut, portion=portion)
         self.engine.pool.early = Generous(self.whim)
         self.figures, self.meters, self.steps = Figures(self.engine), Meters(), 0
         self.disk.supervisor, self.is_reading = self.life, False
@@ -277,6 +290,7 @@ class Machine(Commands):
             effects.Recall: lambda _: self.held.recall(),
         }  # fmt: skip
         self._bewitch(self)
+        self.halves += bool(self.disk.decided)
         disk, boot = self.disk, str(self.boot)
         hello = Hello(self.life, tuple(self._seen(key) for key in self.children))
         is_same_boot = disk.boot == boot
@@ -310,7 +324,7 @@ class Machine(Commands):
                 step_ns if abs(step_ns) >= SETTINGS.clock_step_ns else 0,
                 max((disk.last_run, *map(decode_run_id, disk.runs))), without.runs, boot, self.life,
                 is_new_boot=not is_same_boot, is_new_life=disk.life != self.life,
-                hidden=tuple(disk.hidden.values()),
+                decided=dict(disk.decided), hidden=tuple(disk.hidden.values()),
                 rates={
                     name: full.elapsed_ns if is_same_boot else full.wall_ns - wall_of_boot_ns
                     for name, full in disk.rates.items()
@@ -822,6 +836,11 @@ def play(seed: int, *, has_years: bool = False, **options: Any) -> Machine:
         try:
             if number % 10 == 9 and options.get("has_all"):
                 machine.fuse = chance.randint(0, 8)
+            if number % 4 == 3 and options.get("has_herd"):
+                machine.settle()
+                machine.wait(10 * SECOND_NS - machine.now.wall_ns % (10 * SECOND_NS) - 1)
+                machine.fuse = chance.randint(0, 20)
+                machine.wait(SECOND_NS // 10)
             happen(machine, chance)
         except Crash:
             machine.crash(chance.choice(["scheduler", "scheduler", "both", "power"]))
@@ -987,7 +1006,8 @@ def check_next(machine: Machine) -> None:
             assert next_ns is not None
             assert armed.slot_ns <= next_ns, f"{job.id} waits for years"
     if machine.recorder.trouble is None and machine.disk.accounted_ns is not None:
-        assert machine.disk.accounted_ns <= now_ns + MAX_STEP_BACK_NS, "no slot is accounted for by then"
+        latest_ns = max(machine.disk.accounted_ns, *machine.disk.decided.values(), 0)
+        assert latest_ns <= now_ns + MAX_STEP_BACK_NS, "no slot is accounted for by then"
 
 
 def check_stopped(machine: Machine) -> None:
@@ -1029,7 +1049,14 @@ def check_restart(machine: Machine) -> None:
         engine = Engine(SETTINGS, SINKS)
         jobs = (*visible(machine.read_jobs, disk.hidden), *disk.once.values())
         engine.handle(
-            events.JobsLoaded(jobs, dict(disk.jobs), disk.accounted_ns, is_new_boot=False, is_new_life=False),
+            events.JobsLoaded(
+                jobs,
+                dict(disk.jobs),
+                disk.accounted_ns,
+                decided=dict(disk.decided),
+                is_new_boot=False,
+                is_new_life=False,
+            ),
             machine.now,
         )
         # Runs that are not over are not there: neither one-off jobs nor an interval waits for their end.

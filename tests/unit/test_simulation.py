@@ -20,6 +20,8 @@ FIRST = int(os.environ.get("TASKMAN_SEED", "0"))
 LAST = FIRST + 1 if "TASKMAN_SEED" in os.environ else SEEDS
 #: Histories over years take seven times as long.
 YEARS = LAST if "TASKMAN_SEED" in os.environ else (LAST + 39) // 40
+#: Histories of herds take twice as long.
+HERDS = LAST if "TASKMAN_SEED" in os.environ else (LAST + 19) // 20
 CHUNK = 500
 
 
@@ -41,6 +43,16 @@ def test_nothing_is_lost_and_nothing_is_done_twice_whatever_dies_when(first: int
 @pytest.mark.parametrize("first", range(FIRST, YEARS, CHUNK))
 def test_a_clock_that_is_wrong_by_years_and_put_right_leaves_nothing_behind(first: int) -> None:
     play_all(first, YEARS, has_years=True)
+
+
+@pytest.mark.no_cover
+@pytest.mark.parametrize("first", range(FIRST, HERDS, CHUNK))
+def test_every_slot_of_a_herd_is_decided_on_once_wherever_a_crash_cuts_it(first: int) -> None:
+    play_all(first, HERDS, has_herd=True)
+
+
+def test_crashes_cut_herds() -> None:
+    assert sum(play(seed, has_herd=True).halves for seed in range(20)) >= 10
 
 
 def play_all(first: int, last: int, **options: bool) -> None:

@@ -301,7 +301,7 @@ def test_a_clock_put_back_by_hours_holds_at_once() -> None:
     job = make_job(schedule=EVERY_TEN_S)
     takeover = taken(job, known={"job": standing(job, since_s=4 * HOUR_S)}, accounted_s=5 * HOUR_S)
     assert slots(takeover) == [10]
-    assert of_kind(takeover, effects.Accounted) == [effects.Accounted(START.wall_ns)]
+    assert of_kind(takeover, effects.Accounted) == [effects.Accounted(START.wall_ns, is_anew=True)]
     assert START.wall_ns == takeover.accounted_ns
     # So that the next scheduler goes on from there.
     assert of_kind(takeover, effects.JobArmed) == [

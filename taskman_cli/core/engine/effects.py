@@ -43,6 +43,7 @@ from taskman_cli.core.engine.marks import (
     SinkFailed,
     SinkMoved,
     SinksTaken,
+    SlotsDecided,
     SuccessNoted,
 )
 from taskman_cli.core.engine.records import (
@@ -130,6 +131,7 @@ __all__ = [
     "SinkFailed",
     "SinkMoved",
     "SinksTaken",
+    "SlotsDecided",
     "SlotsSkipped",
     "SpawnDelayed",
     "Start",

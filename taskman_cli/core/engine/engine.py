@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from taskman_cli.core.clock import earliest
+from taskman_cli.core.clock import Now, earliest
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.arming import restate_job
 from taskman_cli.core.engine.blame import ADMISSION, EngineBroken, item_of
@@ -21,6 +21,7 @@ from taskman_cli.core.engine.outcomes import Outcomes
 from taskman_cli.core.engine.parts import is_of_gate
 from taskman_cli.core.engine.pauses import Pauses
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
+from taskman_cli.core.engine.portions import BETWEEN, Portions
 from taskman_cli.core.engine.recovery import Recovery
 from taskman_cli.core.engine.reports import Reports
 from taskman_cli.core.engine.requests import Requests
@@ -36,7 +37,6 @@ from taskman_cli.core.tuning import Admission
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.outbox import Step
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.engine.timetable import ArmedJob
@@ -62,10 +62,11 @@ class Engine:
         *,
         is_gate_shut: bool = False,
         is_counted: bool = True,
+        portion: int | None = None,
     ) -> None:
         """`is_gate_shut`: all start as with `admission = "fixed"`, until `GateTried`.
 
-        `is_counted` False: nobody is going to ask for `metrics`.
+        `is_counted` False: nobody is going to ask for `metrics`. `portion`: a tick decides on so many jobs.
         """
         self.settings = settings
         self._is_gate_shut = is_gate_shut
@@ -83,6 +84,7 @@ class Engine:
         self._outcomes = Outcomes(self._running, self._outbox)
         self._recovery = Recovery(self._running, self._outcomes, self.timetable, self._outbox)
         self._slots = Slots(self._running, self.timetable, self._outbox)
+        self._portions = Portions(self.timetable, self._slots, self._outbox, self._account_by, most=portion)
         self._job_set = JobSet(self._running, self.timetable, self._outbox)
         self._pauses = Pauses(self._running, self.timetable, self._outbox)
         self._requests = Requests(
@@ -162,15 +164,13 @@ class Engine:
     def _step(self, news: Iterable[events.Event], now: Now) -> Step:
         handlers, running, outbox = self._handlers, self._running, self._outbox
         for event in news:
+            if self._portions.next_due is not None and type(event) not in BETWEEN:
+                self._finish_herd(event, now)
             handlers[type(event)](event, now)
             outbox.subject = None
         if not running.is_stopping:
             running.start_ready(now)
-        outbox.subject = None
-        if running.waiting.new:
-            running.waiting.end_step()
-        if running.idle:
-            self._job_set.end_step(now)
+        self._end_step(now)
         records, actions = outbox.take()
         if self.reports.is_on:
             records = self.reports.added_to(records, now)
@@ -180,6 +180,20 @@ class Engine:
         if records and self._is_counted:
             self.metrics.fold(records)
         return records, actions
+
+    def _finish_herd(self, event: events.Event, now: Now) -> None:
+        """Decide on the rest of a herd before an event, by the clock as it was."""
+        step_ns = event.delta_ns if isinstance(event, events.ClockStepped) else 0
+        before = Now(now.wall_ns - step_ns, now.elapsed_ns)
+        self._portions.finish(before, missed_after_ns=self.settings.missed_after_ns)
+        self._end_step(before)
+
+    def _end_step(self, now: Now) -> None:
+        self._outbox.subject = None
+        if self._running.waiting.new:
+            self._running.waiting.end_step()
+        if self._running.idle:
+            self._job_set.end_step(now)
 
     def runs_of(self, job_id: str) -> tuple[list[str], int]:
         """Return the runs of a job that have a process, and how many wait."""
@@ -283,6 +297,7 @@ class Engine:
         if self.is_stopping:
             return Wake(None, elapsed_ns)
         wall_ns = earliest(
+            self._portions.next_due,
             self.timetable.next_due(),
             self._running.waiting.next_deadline(),
             self._pauses.next_end(),
@@ -347,15 +362,12 @@ class Engine:
     def _pool_settings(self) -> Settings:
         return replace(self.settings, admission=Admission.FIXED) if self._is_gate_shut else self.settings
 
-    def _tick(self, _: events.Tick | None, now: Now) -> None:
-        if not self.is_stopping and (due := self.timetable.pop_due(now.wall_ns)):
-            self._account(max(self._accounted_ns, now.wall_ns))
-            for armed in due:
-                self._outbox.subject = armed.job.id
-                self._slots.decide(armed, now, missed_after_ns=self.settings.missed_after_ns)
-            self._outbox.subject = None
+    def _tick(self, event: events.Tick | None, now: Now) -> None:
         if not self.is_stopping:
-            self._pauses.tick(now)
+            decide = self._portions.decide_all if event is None else self._portions.tick
+            decide(now, missed_after_ns=self.settings.missed_after_ns)
+            if self._portions.next_due is None:  # the pauses of the rest count as they were then
+                self._pauses.tick(now)
         self._running.give_up_late(now)
         self._outcomes.expire(now)
         self.reports.tick(now)
@@ -372,11 +384,14 @@ class Engine:
         self._job_set.clock_stepped(now)
         self.reports.clock_stepped(event.delta_ns)
         if event.delta_ns < -MAX_STEP_BACK_NS:
-            self._account(now.wall_ns)
+            self._account(now.wall_ns, is_anew=True)
 
-    def _account(self, until_ns: int) -> None:
+    def _account_by(self, until_ns: int) -> None:
+        self._account(max(self._accounted_ns, until_ns))
+
+    def _account(self, until_ns: int, *, is_anew: bool = False) -> None:
         self._accounted_ns = until_ns
-        self._outbox.records.append(effects.Accounted(until_ns))
+        self._outbox.records.append(effects.Accounted(until_ns, is_anew))
 
     def _suspended(self, event: events.Suspended, _: Now) -> None:
         self._outbox.records.append(effects.SuspendNoted(event.length_ns))

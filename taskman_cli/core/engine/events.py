@@ -157,6 +157,8 @@ class JobsLoaded:
     #: Whether this is the first scheduler since the machine, or the program, was started.
     is_new_boot: bool = True
     is_new_life: bool = True
+    #: Jobs whose slots are accounted for by a later instant than those of all, see `SlotsDecided`.
+    decided: Mapping[str, int] = field(default_factory=dict)
     #: What the files define and `taskman remove` left out.
     hidden: tuple[JobHidden, ...] = ()
     #: Jobs to be paused, and why: an earlier scheduler could not handle them.

@@ -20,6 +20,16 @@ class Accounted:
     """All slots due by this instant are accounted for."""
 
     until_ns: int
+    #: The clock was put back by hours: those of no job are beyond it, see `SlotsDecided`.
+    is_anew: bool = False
+
+
+@immutable
+class SlotsDecided:
+    """The slots of these jobs due by this instant are accounted for, and not yet those of all jobs."""
+
+    jobs: tuple[str, ...]
+    until_ns: int
 
 
 @immutable
@@ -261,6 +271,7 @@ Mark = (
     | DigestCut
     | ReportSkipped
     | Accounted
+    | SlotsDecided
     | JobPaused
     | FailuresNoted
     | JobHidden

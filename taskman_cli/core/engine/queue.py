@@ -110,6 +110,10 @@ class DueQueue(Generic[K]):
         """Return (due, key) of the `count` earliest keys, in order, and take nothing out."""
         return list(islice(self.walk(), count))
 
+    def first_placed(self, count: int) -> list[tuple[int, int, K]]:
+        """Return (due, place, key) of the `count` earliest keys, in order, and take nothing out."""
+        return [self._entries[key] for _, key in islice(self.walk(), count)]
+
     def walk(self) -> Iterator[tuple[int, K]]:
         """Yield (due, key) in order, and take nothing out; the queue must not change meanwhile."""
         heap = self._heap

@@ -93,8 +93,8 @@ class Ready:
 
     def first(self, count: int) -> list[str]:
         """Return the keys of the first attempts, in order."""
-        firsts = [item for line in self._lines.values() for item in line.first(count)]
-        return [key for _, key in sorted(firsts, key=itemgetter(0))[:count]]
+        firsts = [item for line in self._lines.values() for item in line.first_placed(count)]
+        return [key for _, _, key in sorted(firsts)[:count]]
 
     def order(self, attempts: list[Attempt], ageing_ns: int | None, *, has_urgent_lines: bool) -> None:
         """Put the waiting attempts in order anew, by another pace of ageing."""

@@ -335,11 +335,11 @@ class Running:
 
     def _leave_waiting(self, now: Now) -> None:
         self.is_stopping = True
+        self.waiting.end_step()  # a run of this very step is left like the others
         self.attempts.wait_no_more(now)
         for job_id, activity in list(self.activity.items()):
-            for run in [*activity.backlog, *activity.active.values()]:
-                if not run.has_process:
-                    self._leave(run)
+            for run in (run for run in (*activity.backlog, *activity.active.values()) if not run.has_process):
+                self._leave(run)
             activity.backlog.clear()
             activity.active = {run.id: run for run in activity.active.values() if run.has_process}
             if not activity.active:

@@ -33,9 +33,9 @@ class Slots:
 
     # --- slots that are due ---
 
-    def decide(self, armed: ArmedJob, now: Now, *, missed_after_ns: int) -> None:
-        """Decide on all slots of a job that are due by now, and arm it for the next one."""
-        passed = self._timetable.passed(armed, now.wall_ns)
+    def decide(self, armed: ArmedJob, now: Now, *, until_ns: int, missed_after_ns: int) -> None:
+        """Decide on all slots of a job that are due by an instant, and arm it for the next one."""
+        passed = self._timetable.passed(armed, until_ns)
         armed.slot_ns, armed.since_ns = None, passed.slots[-1][0]
         if armed.job.enabled and _is_plain(armed, passed, now, missed_after_ns=missed_after_ns):
             self.offer(armed, passed.slots[0][0], _own_trigger(armed.job), now)

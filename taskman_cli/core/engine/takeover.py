@@ -49,8 +49,7 @@ def take_jobs(event: events.JobsLoaded, now: Now, outbox: Outbox) -> Takeover:
     records: list[effects.Record | effects.Mark] = []
     if event.step_ns:
         records.append(effects.ClockStepNoted(event.step_ns))
-    if accounted_ns != event.accounted_ns:
-        records.append(effects.Accounted(accounted_ns))
+    records += _accounted(accounted_ns, event, now)
     added: list[str] = []
     changed: list[str] = []
     for job in event.jobs:
@@ -92,6 +91,20 @@ def take_jobs(event: events.JobsLoaded, now: Now, outbox: Outbox) -> Takeover:
     records += [effects.JobRemoved(name) for name in removed]
     records.append(effects.JobsTaken(len(event.jobs), tuple(added), tuple(changed), tuple(removed)))
     return Takeover(armed, records, accounted_ns)
+
+
+def _accounted(accounted_ns: int, event: events.JobsLoaded, now: Now) -> list[effects.Mark]:
+    """Return what is to be put on record anew of how far slots are accounted for."""
+    if accounted_ns != event.accounted_ns:
+        return [effects.Accounted(accounted_ns, is_anew=event.accounted_ns is not None)]
+    ahead = [name for name, until_ns in event.decided.items() if is_clock_put_back(until_ns, now.wall_ns)]
+    # Or a later scheduler would take that future for its own past.
+    return [effects.SlotsDecided(tuple(ahead), now.wall_ns)] if ahead else []
+
+
+def _accounted_ns(name: str, event: events.JobsLoaded) -> int | None:
+    """Return by when the slots of a job are accounted for; None: this is the first scheduler."""
+    return max((ns for ns in (event.accounted_ns, event.decided.get(name)) if ns is not None), default=None)
 
 
 def _once_moved(job: Job, known: events.JobStanding, event: events.JobsLoaded, now: Now) -> Job:
@@ -146,7 +159,7 @@ def _moved(job: Job, known: events.JobStanding, event: events.JobsLoaded) -> eve
     finish_ns = None if known.finish_ns is None else known.finish_ns + event.step_ns
     return events.JobStanding(
         known.definition,
-        max(known.since_ns, event.accounted_ns or 0) + event.step_ns,
+        max(known.since_ns, _accounted_ns(job.id, event) or 0) + event.step_ns,
         known.anchor_ns + event.step_ns,
         known.run_count,
         finish_ns,
@@ -172,7 +185,7 @@ def _is_elapsed(job: Job) -> bool:
 
 
 def _go_on(job: Job, known: events.JobStanding, event: events.JobsLoaded, now: Now) -> ArmedJob:
-    accounted_ns = event.accounted_ns
+    accounted_ns = _accounted_ns(job.id, event)
     if accounted_ns is None or job.is_once or (event.step_ns and _is_elapsed(job)):
         # The slot of a one-off job is accounted for when it has had its run, not before.
         accounted_ns = known.since_ns  # moved with the clock; slots before it are accounted for
@@ -193,7 +206,7 @@ def _owed(name: str, event: events.JobsLoaded, now: Now, what: str) -> list[effe
     """Skip the slots that an old definition had while no scheduler was running."""
     known = event.known[name]
     if name in event.set_aside:  # its schedule may be what cannot be computed
-        first_ns = max(event.accounted_ns or known.since_ns, known.since_ns)
+        first_ns = max(_accounted_ns(name, event) or known.since_ns, known.since_ns)
         stretch = Stretch(min(first_ns, now.wall_ns), now.wall_ns, None)
         job = Job(name, Reboot("UTC"), ())
         return [skipped(job, stretch, SkipReason.PAUSED, f"paused: {event.set_aside[name]}")]

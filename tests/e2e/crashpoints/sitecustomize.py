@@ -1,7 +1,8 @@
 """Kills a process of taskman at a named point; Python imports this at its start where it is on PYTHONPATH.
 
 `TASKMAN_CRASH_POINT=NAME:COUNT` names the point, and which time it is reached; each process counts anew.
-The file `TASKMAN_CRASH_ONCE` is made at the crash, and where it is there, nothing crashes any more.
+The file `TASKMAN_CRASH_ONCE` is made at the crash, and where it is there, nothing crashes any more. With
+`TASKMAN_PORTION=N` a scheduler decides on N jobs a turn.
 """
 
 from __future__ import annotations
@@ -21,13 +22,20 @@ def _crash(once: Path) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _patch(owner: Any, name: str, count: int, once: Path, *, after: bool = False) -> None:
-    """Let a method kill the process at its count-th call, before it or after."""
+def _patch(
+    owner: Any, name: str, count: int, once: Path, *, after: bool = False, in_herd: bool = False
+) -> None:
+    """Let a method kill the process at its count-th call, before it or after.
+
+    `in_herd`: only calls between two portions of a herd count.
+    """
     method: Callable[..., Any] = getattr(owner, name)
     left = count
 
     def wrapper(*args: Any, **options: Any) -> Any:
         nonlocal left
+        if in_herd and args[0].next_due is None:
+            return method(*args, **options)
         left -= 1
         if left == 0 and not after:
             _crash(once)
@@ -44,6 +52,7 @@ def _point(name: str) -> tuple[Any, str, bool]:
     kind, _, point = name.partition(".")
     if kind == "scheduler":
         from taskman_cli.core.engine.engine import Engine
+        from taskman_cli.core.engine.portions import Portions
         from taskman_cli.ledger.ledger import Ledger
         from taskman_cli.ledger.rows import Rows
         from taskman_cli.ledger.writer import Writer
@@ -52,6 +61,7 @@ def _point(name: str) -> tuple[Any, str, bool]:
         return {
             "opened": (Ledger, "__init__", True),
             "jobs-loaded": (Engine, "handle", True),
+            "in-herd": (Portions, "tick", False),
             "before-commit": (Writer, "write", False),
             "in-transaction": (Rows, "store", True),
             "after-commit": (Writer, "write", True),
@@ -72,6 +82,8 @@ def _point(name: str) -> tuple[Any, str, bool]:
     }[point]
 
 
+#: It is reached only if several jobs are due at once.
+HERD = "scheduler.in-herd"
 #: It is reached only if starts are asked for early.
 HELD = "supervisor.after-held"
 POINTS = (
@@ -80,6 +92,7 @@ POINTS = (
     *("supervisor.before-spawn", "supervisor.after-spawn", "supervisor.before-reap", "supervisor.after-reap"),
     "supervisor.before-told",
     HELD,
+    HERD,
 )
 
 
@@ -90,19 +103,29 @@ def _ask_early() -> None:
     Early.has_room = lambda self, _: self.is_possible and len(self.attempts) < 16  # type: ignore[method-assign]
 
 
+def _set_portion() -> None:
+    """Let the scheduler decide on few jobs a turn."""
+    if portion := os.environ.get("TASKMAN_PORTION"):
+        from taskman_cli.core.engine import portions
+
+        portions.PORTION = int(portion)
+
+
 def _arm() -> None:
+    # The supervisor's own command line has the scheduler's in it, behind the two dashes.
+    own = sys.orig_argv[: sys.orig_argv.index("--")] if "--" in sys.orig_argv else sys.orig_argv
+    if "taskman_cli.scheduler" in own:
+        _set_portion()
     wanted, once = os.environ.get("TASKMAN_CRASH_POINT"), os.environ.get("TASKMAN_CRASH_ONCE")
     if not wanted or not once or Path(once).exists():
         return
     name, _, count = wanted.partition(":")
     module = "taskman_cli.scheduler" if name.startswith("scheduler.") else "taskman_cli.supervisor"
-    # The supervisor's own command line has the scheduler's in it, behind the two dashes.
-    own = sys.orig_argv[: sys.orig_argv.index("--")] if "--" in sys.orig_argv else sys.orig_argv
     if name == HELD and "taskman_cli.scheduler" in own:
         _ask_early()
     if module in own:
         owner, method, after = _point(name)
-        _patch(owner, method, int(count), Path(once), after=after)
+        _patch(owner, method, int(count), Path(once), after=after, in_herd=name == HERD)
 
 
 _arm()

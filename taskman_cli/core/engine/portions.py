@@ -1,0 +1,106 @@
+"""Slots that are due at once, in portions: the first commands start before all the others are decided on.
+
+The jobs of a herd are those that were due at one instant, those of a higher priority first. After each
+portion it is on record for which of them all slots due by that instant are accounted for, and after the last
+that this is so for all jobs. What happens between two portions may start, end or time out commands; before
+anything else happens, the rest is decided on.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from taskman_cli.core.engine import effects, events
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.outbox import Outbox
+    from taskman_cli.core.engine.slots import Slots
+    from taskman_cli.core.engine.timetable import ArmedJob, Timetable
+
+#: How many jobs are decided on in one turn of the loop.
+PORTION = 64
+#: What may happen between two portions: it changes neither which jobs there are, nor their slots or pauses.
+BETWEEN: frozenset[type[events.Event]] = frozenset(
+    {
+        events.Tick, events.AttemptStarted, events.StartFailed, events.StartHeld, events.StartReturned,
+        events.StartsReleased, events.AttemptEnded, events.AttemptProgressed, events.AttemptUnheard,
+        events.OrphanAdopted, events.AttemptGone, events.SignalsRead, events.MemoryMeasured,
+    }
+)  # fmt: skip
+
+
+class Portions:
+    """Decides on the slots that are due, at most those of so many jobs at once."""
+
+    def __init__(
+        self,
+        timetable: Timetable,
+        slots: Slots,
+        outbox: Outbox,
+        account: Callable[[int], None],
+        *,
+        most: int | None,
+    ) -> None:
+        """`account` records that all slots due by an instant are accounted for; `most` None: all at once."""
+        self._timetable = timetable
+        self._slots = slots
+        self._outbox = outbox
+        self._account = account
+        self._most = most
+        #: The jobs that are still to be decided on: they were due by `_until_ns`, and are not in the queue.
+        self._rest: deque[ArmedJob] = deque()
+        self._until_ns = 0
+
+    @property
+    def next_due(self) -> int | None:
+        """Return by when the rest of a herd was due; None: there is none."""
+        return self._until_ns if self._rest else None
+
+    def tick(self, now: Now, *, missed_after_ns: int) -> None:
+        """Decide on the next jobs that are due."""
+        if not self._rest:
+            self._gather(now)
+        self._decide(now, self._most, missed_after_ns=missed_after_ns)
+
+    def finish(self, now: Now, *, missed_after_ns: int) -> None:
+        """Decide on the rest of a herd."""
+        self._decide(now, None, missed_after_ns=missed_after_ns)
+
+    def decide_all(self, now: Now, *, missed_after_ns: int) -> None:
+        """Decide on all jobs that are due."""
+        self.finish(now, missed_after_ns=missed_after_ns)
+        self._gather(now)
+        self.finish(now, missed_after_ns=missed_after_ns)
+
+    def _gather(self, now: Now) -> None:
+        due = self._timetable.pop_due(now.wall_ns)
+        self._until_ns = now.wall_ns
+        if self._most is not None and len(due) > self._most:
+            # As they are going to wait for a seat; of the same priority, those that are due first.
+            due.sort(key=lambda armed: -armed.job.policy.priority)
+        self._rest.extend(due)
+
+    def _decide(self, now: Now, most: int | None, *, missed_after_ns: int) -> None:
+        if not self._rest:
+            return
+        count = len(self._rest) if most is None else min(most, len(self._rest))
+        portion = [armed for armed in (self._rest.popleft() for _ in range(count)) if self._is_due(armed)]
+        if self._rest:
+            names = tuple(armed.job.id for armed in portion)
+            self._outbox.records.append(effects.SlotsDecided(names, self._until_ns))
+        else:
+            self._account(self._until_ns)
+        for armed in portion:
+            self._outbox.subject = armed.job.id
+            self._slots.decide(armed, now, until_ns=self._until_ns, missed_after_ns=missed_after_ns)
+        self._outbox.subject = None
+
+    def _is_due(self, armed: ArmedJob) -> bool:
+        """Tell whether a job is still there, and due."""
+        if armed.slot_ns is None or self._timetable.jobs.get(armed.job.id) is not armed:
+            return False
+        return armed.due_at(armed.slot_ns) <= self._until_ns
