@@ -27,6 +27,7 @@ SHARED := $(addprefix benchmarks/,harness.py procfs.py taskman.py load_once.py l
 torture:
 	$(PYTHON) tests/e2e/torture.py
 	$(PYTHON) tests/e2e/sink_torture.py
+	$(PYTHON) tests/e2e/dask_chaos.py
 	$(PYTHON) tests/fuzz/opened.py --cases 10000
 	$(PYTHON) tests/fuzz/salvaged.py --cases 3000
 	$(PYTHON) tests/fuzz/histories.py --seeds 10000

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from wait import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 _QUIET = ("--no-dashboard",)
 
@@ -41,10 +41,13 @@ def make_certificates(directory: Path, *, name: str = "cluster") -> dict[str, st
 class DaskCluster:
     """A scheduler, and workers of this machine. Sockets of keepers are in `directory`."""
 
-    def __init__(self, directory: Path, *, tls: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, directory: Path, *, tls: dict[str, str] | None = None, host: str = "127.0.0.1"
+    ) -> None:
         self.directory = directory
+        self.host = host
         self.tls = tls
-        self.address = f"{'tls' if tls else 'tcp'}://127.0.0.1:0"
+        self.address = f"{'tls' if tls else 'tcp'}://{host}:0"
         self.scheduler: subprocess.Popen[bytes] | None = None
         self.workers: dict[str, subprocess.Popen[bytes]] = {}
         (directory / "tmp").mkdir(exist_ok=True)
@@ -68,7 +71,7 @@ class DaskCluster:
         protocol, _, place = self.address.partition("://")
         said = self._mark("scheduler", r"Scheduler at: +(\S+)")
         self.scheduler = self._start(
-            "scheduler", "dask_scheduler", "--host", "127.0.0.1", "--port", place.partition(":")[2],
+            "scheduler", "dask_scheduler", "--host", self.host, "--port", place.partition(":")[2],
             "--protocol", protocol,
         )  # fmt: skip
         self.address = wait_until(said, what="the Dask scheduler listens", timeout_s=60)
@@ -84,19 +87,23 @@ class DaskCluster:
 
         return find
 
-    def start_worker(self, name: str, *words: str, threads: int = 2, **environ: str) -> None:
-        """Start a worker, and wait until it has joined."""
+    def start_worker(
+        self, name: str, *words: str, threads: int = 2, prefix: Sequence[str] = (), **environ: str
+    ) -> None:
+        """Start a worker, and wait until it has joined; `prefix` is what starts it."""
         joined = self._mark(name, r"(Registered to)")
         self.workers[name] = self._start(
             name, "dask_worker", self.address, "--name", name, "--nthreads", str(threads), "--no-nanny",
-            "--local-directory", str(self.directory), *words, **environ,
+            "--local-directory", str(self.directory), *words, prefix=prefix, **environ,
         )  # fmt: skip
         wait_until(joined, what=f"worker {name} has joined", timeout_s=60)
 
-    def _start(self, name: str, module: str, *words: str, **environ: str) -> subprocess.Popen[bytes]:
+    def _start(
+        self, name: str, module: str, *words: str, prefix: Sequence[str] = (), **environ: str
+    ) -> subprocess.Popen[bytes]:
         options = {"ca": "--tls-ca-file", "cert": "--tls-cert", "key": "--tls-key"}
         tls = [word for what, path in (self.tls or {}).items() for word in (options[what], path)]
-        argv = [sys.executable, "-m", f"distributed.cli.{module}", *words, *tls, *_QUIET]
+        argv = [*prefix, sys.executable, "-m", f"distributed.cli.{module}", *words, *tls, *_QUIET]
         environ = {**os.environ, "TMPDIR": str(self.directory / "tmp"), **environ}
         with (self.directory / f"{name}.log").open("ab") as log:
             return subprocess.Popen(
