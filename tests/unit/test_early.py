@@ -228,6 +228,19 @@ def test_as_long_as_they_wait_they_are_no_load() -> None:
     assert early(driver) == early(burst()) == ["job03", "job04", "job05"]
 
 
+def test_seats_that_are_left_free_for_a_while_are_taken_again_however_many_wait_to_start_early() -> None:
+    driver = flood(runnable=2, settings=replace(MANY_SEATS, max_workers=4))
+    driver.runnable = 50
+    pass_ms(driver, 11)
+    for start in driver.starts[:2]:
+        driver.ended(start.key)
+    assert driver.counts == (2, 2, 2)
+    driver.runnable = 0
+    pass_ms(driver, 11)
+    driver.send(events.Tick())
+    assert driver.counts == (2, 4, 4)
+
+
 def test_the_load_of_others_leaves_no_credit_but_for_as_many_as_there_are_cpus() -> None:
     driver = flood(runnable=2)
     driver.runnable = 50

@@ -61,7 +61,9 @@ class Book:
 
     def change(self, owner: Owner, before: int | None, need: int) -> None:
         """Note that a task is known to need so much; before: what it was known to need, or None."""
-        count = self.counts.get(owner, 0)
+        count = self.counts.get(owner)
+        if count is None:
+            return
         self.certain += count * (need - (before or 0))
         if owner in self.unknown:
             self.unknown.remove(owner)

@@ -51,9 +51,10 @@ class Early:
         self.taken: Attempt | None = None
         #: When the last short commands ended.
         self._ends: deque[int] = deque(maxlen=MOST_EARLY)
-        #: Why no more may run while some wait, and by which signals.
+        #: Why no more may run while some wait: by which signals, and when so many ran.
         self._refusal: Verdict | None = None
         self._refused_by: Signals | None = None
+        self._refused_at = 0
 
     def note_end(self, ran_ns: int, elapsed_ns: int) -> None:
         """Note that a command has ended now which ran for so long; only short ones count."""
@@ -71,9 +72,13 @@ class Early:
         """Return how many have started by now, in the place of what has ended, by what is known."""
         return max(0, min(self.level - busy, len(self.attempts)))
 
+    def busy(self, busy: int) -> int:
+        """Return how many run if so many are known to: some have started in the place of what has ended."""
+        return busy + self._unseen(busy)
+
     def set_level(self, counts: Counts, *, more: int = 0) -> None:
         """Let as many run as run now, and `more`, while some wait."""
-        self.level = min(counts.busy + self._unseen(counts.busy) + more, counts.seats)
+        self.level = min(self.busy(counts.busy) + more, counts.seats)
 
     def ask(
         self, gate: Gate, attempt: Attempt, counts: Counts, elapsed_ns: int, *, is_instead: bool = False
@@ -83,18 +88,19 @@ class Early:
         `is_instead`: it is to start when another one has ended.
         """
         if not self.attempts:
-            self._refusal = None
+            self._refused_by = None
             return gate.admit(attempt, counts.local, elapsed_ns, is_instead=is_instead)
-        is_known = self._refused_by is gate.signals and not gate.is_stale(elapsed_ns)
-        if is_known and self._refusal and not (is_instead or is_urgent(attempt)):
-            return self._refusal  # as many run as then
         unseen = self._unseen(counts.busy)
+        is_known = self._refused_by is gate.signals and not gate.is_stale(elapsed_ns)
+        if is_known and counts.busy + unseen >= self._refused_at and not (is_instead or is_urgent(attempt)):
+            return self._refusal  # as many run as then
         verdict = gate.admit(
             attempt, counts.local + unseen, elapsed_ns,
             unseen=unseen, is_instead=is_instead, is_supplied=True,
         )  # fmt: skip
         if verdict is not None and verdict.obstacle is Obstacle.CPU and not is_instead:
             self._refusal, self._refused_by = verdict, gate.signals
+            self._refused_at = counts.busy + unseen
         return verdict
 
     def is_granted(

@@ -46,7 +46,7 @@ class Holds:
 
     def is_on(self, attempt: Attempt) -> bool:
         """Tell whether an attempt may not start for now."""
-        return self.is_all or self.of(attempt) != ""
+        return self.is_all or (bool(self.counts) and self.of(attempt) != "")
 
     def keep(self, hold: str, key: str) -> None:
         """Let an attempt wait for the end of a pause."""

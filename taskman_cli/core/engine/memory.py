@@ -90,6 +90,9 @@ class Memory:
         self._first_needs = 0
         #: The quantile of them, and when there were how many; and the largest.
         self._typical, self._typical_of, self._largest = 0, 0, 0
+        #: The guess before the first look, and what it follows from.
+        self._guessed = 0
+        self._guessed_by: tuple[object, ...] = ()
 
     def use(self) -> None:
         """Begin, with no attempt on the books; what was learned stays."""
@@ -151,8 +154,12 @@ class Memory:
 
     def _first_guess(self) -> int:
         """Return the same before anybody has looked at what it uses."""
-        guess = self._guess()
-        return max(guess, min(self._largest, self._cautious()))
+        facts = self._first_needs, self.total_bytes, self.cpus, self.tuning
+        if facts != self._guessed_by:  # it is asked for several times a start
+            guess = self._guess()
+            self._guessed = max(guess, min(self._largest, self._cautious()))
+            self._guessed_by = facts
+        return self._guessed
 
     def _cautious(self) -> int:
         """Return the guess as long as too few needs are known."""

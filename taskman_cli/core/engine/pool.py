@@ -144,8 +144,10 @@ class Pool:
 
     @property
     def is_full(self) -> bool:
-        """Tell whether all seats are taken."""
-        return len(self.running) >= self.seats
+        """Tell whether all seats are taken; without a gate, those that wait to start early have them too."""
+        if self.gate is None or self.gate.signals is None:
+            return len(self.running) >= self.seats
+        return self.early.busy(self.busy_count) >= self.seats
 
     @property
     def level(self) -> int:
