@@ -37,6 +37,8 @@ class Scene:
 
     #: A reload tells the engine only what is different.
     tells_difference = False
+    #: And each job by itself.
+    tells_parts = False
 
     def __init__(self, *jobs: Job, settings: Settings | None = None) -> None:
         self.jobs = jobs
@@ -147,9 +149,21 @@ class Scene:
         if self.tells_difference:
             shown = tuple(job for job in shown if before.pop(job.id, None) is not job)
             removed = tuple(before)
-        return self._reply(
-            self.send(
-                events.JobsReloaded(self._tokens, shown, self.settings, hidden, ANN, kind, removed=removed)
+        if self.tells_parts:
+            for job in shown:
+                self._tell(hidden, kind, (job,), (), is_part=True)
+            for name in removed or ():
+                self._tell(hidden, kind, (), (name,), is_part=True)
+            shown = removed = ()
+        return self._reply(self._tell(hidden, kind, shown, removed))
+
+    def _tell(
+        self, hidden: tuple[effects.JobHidden, ...], kind: str, jobs: tuple[Job, ...],
+        removed: tuple[str, ...] | None, *, is_part: bool = False,
+    ) -> list[effects.Effect]:  # fmt: skip
+        return self.send(
+            events.JobsReloaded(
+                self._tokens, jobs, self.settings, hidden, ANN, kind, removed=removed, is_part=is_part
             )
         )
 

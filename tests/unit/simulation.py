@@ -357,7 +357,9 @@ class Machine(Commands):
     def _new_handlers(self) -> RequestHandlers:
         jobfile = JobFile(self.read_jobs, SETTINGS, "UTC", (), sinks=SINKS)
         known = Definitions(jobfile, dict(self.disk.hidden))
-        return RequestHandlers(self, PROGRAM, known, self)  # type: ignore[arg-type]
+        handlers = RequestHandlers(self, PROGRAM, known, self)  # type: ignore[arg-type]
+        handlers.changes.portion = 1
+        return handlers
 
     def have_read(self) -> None:
         """Let the job files be read, if that was begun."""
@@ -373,8 +375,9 @@ class Machine(Commands):
             self._reloads += 1
             before = {job.id: job for job in self.read_jobs}
             changed = tuple(job for job in self.jobs if before.pop(job.id, None) is not job)
-            # Every other time, as where what is different is not known.
-            difference = Difference(changed, tuple(before)) if self._reloads % 2 else None
+            # Now and then it is not known what is different.
+            is_known = (self._reloads + len(self.jobs)) % 4 > 0
+            difference = Difference(changed, tuple(before)) if is_known else None
             self.handlers.changes.reloaded(jobfile, difference=difference)
             self.read_jobs = self.jobs
             self.poison.asked = None
@@ -949,7 +952,8 @@ def _wish(machine: Machine, chance: random.Random) -> None:
     machine.is_settled = False
     if chance.random() < 0.9:  # or it is of one turn with what comes next
         machine.settle()
-        assert customer.is_answered or machine.is_reading or machine.recorder.trouble, "everybody is answered"
+        is_busy = machine.is_reading or machine.handlers.changes.has_parts
+        assert customer.is_answered or is_busy or machine.recorder.trouble, "everybody is answered"
         machine.hear()
 
 

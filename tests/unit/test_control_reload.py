@@ -17,10 +17,11 @@ from taskman_cli.core.schedule import Interval
 LONG = Interval(seconds(1000))
 
 
-@pytest.fixture(params=[False, True], ids=["all jobs", "what is different"], autouse=True)
+@pytest.fixture(params=["all jobs", "what is different", "in parts"], autouse=True)
 def tells_difference(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the engine be told all jobs, or only those that are new, changed or gone."""
-    monkeypatch.setattr(Scene, "tells_difference", request.param)
+    """Let the engine be told all jobs, or only those that are new, changed or gone, perhaps in parts."""
+    monkeypatch.setattr(Scene, "tells_difference", request.param != "all jobs")
+    monkeypatch.setattr(Scene, "tells_parts", request.param == "in parts")
 
 
 TRIGGER = TriggerJob(job="job")

@@ -347,13 +347,11 @@ class Engine:
 
     def _reload(self, event: events.JobsReloaded, now: Now) -> None:
         self._tick(None, now)
-        if self._requests.answer(event.token, lambda: self._job_set.reload(event, self.settings, now)):
+        take = self._job_set.take_part if event.is_part else self._requests.reload
+        if take(event, self.settings, now):
             self.settings = event.settings
             self.pool.configure(self._pool_settings())
-            names = None
-            if event.removed is not None:
-                names = [*event.removed, *(job.id for job in event.jobs)]
-            self.reports.take_jobs(now, names)
+            self.reports.take_jobs(event, now)
 
     def _try_gate(self, _: events.GateTried, __: Now) -> None:
         self._is_gate_shut = False

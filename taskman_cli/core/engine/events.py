@@ -330,6 +330,8 @@ class JobsReloaded:
     sinks: tuple[SinkDefinition, ...] = ()
     #: Names that are not defined any more; None: all that are not among `jobs`.
     removed: tuple[str, ...] | None = None
+    #: More of what is different follows; it is told and answered with the last part.
+    is_part: bool = False
 
 
 @immutable

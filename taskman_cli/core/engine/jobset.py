@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.engine import effects, events
@@ -27,6 +27,16 @@ FOR_LOAD = "until the load is low"
 STOPPING = "taskman is stopping"
 
 
+@dataclass(slots=True)
+class _Taken:
+    """What a reload has changed so far: names of jobs, and of settings."""
+
+    added: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+    other: list[str] = field(default_factory=list)
+
+
 class JobSet:
     """Adds, replaces and removes jobs."""
 
@@ -39,6 +49,7 @@ class JobSet:
         self._hidden: dict[str, effects.JobHidden] = {}
         #: Jobs of the files whose name a one-off job has until it is over.
         self._waiting: dict[str, Job] = {}
+        self._taken = _Taken()
 
     def fit(self, jobs: Iterable[Job]) -> tuple[Job, ...]:
         """Return the jobs without those of the files whose name a one-off job has."""
@@ -122,7 +133,38 @@ class JobSet:
 
         `settings` are the old ones.
         """
-        jobs = self._timetable.jobs
+        self._take(event, settings, now)
+        taken, self._taken = self._taken, _Taken()
+        self._outbox.records += event.hidden
+        for item in event.hidden:
+            self._hidden.pop(item.job, None)
+            if item.tasks or item.is_all:
+                self._hidden[item.job] = item
+        count = len(self._timetable.jobs)
+        self._outbox.records += [
+            effects.JobsTaken(
+                count,
+                tuple(taken.added),
+                tuple(taken.changed),
+                tuple(taken.removed),
+                tuple(taken.other),
+                event.by if event.kind == "reloaded" else None,
+            ),
+            effects.Commanded(event.kind, event.by, detail=event.detail),
+        ]
+        reply = {"added": taken.added, "changed": taken.changed, "removed": taken.removed, "jobs": count}
+        if taken.other:
+            reply["settings"] = taken.other
+        return reply
+
+    def take_part(self, event: events.JobsReloaded, settings: Settings, now: Now) -> bool:
+        """Replace some definitions, if there is no stop; what has changed is told with the last part."""
+        if not self._running.is_stopping:
+            self._take(event, settings, now)
+        return not self._running.is_stopping
+
+    def _take(self, event: events.JobsReloaded, settings: Settings, now: Now) -> None:
+        jobs, taken = self._timetable.jobs, self._taken
         if event.removed is None:
             self._waiting.clear()
             names = {job.id for job in event.jobs} | self.once.keys()
@@ -132,48 +174,28 @@ class JobSet:
                 self._waiting.pop(name, None)
             removed = [name for name in event.removed if name in jobs and name not in self.once]
         self._waiting |= {job.id: job for job in event.jobs if job.id in self.once}
-        wanted = [job for job in event.jobs if job.id not in self.once]
         for name in removed:
             self._outbox.subject = name
             self._remove(name, now)
-        added: list[str] = []
-        changed: list[str] = []
-        for job in wanted:
+        taken.removed += removed
+        for job in event.jobs:
+            if job.id in self.once:
+                continue
             self._outbox.subject = job.id
             known = jobs.get(job.id)
             if known is None:
-                added.append(job.id)
+                taken.added.append(job.id)
             elif not _is_same(known.job, job):
-                changed.append(job.id)
+                taken.changed.append(job.id)
             self._put(job, known, now)
-        other = [
-            field.name.removesuffix("_ns")
-            for field in fields(settings)
-            if getattr(settings, field.name) != getattr(event.settings, field.name)
+        taken.other += [
+            one.name.removesuffix("_ns")
+            for one in fields(settings)
+            if getattr(settings, one.name) != getattr(event.settings, one.name)
         ]
         if self._running.reports.reload(event.sinks):
-            other.append("sinks")
+            taken.other.append("sinks")
         self._outbox.subject = None
-        self._outbox.records += event.hidden
-        for item in event.hidden:
-            self._hidden.pop(item.job, None)
-            if item.tasks or item.is_all:
-                self._hidden[item.job] = item
-        self._outbox.records += [
-            effects.JobsTaken(
-                len(jobs),
-                tuple(added),
-                tuple(changed),
-                tuple(removed),
-                tuple(other),
-                event.by if event.kind == "reloaded" else None,
-            ),
-            effects.Commanded(event.kind, event.by, detail=event.detail),
-        ]
-        reply = {"added": added, "changed": changed, "removed": removed, "jobs": len(jobs)}
-        if other:
-            reply["settings"] = other
-        return reply
 
     def _remove(self, name: str, now: Now) -> None:
         """Remove a job; its running commands go on."""

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from taskman_cli.core.clock import Now
-    from taskman_cli.core.engine.events import JobsLoaded, OpenRun
+    from taskman_cli.core.engine.events import JobsLoaded, JobsReloaded, OpenRun
     from taskman_cli.core.engine.outbox import Outbox
     from taskman_cli.core.engine.runs import Attempt, Run
     from taskman_cli.core.engine.timetable import Timetable
@@ -106,8 +106,9 @@ class Reports:
         self._look_again()
         return True
 
-    def take_jobs(self, now: Now, names: Iterable[str] | None = None) -> None:
-        """Expect successes of the jobs as they are defined now: of all, or of those that may have changed."""
+    def take_jobs(self, event: JobsReloaded, now: Now) -> None:
+        """Expect successes of the jobs as they are defined now."""
+        names = None if event.removed is None else [*event.removed, *(job.id for job in event.jobs)]
         self._overdue.take_jobs(now, names)
         self._look_again()
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.runs import Run
     from taskman_cli.core.engine.slots import Slots
     from taskman_cli.core.engine.timetable import ArmedJob, Timetable
+    from taskman_cli.core.model import Settings
 
 
 class Requests:
@@ -68,6 +69,10 @@ class Requests:
             reply = {"ok": False, "error": str(refusal), "code": refusal.exit_code}
         self._outbox.actions.append(effects.Answer(token, reply, is_urgent))
         return bool(reply["ok"])
+
+    def reload(self, event: events.JobsReloaded, settings: Settings, now: Now) -> bool:
+        """Put definitions in force, and answer; return whether that was done. `settings` are the old ones."""
+        return self.answer(event.token, lambda: self._job_set.reload(event, settings, now))
 
     def ask(self, event: events.RequestReceived, now: Now) -> None:
         """Follow the request of an event, and answer it."""

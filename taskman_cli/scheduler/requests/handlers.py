@@ -21,6 +21,7 @@ from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.core.schedule import Once
 from taskman_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE, Refused
 from taskman_cli.jobfile.definition import definition, resources_of
+from taskman_cli.scheduler.poison import ReadFiles
 from taskman_cli.scheduler.requests.job_changes import JobChanges
 from taskman_cli.scheduler.requests.load_gate import LoadGate
 from taskman_cli.scheduler.requests.lookups import (
@@ -304,16 +305,21 @@ class RequestHandlers:
 
     def next_timer(self) -> int | None:
         """Return when a turn is wanted at the latest, on the elapsed clock, or None."""
-        return earliest(self._waiters.next_timer(), self.drain_until_ns, self._load_gate.look_at_ns)
+        part_ns = self._driver.now.elapsed_ns if self.changes.has_parts else None
+        return earliest(self._waiters.next_timer(), self.drain_until_ns, self._load_gate.look_at_ns, part_ns)
 
     def turn(self) -> None:
-        """Do what has come due: the end of waits and of a drain, and jobs that wait for a low load."""
+        """Do what has come due: a part of a reload, ends of waits and of a drain, jobs that wait for load."""
         now_ns = self._driver.now.elapsed_ns
         if self.drain_until_ns is not None and self.drain_until_ns <= now_ns:
             self.drain_until_ns = None
             if self._engine.is_draining:
                 self._driver.give(events.StopRequested())
         self._waiters.expire(now_ns)
+        if self.changes.has_parts:
+            self._driver.poison.asked = ReadFiles(self.changes.jobfile.jobs)
+            self.changes.take_part()
+            self._driver.poison.asked = None
         if startable := self._load_gate.turn(self._driver.now):
             job, why = startable
             request = protocol.Resume(jobs=[job])

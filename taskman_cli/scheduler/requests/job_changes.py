@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from taskman_cli.scheduler.requests.job_files import JobFiles
     from taskman_cli.scheduler.requests.pending import PendingRequests
 
+#: How many jobs are replaced at once: with all that follows, a few milliseconds.
+PORTION = 64
 #: Warnings that a client gets of one reload; `taskman check` prints all.
 _MOST_WARNINGS = 100
 
@@ -61,6 +63,30 @@ class _Reload:
     clients: list[Client] = field(default_factory=list)
     #: What asked for it, in words.
     by: list[str] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Parts:
+    """What is left to be put in force of the files that were read last."""
+
+    token: int
+    by: str
+    jobs: tuple[Job, ...]
+    removed: tuple[str, ...]
+    #: How many of both are in force, the removed ones first.
+    done: int = 0
+
+    def take(self, most: int) -> Difference:
+        """Return the next part."""
+        first, self.done = self.done, self.done + most
+        removed = self.removed[first : self.done]
+        count = len(self.removed)
+        return Difference(self.jobs[max(0, first - count) : max(0, self.done - count)], removed)
+
+    @property
+    def is_over(self) -> bool:
+        """Tell whether there are no more."""
+        return self.done >= len(self.removed) + len(self.jobs)
 
 
 class JobChanges:
@@ -88,6 +114,10 @@ class JobChanges:
         #: The reload under way, and the one after it: the files may have changed since reading began.
         self._reload_now: _Reload | None = None
         self._reload_next: _Reload | None = None
+        #: What is left of the last reload; None: nothing.
+        self._parts: _Parts | None = None
+        #: How many jobs are replaced at once.
+        self.portion = PORTION
 
     def once(self, request: protocol.RunOnce, client: Client) -> None:
         """Add a one-off job."""
@@ -190,7 +220,7 @@ class JobChanges:
 
     def _put_in_force(
         self, token: int, who: str, difference: Difference | None, hidden: tuple[JobHidden, ...] = (), *,
-        kind: str, detail: str = "",
+        kind: str, detail: str = "", is_part: bool = False,
     ) -> None:  # fmt: skip
         """Have the engine take what is different; None: all jobs."""
         if difference is None:
@@ -199,7 +229,16 @@ class JobChanges:
             jobs, removed = difference.jobs, difference.removed
         self._driver.give(
             events.JobsReloaded(
-                token, jobs, self.jobfile.settings, hidden, who, kind, detail, self.jobfile.sinks, removed
+                token,
+                jobs,
+                self.jobfile.settings,
+                hidden,
+                who,
+                kind,
+                detail,
+                self.jobfile.sinks,
+                removed,
+                is_part,
             )
         )
 
@@ -244,15 +283,42 @@ class JobChanges:
 
         `difference`: from the files before; None: not known.
         """
+        while self._parts is not None:
+            self.take_part()
         wanted = self._end_reload()
         self.jobfile, self._timezone = jobfile, jobfile.timezone
         more = {"warnings": [list(one) for one in warnings[:_MOST_WARNINGS]]} if warnings else {}
         token = self._pending.add(wanted.clients, protocol.Reload(), **more)
-        if self._driver.poison.has_items:
-            difference = None  # another may stand in the place of a job that was set aside
-        elif difference is not None:
-            difference = self._difference(difference.jobs, difference.removed)
-        self._put_in_force(token, ", ".join(wanted.by), difference, kind="reloaded")
+        by = ", ".join(wanted.by)
+        # In the place of a job that was set aside another may stand.
+        if difference is None or self._driver.poison.has_items:
+            self._put_in_force(token, by, None, kind="reloaded")
+            return
+        self._parts = _Parts(token, by, difference.jobs, difference.removed)
+        self.take_part()
+
+    @property
+    def has_parts(self) -> bool:
+        """Tell whether a part of the files that were read last is still to be put in force."""
+        return self._parts is not None
+
+    def take_part(self) -> None:
+        """Put the next part in force: a reload that changes 100,000 jobs delays no start.
+
+        What was removed meanwhile (`remove`) stays so. A scheduler that dies before the last part leaves the
+        next one all of the files.
+        """
+        parts = self._parts
+        assert parts is not None
+        if self._engine.is_stopping:
+            parts.jobs = parts.removed = ()  # the last part is refused
+        part = parts.take(self.portion)
+        if parts.is_over:
+            self._parts = None
+        difference = self._difference(part.jobs, part.removed)
+        self._put_in_force(
+            parts.token, parts.by, difference, kind="reloaded", is_part=self._parts is not None
+        )
 
     def reload_failed(self, words: str, *, code: int) -> str:
         """Answer with what is wrong with the files, and change nothing; return what asked for the reload."""

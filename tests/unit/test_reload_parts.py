@@ -1,0 +1,107 @@
+"""A reload that changes many jobs comes to the engine in parts, and what happens in between counts."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from unit.engine_driver import make_job
+
+from taskman_cli.core.engine import events
+from taskman_cli.core.engine.marks import JobHidden
+from taskman_cli.core.model import Job, Settings
+from taskman_cli.jobfile import JobFile
+from taskman_cli.jobfile.difference import Difference
+from taskman_cli.scheduler.requests.job_changes import Definitions, JobChanges
+
+JOBS = tuple(make_job(name) for name in "abcde")
+
+
+class World:
+    """What `JobChanges` works with, and the events that it gives the engine."""
+
+    def __init__(self) -> None:
+        self.given: list[events.JobsReloaded] = []
+        self.engine: Any = SimpleNamespace(
+            is_stopping=False, once_jobs=[], timetable=SimpleNamespace(jobs={})
+        )
+        self.poison = SimpleNamespace(has_items=False)
+        self.tokens = 0
+        self.changes = JobChanges(
+            self, self, self, Definitions(JobFile(JOBS, Settings(), "UTC", ())), timezone="UTC"  # type: ignore[arg-type]
+        )  # fmt: skip
+        self.changes.portion = 2
+
+    def give(self, event: events.JobsReloaded) -> None:
+        self.given.append(event)
+
+    def read(self) -> None:
+        """Read the files."""
+
+    def add(self, *_: object, **__: object) -> int:
+        self.tokens += 1
+        return self.tokens
+
+    def reload(self, jobs: tuple[Job, ...], *, removed: tuple[str, ...] = ()) -> None:
+        self.changes.reload(None, "ann")
+        jobfile = JobFile(JOBS + jobs, Settings(), "UTC", ())
+        self.changes.reloaded(jobfile, difference=Difference(jobs, removed))
+
+    def told(self) -> list[tuple[str, str, bool]]:
+        """Return what the engine was told: names of jobs, of those that were removed, and if more follows."""
+        return [
+            ("".join(job.id for job in event.jobs), "".join(event.removed or ()), event.is_part)
+            for event in self.given
+        ]
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def finish(world: World) -> None:
+    while world.changes.has_parts:
+        world.changes.take_part()
+
+
+def test_what_fits_is_told_at_once(world: World) -> None:
+    world.reload(JOBS[:1], removed=("x",))
+    assert (world.told(), world.changes.has_parts) == ([("a", "x", False)], False)
+
+
+def test_what_was_removed_comes_first_and_the_last_part_is_answered(world: World) -> None:
+    world.reload(JOBS, removed=("x", "y", "z"))
+    assert (world.told(), world.changes.has_parts) == ([("", "xy", True)], True)
+    finish(world)
+    assert world.told() == [("", "xy", True), ("a", "z", True), ("bc", "", True), ("de", "", False)]
+    assert {event.token for event in world.given} == {1}
+
+
+def test_a_job_that_is_removed_in_between_stays_so(world: World) -> None:
+    world.reload(JOBS)
+    world.changes.hidden["d"] = JobHidden("d", (), is_all=True)
+    finish(world)
+    assert world.told() == [("ab", "", True), ("c", "d", True), ("e", "", False)]
+
+
+def test_the_next_reload_comes_after_all_of_this_one(world: World) -> None:
+    world.reload(JOBS)
+    world.reload(JOBS[:1])
+    assert world.told() == [("ab", "", True), ("cd", "", True), ("e", "", False), ("a", "", False)]
+    assert [event.token for event in world.given] == [1, 1, 1, 2]
+
+
+def test_during_a_stop_the_rest_is_left_to_the_next_scheduler(world: World) -> None:
+    world.reload(JOBS)
+    world.engine.is_stopping = True
+    finish(world)
+    assert world.told() == [("ab", "", True), ("", "", False)]
+
+
+def test_where_jobs_were_set_aside_all_are_told(world: World) -> None:
+    world.poison.has_items = True
+    world.reload(JOBS[:1])
+    (event,) = world.given
+    assert (len(event.jobs), event.removed) == (6, None)
