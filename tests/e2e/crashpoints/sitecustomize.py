@@ -60,7 +60,7 @@ def _point(name: str) -> tuple[Any, str, bool]:
 
         return {
             "opened": (Ledger, "__init__", True),
-            "jobs-loaded": (Engine, "handle", True),
+            "jobs-loaded": (Engine, "handle_all", True),
             "in-herd": (Portions, "tick", False),
             "before-commit": (Writer, "write", False),
             "in-transaction": (Rows, "store", True),
@@ -91,8 +91,9 @@ POINTS = (
     *("scheduler.after-commit", "scheduler.before-flush", "scheduler.after-flush"),
     *("supervisor.before-spawn", "supervisor.after-spawn", "supervisor.before-reap", "supervisor.after-reap"),
     "supervisor.before-told",
-    HELD,
     HERD,
+    # Last, as one of the supervisor: after it the program is started again, and then stopped in good order.
+    HELD,
 )
 
 
