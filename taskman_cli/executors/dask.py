@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 #: A start waits so long for a worker with room; then the attempt waits in the pool.
 _ROOM_S = 5.0
+#: How long it may take to find out which workers there are.
+_LOOK_S = 8.0
 #: How many workers a start is tried on that turn out to be gone.
 _TRIES = 3
 #: Questions how attempts stand that come within this time are asked together.
@@ -72,7 +74,7 @@ class DaskExecutor(Executor):
         self._places = Places(self._cluster, settings.get("resources", ()))
         self._known = Known(around.directory)
         self._reaching = Reaching(self._cluster, self._places, self.tell, self._refresh_now)
-        self._places.on_change = self._reaching.changed
+        self._places.on_change = self._cluster.on_news = self._reaching.changed
         #: How often each was asked for; a start that was called off is not carried out later.
         self._tries: dict[str, int] = {}
         #: Attempts to let go once their keeper is there again.
@@ -206,7 +208,13 @@ class DaskExecutor(Executor):
         loop = asyncio.get_running_loop()
         until_s = loop.time() + _ROOM_S
         while True:
-            await self._refresh()
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    await self._refresh()
+            except TimeoutError:
+                raise StartFailed(
+                    f"no answer within {_LOOK_S:g} s: {self._cluster.address}", is_transient=True
+                ) from None
             if (worker := self._places.best(needs)) is not None:
                 self._places.take(order.handle, worker.keeper, needs)
                 return worker
@@ -335,7 +343,7 @@ class DaskExecutor(Executor):
 
     async def check(self) -> tuple[Finding, ...]:
         """Look at the scheduler and at each worker."""
-        await self._cluster.refresh(is_forced=True)
+        await self._cluster.refresh(is_forced=True, is_anew=True)
         if self._cluster.trouble:
             return (
                 Finding(
@@ -351,11 +359,11 @@ class DaskExecutor(Executor):
             advice = f"start one: dask worker {self._cluster.address}"
             found.append(Finding(is_good=False, words="it has no worker", advice=advice))
         found += [
-            Finding(is_good=False, words=f"worker {worker.name}: {worker.trouble}")
+            Finding(is_good=False, words=f"worker {worker.name}: {worker.trouble or 'no answer'}")
             for worker in workers
-            if worker.trouble
+            if not worker.keeper
         ]
-        good = [worker for worker in workers if not worker.trouble]
+        good = [worker for worker in workers if worker.keeper]
         if good:
             threads = sum(worker.threads for worker in good)
             has = "".join(f", {name} up to {most:g}" for name, most in sorted(declared(good).items()))

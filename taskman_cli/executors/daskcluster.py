@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.escapes import printable
@@ -12,7 +13,7 @@ from taskman_cli.executors.daskfar import FAR_VERSION, OPERATION, install, versi
 from taskman_cli.executors.dasklink import Broken, Link, Raised, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 #: How long a server may take to answer where it need not wait for anything.
 _ANSWER_S = 4.0
@@ -20,6 +21,8 @@ _ANSWER_S = 4.0
 _KEEPER_S = 15.0
 #: The list of workers is so old at most when one is chosen.
 _FRESH_S = 2.0
+#: How long is waited for workers to say who they are, and when one is asked again that did not.
+_GREET_S, _GREET_AGAIN_S, _UNFIT_AGAIN_S = 6.0, 5.0, 60.0
 #: So many workers are asked at the same time.
 _AT_ONCE = 32
 
@@ -45,6 +48,8 @@ class FarWorker:
     trouble: str = ""
     #: Somebody has to do something about that.
     is_unfit: bool = False
+    #: It has loaded what taskman needs there.
+    is_loaded: bool = False
     #: Of taskman, and of distributed, there.
     versions: tuple[str, str] = ("", "")
 
@@ -64,6 +69,12 @@ class Cluster:
         #: When the list was made, on the loop's clock.
         self._fresh_s = float("-inf")
         self._refreshing: asyncio.Task[None] | None = None
+        #: Workers that are being asked who they are, by address; and when each was last asked in vain.
+        self._greeting: dict[str, asyncio.Task[None]] = {}
+        self._failed_s: dict[str, float] = {}
+        self._limit = asyncio.Semaphore(_AT_ONCE)
+        #: Called when a worker has said who it is, or has not.
+        self.on_news: Callable[[], None] = lambda: None
 
     async def refresh(self, *, is_forced: bool = False, is_anew: bool = False) -> bool:
         """Ask who is there, unless that is known; tell if it was asked.
@@ -74,17 +85,17 @@ class Cluster:
             is_fresh = asyncio.get_running_loop().time() - self._fresh_s < _FRESH_S
             if is_fresh and not is_forced and not is_anew:
                 return False
-            if is_anew:
-                for worker in self.workers.values():
-                    worker.keeper = ""
             self._refreshing = asyncio.ensure_future(self._refresh())
         await asyncio.shield(self._refreshing)
+        if not self.trouble:
+            await self._greet_all(is_anew=is_anew)
         return True
 
     async def _refresh(self) -> None:
+        """Ask the scheduler for its workers."""
         try:
             said = await self._link.call(self.address, "identity", within_s=_ANSWER_S)
-            listed = {str(address): _worker(address, one) for address, one in said["workers"].items()}
+            listed = [_worker(address, one) for address, one in dict(said["workers"]).items()]
         except (Unreachable, Broken) as error:
             self.trouble = f"the Dask scheduler does not answer: {error}"
             self._fresh_s = asyncio.get_running_loop().time() - _FRESH_S / 2
@@ -92,49 +103,89 @@ class Cluster:
         except (AttributeError, KeyError, TypeError, ValueError):
             self.trouble = f"what answers at {self.address} is not a Dask scheduler"
             return
-        for address, worker in listed.items():
-            known = self.workers.get(address)
-            if known is not None and known.name == worker.name and not known.trouble:
-                worker.machine, worker.versions = known.machine, known.versions
-                worker.keeper, worker.keepers = known.keeper, known.keepers
-        limit = asyncio.Semaphore(_AT_ONCE)
-        await asyncio.gather(*(self._greet(one, limit) for one in listed.values() if not one.keeper))
-        self.workers, self.trouble = listed, ""
+        known, self.workers = self.workers, {}
+        for worker in listed:
+            one = known.get(worker.address)
+            if one is not None and one.name == worker.name:
+                one.threads, one.resources = worker.threads, worker.resources
+                one.memory_bytes, one.is_running = worker.memory_bytes, worker.is_running
+                worker = one
+            self.workers[worker.address] = worker
+        self._failed_s = {name: at_s for name, at_s in self._failed_s.items() if name in self.workers}
+        self.trouble = ""
         self._fresh_s = asyncio.get_running_loop().time()
 
-    async def _greet(self, worker: FarWorker, limit: asyncio.Semaphore) -> None:
-        """Have a worker load what taskman needs there, and ask who it is."""
-        async with limit:
+    async def _greet_all(self, *, is_anew: bool) -> None:
+        """Ask workers who they are: those that are new, or all. One that does not answer holds nobody up."""
+        loop = asyncio.get_running_loop()
+        asked = []
+        for worker in self.workers.values():
+            failed_s = self._failed_s.get(worker.address, float("-inf"))
+            again_s = _UNFIT_AGAIN_S if worker.is_unfit else _GREET_AGAIN_S
+            is_due = not worker.keeper and loop.time() - failed_s >= again_s
+            if (is_anew or is_due) and worker.address not in self._greeting:
+                task = self._greeting[worker.address] = asyncio.ensure_future(self._greet(worker))
+                task.add_done_callback(partial(self._greeted, worker.address))
+            if worker.address in self._greeting and (is_anew or not worker.keeper):
+                asked.append(self._greeting[worker.address])
+        until_s = loop.time() + _GREET_S
+        while asked and (is_anew or not any(one.keeper for one in self.workers.values())):
+            left_s = until_s - loop.time()
+            if left_s <= 0:
+                return
+            _, waiting = await asyncio.wait(asked, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+            asked = [*waiting]
+
+    def _greeted(self, address: str, _: object) -> None:
+        self._greeting.pop(address, None)
+        self.on_news()
+
+    async def _greet(self, worker: FarWorker) -> None:
+        """Ask a worker who it is, and note the answer."""
+        async with self._limit:
             try:
-                said = await self._call(
-                    worker.address, "run", within_s=_ANSWER_S, function=pickle.dumps(install), wait=True
-                )
-                if said.get("status") != "OK":
-                    raise Raised(str(said.get("exception_text", said)))
-                said = await self._call(worker.address, OPERATION, within_s=_ANSWER_S, what="hello")
+                self._note(worker, await self._hello(worker))
             except Raised as error:
                 worker.trouble, worker.is_unfit = _install_words(str(error)), True
-                return
             except Unreachable as error:
                 advice = "; if only the scheduler can reach it, set direct = false" if self._is_direct else ""
                 worker.trouble = f"{error}{advice}"
-                return
             except Broken as error:
                 worker.trouble = str(error)
-                return
-        if not isinstance(said, dict) or "version" not in said:
-            words = said.get("trouble") if isinstance(said, dict) else None
-            worker.trouble = printable(str(words or "it does not say who it is"))
+            except (AttributeError, KeyError, TypeError, ValueError) as error:
+                worker.trouble = f"it says what makes no sense: {type(error).__name__}"
+        if worker.trouble:
+            worker.keeper, worker.keepers = "", frozenset()
+            self._failed_s[worker.address] = asyncio.get_running_loop().time()
+
+    async def _hello(self, worker: FarWorker) -> dict[str, Any]:
+        """Ask a worker who it is; if need be, have it load what taskman needs there."""
+        said = None
+        if worker.is_loaded:
+            said = await self._call(worker.address, OPERATION, within_s=_ANSWER_S, what="hello")
+        if said is None:
+            done = await self._call(
+                worker.address, "run", within_s=_ANSWER_S, function=pickle.dumps(install), wait=True
+            )
+            if done.get("status") != "OK":
+                raise Raised(str(done.get("exception_text", done)))
+            worker.is_loaded = True
+            said = await self._call(worker.address, OPERATION, within_s=_ANSWER_S, what="hello")
+        return dict(said)
+
+    def _note(self, worker: FarWorker, said: Mapping[str, Any]) -> None:
+        if "version" not in said:
+            worker.trouble = printable(str(said.get("trouble", "it does not say who it is")))
             return
         worker.versions = printable(str(said.get("taskman"))), printable(str(said.get("distributed")))
-        if said["version"] != FAR_VERSION:
+        worker.is_unfit = said["version"] != FAR_VERSION
+        if worker.is_unfit:
             worker.trouble = (
                 f"it has taskman {worker.versions[0]}, which does not go with "
                 f"{version_of('taskman-scheduler')} here: install that there, and start the worker again"
             )
-            worker.is_unfit = True
             return
-        worker.machine = printable(str(said.get("machine")))
+        worker.machine, worker.trouble = printable(str(said.get("machine"))), ""
         worker.keeper, worker.keepers = str(said["keeper"]), frozenset(map(str, said["keepers"]))
 
     async def _call(self, address: str, operation: str, *, within_s: float, **values: Any) -> Any:
@@ -188,9 +239,9 @@ class Cluster:
 
     async def close(self) -> None:
         """Close all connections."""
-        if self._refreshing is not None:
-            self._refreshing.cancel()
-            await asyncio.gather(self._refreshing, return_exceptions=True)
+        for task in [*self._greeting.values(), *([self._refreshing] if self._refreshing is not None else [])]:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
         self._link.close()
 
 

@@ -15,11 +15,10 @@ import os
 import platform
 import secrets
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.supervisor.wire import Channel, WireError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 #: The operation that this module adds to a worker.
 OPERATION = "taskman"
@@ -104,10 +103,11 @@ class Door:
     async def _begin(self) -> str:
         """Start the keeper of this worker, and return its name. Raises OSError."""
         name = secrets.token_hex(8)
-        path = str(await asyncio.to_thread(_private_directory) / f"{name}{_SUFFIX}")
+        path = str(directory_of_keepers() / f"{name}{_SUFFIX}")
         argv = [sys.executable, "-P", "-m", "taskman_cli.executors.keeper", path]
         with socket.socket(socket.AF_UNIX) as listener:
-            listener.bind(path)
+            with _opened_directory(is_made=True) as place:
+                listener.bind(f"{place}/{name}{_SUFFIX}")
             listener.listen(100)
             process = await asyncio.to_thread(
                 subprocess.Popen, argv, stdin=listener.fileno(), stdout=subprocess.DEVNULL,
@@ -124,17 +124,17 @@ class Door:
             return self._lines[name]
         if not name.isalnum():
             return None
-        path = directory_of_keepers() / f"{name}{_SUFFIX}"
         sock = socket.socket(socket.AF_UNIX)
         sock.setblocking(False)
         try:
-            sock.connect(str(path))
+            with _opened_directory() as place:
+                sock.connect(f"{place}/{name}{_SUFFIX}")
             _check_peer(sock)
         except OSError as error:
             sock.close()
             if isinstance(error, ConnectionRefusedError):  # it was killed, and left its socket
                 with suppress(OSError):
-                    path.unlink()
+                    (directory_of_keepers() / f"{name}{_SUFFIX}").unlink()
             return None
         line = self._lines[name] = _Line(sock, lambda: self._lines.pop(name, None))
         return line
@@ -209,15 +209,24 @@ def directory_of_keepers() -> Path:
     return Path(tempfile.gettempdir()) / f"taskman-keepers-{os.geteuid()}"
 
 
-def _private_directory() -> Path:
-    """Return that directory, made if need be. Raises OSError if somebody else could get in."""
+@contextmanager
+def _opened_directory(*, is_made: bool = False) -> Iterator[str]:
+    """Give a short path of that directory: that of a socket has at most 107 bytes.
+
+    Raises OSError if somebody else could get in, or it is not there and is not to be made.
+    """
     path = directory_of_keepers()
-    with suppress(FileExistsError):
-        path.mkdir(mode=0o700)
-    found = path.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
-        raise OSError(0, "not a directory of this user alone, with mode 700", str(path))
-    return path
+    if is_made:
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o700)
+    fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        found = os.fstat(fd)
+        if found.st_uid != os.geteuid() or found.st_mode & 0o077:
+            raise OSError(0, "not a directory of this user alone, with mode 700", str(path))
+        yield f"/proc/self/fd/{fd}"
+    finally:
+        os.close(fd)
 
 
 def _check_peer(sock: socket.socket) -> None:

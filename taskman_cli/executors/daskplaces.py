@@ -58,11 +58,16 @@ class Places:
         """
         usable = self.usable()
         asked = self.asked_of(needs)
-        most = declared(usable)
+        most, most_ever = declared(usable), declared(self._cluster.workers.values())
         for name, amount in asked.items():
             if amount > most.get(name, 0.0):
-                has = f"the most is {most[name]:g}" if name in most else "none that is there declares it"
-                raise StartFailed(f"no worker has {name} = {amount}: {has}", is_transient=name not in most)
+                has = (
+                    f"the most is {most_ever[name]:g}"
+                    if name in most_ever
+                    else "none that is there declares it"
+                )
+                is_transient = amount <= most_ever.get(name, amount)
+                raise StartFailed(f"no worker has {name} = {amount}: {has}", is_transient=is_transient)
         load = self.load()
         used: dict[tuple[str, str], int] = {}
         for keeper, drawn in self._where.values():
@@ -90,12 +95,14 @@ class Places:
         if self._cluster.trouble:
             raise StartFailed(self._cluster.trouble, is_transient=True)
         there = [one for one in self._cluster.workers.values() if one.is_running]
-        usable = [one for one in there if not one.trouble]
+        usable = [one for one in there if one.keeper]
         if usable:
             return usable
         if not there:
             raise StartFailed(f"no worker is at {self._cluster.address}", is_transient=True)
-        words = "; ".join(sorted({f"worker {one.name}: {one.trouble}" for one in there})[:3])
+        words = "; ".join(
+            sorted({f"worker {one.name}: {one.trouble or 'no answer yet'}" for one in there})[:3]
+        )
         # What somebody has to mend is not waited for.
         is_transient = not all(one.is_unfit for one in there)
         raise StartFailed(f"no worker can be used: {words}", is_transient=is_transient)

@@ -39,6 +39,7 @@ class Reaching:
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
         self._wanted_s = 0.0
+        self._is_closed = False
         self.is_up = False
 
     def seen(self) -> None:
@@ -47,7 +48,7 @@ class Reaching:
         workers: list[FarWorker] | None = None
         if not words:
             load = self._places.load()
-            usable = [one for one in self._cluster.workers.values() if not one.trouble and one.is_running]
+            usable = [one for one in self._cluster.workers.values() if one.keeper and one.is_running]
             workers = [
                 FarWorker(
                     one.name,
@@ -66,8 +67,8 @@ class Reaching:
         self._tell("down" if words else "up", words, workers)
 
     def changed(self) -> None:
-        """An attempt has come or gone: tell that in a moment."""
-        if self._timer is None:
+        """An attempt or a worker has come or gone: tell that in a moment."""
+        if self._timer is None and not self._is_closed:
             self._timer = asyncio.get_running_loop().call_later(_TELL_S, self._tell_later)
 
     def _tell_later(self) -> None:
@@ -90,6 +91,7 @@ class Reaching:
 
     async def close(self) -> None:
         """Tell and look no more."""
+        self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
         if self._watcher is not None:

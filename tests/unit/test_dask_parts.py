@@ -29,7 +29,9 @@ class StandIn:
 
 
 def worker(name: str, threads: int = 1, **more: Any) -> FarWorker:
-    return FarWorker(f"tls://{name}:1", name, threads, **{"keeper": name, **more})
+    return FarWorker(
+        f"tls://{name}:1", name, threads, **{"keeper": "" if "trouble" in more else name, **more}
+    )
 
 
 def places(*workers: FarWorker, trouble: str = "", resources: tuple[str, ...] = ()) -> Places:
