@@ -54,6 +54,10 @@ _ROOM = 1024
 _STALL_SHARE, _STALL_MOST = 0.95, 0.8
 
 
+# Looking up a member of an enum takes as long as a call.
+_CPU, _SLEEP = Kind.CPU, Kind.SLEEP
+
+
 class End(NamedTuple):
     """A command has ended."""
 
@@ -87,6 +91,9 @@ class Machine:
     def __init__(self, hardware: Hardware, *, now_ns: int = 0) -> None:
         self.hardware = hardware
         self.now_ns = now_ns
+        most_bytes = hardware.memory_bytes
+        #: A command that takes no more takes it at once.
+        self._small_bytes = math.inf if most_bytes is None else max(_FIRST_BYTES, most_bytes * _SMALL_SHARE)
         #: What all commands use of the memory, and the most that they used together.
         self.used_bytes = self.peak_bytes = 0
         #: How many commands were killed because the memory ran out.
@@ -114,17 +121,18 @@ class Machine:
 
     def begin(self, key: str, work: Work, now_ns: int) -> None:
         """Start a command now; commands have different keys."""
-        self._pass(now_ns)
+        if now_ns > self.now_ns:
+            self._pass(now_ns)
         command = self._commands[key] = _Command(key, work)
         self._plan(now_ns + self.hardware.start_lag_ns, command, -1)
-        most = self.hardware.memory_bytes
-        is_small = most is None or work.memory_bytes <= max(_FIRST_BYTES, most * _SMALL_SHARE)
-        if not is_small:
-            steps = max(_STEPS, math.ceil(work.ramp_ns / _STEP_NS))
-            ramp_ns, most_bytes = work.ramp_ns, work.memory_bytes
-            for step in range(1, steps + 1):
-                self._plan(now_ns + ramp_ns * step // steps, command, most_bytes * step // steps)
-        self._use(command, work.memory_bytes if is_small else min(work.memory_bytes, _FIRST_BYTES))
+        most_bytes = work.memory_bytes
+        if most_bytes <= self._small_bytes:
+            self._use(command, most_bytes)
+            return
+        steps = max(_STEPS, math.ceil(work.ramp_ns / _STEP_NS))
+        for step in range(1, steps + 1):
+            self._plan(now_ns + work.ramp_ns * step // steps, command, most_bytes * step // steps)
+        self._use(command, min(most_bytes, _FIRST_BYTES))
 
     def end(self, key: str, now_ns: int) -> End | None:
         """End a command before it is done, as a signal does; None: it is not there."""
@@ -150,7 +158,10 @@ class Machine:
         `now_ns` is then where it has stopped.
         """
         while not self._ends:
-            at_ns = self._next_change()
+            if self._on_cpu or self._on_disk:
+                at_ns = self._next_change()
+            else:
+                at_ns = self._timers[0][0] if self._timers else None
             if at_ns is None or at_ns > to_ns:
                 if to_ns > self.now_ns:
                     self._pass(to_ns)
@@ -235,7 +246,7 @@ class Machine:
             return
         self.now_ns = to_ns
         tasks = self._tasks + self.hardware.others
-        if tasks:
+        if tasks:  # or all of them sleep
             self._busy_ns += min(tasks, self.hardware.cores) * passed_ns
             if self._tasks:
                 self._cpu += passed_ns * self._cpu_speed()
@@ -258,17 +269,12 @@ class Machine:
                 self._next_phase(command)
             elif used > command.used:
                 self._use(command, used)
-        if self._on_cpu:
-            self._end_phases(self._on_cpu, self._cpu)
-        if self._on_disk:
-            self._end_phases(self._on_disk, self._disk)
-
-    def _end_phases(self, marks: list[tuple[float, int, _Command]], clock: float) -> None:
-        """End the phases whose mark the clock of the cores or of the disk has reached."""
-        while marks and (marks[0][2].is_over or marks[0][0] - clock <= _NOTHING_NS):
-            _, _, command = heappop(marks)
-            if not command.is_over:
-                self._next_phase(command)
+        # Phases whose mark the clock of the cores or of the disk has reached end.
+        for marks, clock in ((self._on_cpu, self._cpu), (self._on_disk, self._disk)):
+            while marks and (marks[0][2].is_over or marks[0][0] - clock <= _NOTHING_NS):
+                command = heappop(marks)[2]
+                if not command.is_over:
+                    self._next_phase(command)
 
     def _forget_killed(self) -> None:
         """Drop what was planned for commands that were ended early, if that is the most of all."""
@@ -289,22 +295,20 @@ class Machine:
         heappush(self._timers, (at_ns, self._sequence, command, used))
 
     def _next_phase(self, command: _Command) -> None:
-        work = command.work
-        phases, index = work.phases, command.phase
-        if index >= 0:
+        work, index = command.work, command.phase
+        if index < 0:
+            work = self._add_start(command)
+        elif work.phases[index][0] is not _SLEEP:
             self._leave(command)
-        else:
-            self._add_start(command)
-            work, phases = command.work, command.work.phases
         command.phase = index = index + 1
-        if index >= len(phases):
+        if index >= len(work.phases):
             self._ends.append(self._remove(command))
             return
-        kind, length_ns = phases[index]
+        kind, length_ns = work.phases[index]
         self._sequence += 1
-        if kind is Kind.SLEEP:
+        if kind is _SLEEP:
             heappush(self._timers, (self.now_ns + length_ns, self._sequence, command, -1))
-        elif kind is Kind.CPU:
+        elif kind is _CPU:
             command.since = self._cpu
             self._tasks += work.width
             mark = self._cpu + length_ns / work.width + (0 if index else self.hardware.start_cpu_ns)
@@ -313,18 +317,19 @@ class Machine:
             self._disk_tasks += 1
             heappush(self._on_disk, (self._disk + length_ns, self._sequence, command))
 
-    def _add_start(self, command: _Command) -> None:
-        """Let a command begin with a phase of CPU time: its start takes some."""
+    def _add_start(self, command: _Command) -> Work:
+        """Let a command begin with a phase of CPU time: its start takes some. Return its work."""
         work = command.work
-        if self.hardware.start_cpu_ns and (not work.phases or work.phases[0].kind is not Kind.CPU):
-            command.work = replace(work, phases=(Phase(Kind.CPU, 0), *work.phases))
+        if self.hardware.start_cpu_ns and (not work.phases or work.phases[0][0] is not _CPU):
+            command.work = work = replace(work, phases=(Phase(Kind.CPU, 0), *work.phases))
+        return work
 
     def _leave(self, command: _Command) -> None:
         """Take a command out of the phase it is in."""
         if command.phase < 0:
             return
-        kind = command.work.phases[command.phase].kind
-        if kind is Kind.CPU:
+        kind = command.work.phases[command.phase][0]
+        if kind is _CPU:
             command.cpu_ns += (self._cpu - command.since) * command.work.width
             self._tasks -= command.work.width
         elif kind is Kind.DISK:

@@ -219,7 +219,7 @@ class Tally:
         self._unbegun.remove(record.run)
         due_ns = self._due[record.run]
         wait_ns = self.until_ns - due_ns
-        job = self.job(record.job)
+        job = self.jobs.get(record.job) or self.job(record.job)
         if wait_ns > self._minute_worst_ns:
             self._minute_worst_ns = wait_ns
         if wait_ns > job.waits.worst_ns:
@@ -234,8 +234,9 @@ class Tally:
             self.memory_kills += 1
 
     def _finished(self, record: effects.RunFinished) -> None:
-        job = self.job(record.job)
-        job.states[record.state.value] += 1
+        job = self.jobs.get(record.job) or self.job(record.job)
+        state = record.state._value_
+        job.states[state] = job.states.get(state, 0) + 1
         self._over(record.run, job)
 
     def _over(self, run: str, job: JobTally) -> None:
