@@ -22,7 +22,15 @@ class Books:
         self.running: dict[str, Attempt] = {}
         self._count = 0
 
-    def begin(self, job: str, *, at_s: float = 0, ram: int | None = None, pid: int | None = 7) -> Attempt:
+    def begin(
+        self,
+        job: str,
+        *,
+        at_s: float = 0,
+        ram: int | None = None,
+        pid: int | None = 7,
+        is_young: bool = False,
+    ) -> Attempt:
         self._count += 1
         execution = Execution(resources=(("ram", ram),)) if ram else Execution()
         defined = make_job(job, execution=execution)
@@ -31,7 +39,7 @@ class Books:
         attempt.began_elapsed_ns = seconds(at_s)
         if pid is not None:
             attempt.spawned = effects.AttemptSpawned(run.id, job, "main", 1, pid, (0, 0))  # type: ignore[arg-type]
-        self.memory.begin(attempt)
+        self.memory.begin(attempt, is_young=is_young)
         self.running[attempt.key] = attempt
         return attempt
 
@@ -370,11 +378,9 @@ def test_an_earlier_first_look_comes_first() -> None:
 def test_the_young_and_those_that_may_still_grow_have_books_of_their_own() -> None:
     books = Books()
     memory = books.memory
-    new, declared = books.begin("new"), books.begin("declared", ram=7 * MB)
+    new, declared = books.begin("new", is_young=True), books.begin("declared", ram=7 * MB, is_young=True)
     books.end(books.begin("old"), 9 * MB)
-    old, other = books.begin("old"), books.begin("other")
-    for attempt in (new, declared, old):
-        memory.begin_young(attempt)
+    old, other = books.begin("old", is_young=True), books.begin("other")
     assert memory.young == Needs(16 * MB, 100 * MB)
     books.looks(0.25, 30 * MB)  # "other" is looked at too, and is in no book of the young
     assert memory.need(other) == 120 * MB
@@ -388,8 +394,7 @@ def test_the_young_and_those_that_may_still_grow_have_books_of_their_own() -> No
 
 def test_what_nobody_has_looked_at_may_grow_by_all_of_its_guess() -> None:
     books = Books()
-    attempt = books.begin("new")
-    books.memory.begin_young(attempt)
+    attempt = books.begin("new", is_young=True)
     books.memory.end_young(attempt.key)
     assert books.memory.growth == 100 * MB
     books.memory.clear()

@@ -206,9 +206,14 @@ class Gate:
         if self.is_stale(elapsed_ns):
             self.wants_signals = True
             return _LOOK
-        has_seat = self._has_priority_seat(attempt)
+        has_seat = attempt.run.job.policy.priority > 0 and self._has_priority_seat(attempt)
+        known, more = self.memory.known_need(attempt), unseen - is_instead
+        if known is not None and not self.held and self._is_memory_plenty(known, signals, elapsed_ns):
+            return self._cpu(
+                running, signals, elapsed_ns, more=more, has_seat=has_seat, is_supplied=is_supplied
+            )
         # Who has a priority seat and a known need waits neither for guesses nor for the reserve.
-        is_known = self.memory.is_known(attempt)
+        is_known = known is not None
         is_trusted = has_seat and is_known
         need = self.memory.need(attempt) if signals.memory_bytes else 0
         if signals.memory_bytes and need:
@@ -219,12 +224,25 @@ class Gate:
         if self.held and elapsed_ns - self._held_since_ns >= self._patience_ns:
             return None
         return self._memory(need, signals, elapsed_ns, is_known=is_known, is_trusted=is_trusted) or self._cpu(
-            running, signals, elapsed_ns, more=unseen - is_instead, has_seat=has_seat, is_supplied=is_supplied
+            running, signals, elapsed_ns, more=more, has_seat=has_seat, is_supplied=is_supplied
         )
 
     def is_stale(self, elapsed_ns: int) -> bool:
         """Tell whether the signals are too old to admit anything by."""
         return not 0 <= elapsed_ns - self._read_ns < self._tuning.settle_ns
+
+    def _is_memory_plenty(self, known: int, signals: Signals, elapsed_ns: int) -> bool:
+        """Tell whether nothing is refused for want of memory, even by the worst that is possible: mostly.
+
+        It takes a fraction of the time that the whole question takes.
+        """
+        tuning, total, available = self._tuning, signals.memory_bytes, signals.available_bytes
+        if total is None or available is None or self._pressure > tuning.pressure:
+            return False
+        if not self.memory.surely_books(known, tuning.memory_share * total):
+            return False
+        self._grow_up(elapsed_ns)
+        return self.memory.surely_fits(known, available - tuning.memory_reserve * total)
 
     def _memory(
         self, need: int, signals: Signals, elapsed_ns: int, *, is_known: bool, is_trusted: bool
@@ -240,8 +258,6 @@ class Gate:
         asked = float(need)
         if self._young or self._growing:
             self._grow_up(elapsed_ns)
-            if is_known and self.memory.surely_fits(need, free):
-                return None  # nearly always
             # A guess may be far too low: it counts more as long as nothing shows what it is worth.
             share = self._tuning.young_share if self.memory.is_blind else 1.0
             certain, guessed = self._unseen(signals.available_bytes)
@@ -342,15 +358,16 @@ class Gate:
 
     def begin(self, attempt: Attempt, elapsed_ns: int) -> None:
         """Note that an attempt has a seat."""
-        if self.signals is not None:
+        signals, key = self.signals, attempt.key
+        is_young = signals is not None and signals.available_bytes is not None
+        if signals is not None:
             if not attempt.is_early:
-                self._fresh[attempt.key] = elapsed_ns
-            if self.signals.available_bytes is not None:
-                self._young[attempt.key] = (elapsed_ns, self.signals.available_bytes - self._freed)
-                self.memory.begin_young(attempt)
+                self._fresh[key] = elapsed_ns
+            if signals.available_bytes is not None:
+                self._young[key] = (elapsed_ns, signals.available_bytes - self._freed)
                 if self.is_stale(elapsed_ns):
-                    self._unmeasured.append(attempt.key)
-        self.memory.begin(attempt)
+                    self._unmeasured.append(key)
+        self.memory.begin(attempt, is_young=is_young)
         if is_urgent(attempt):
             self._urgent.add(attempt.key)
 
@@ -370,7 +387,8 @@ class Gate:
             may_grow = self.memory.end_young(attempt.key)
         if may_grow:
             self.memory.end_growing(attempt.key)
-        self._urgent.discard(attempt.key)
+        if self._urgent:
+            self._urgent.discard(attempt.key)
         self.memory.end(attempt)
 
 

@@ -162,7 +162,8 @@ class Attempts:
         self.pool.abroad.ended(attempt, state)
         run.lost += state is State.LOST
         pause_ns = None
-        if not run.is_cancelled and not run.is_abandoned and attempt.is_defined:
+        is_wanted = state is not State.SUCCEEDED and not run.is_cancelled and not run.is_abandoned
+        if is_wanted and attempt.is_defined:
             pause_ns = pause_after_ns(
                 attempt.key, state, job=run.job, task=task, number=attempt.number, end=end, lost=run.lost
             )

@@ -123,12 +123,13 @@ class Memory:
 
     def need(self, attempt: Attempt) -> int:
         """Return how much an attempt is taken to need."""
-        declared = _declared(attempt)
-        return self._need_of(attempt.owner) if declared is None else declared
+        known = self.known_need(attempt)
+        return self._need_of(attempt.owner) if known is None else known
 
-    def is_known(self, attempt: Attempt) -> bool:
-        """Tell whether it is known, and no guess, what an attempt needs."""
-        return _declared(attempt) is not None or attempt.owner in self._known
+    def known_need(self, attempt: Attempt) -> int | None:
+        """Return how much an attempt needs, as it declares or as is known; None: that would be a guess."""
+        declared = _declared(attempt)
+        return self._known.get(attempt.owner) if declared is None else declared
 
     def _need_of(self, owner: Owner) -> int:
         known = self._known.get(owner)
@@ -172,12 +173,16 @@ class Memory:
         """Tell whether too few needs are known for a guess that is worth much."""
         return len(self._latest) < self.tuning.known_needs
 
-    def surely_fits(self, more: int, free: float) -> bool:
-        """Tell whether what young attempts need is known, and fits with so much more into what is free.
+    def surely_books(self, more: int, most: float) -> bool:
+        """Tell whether the needs of all that runs are known, and come with so much more to `most` at most."""
+        return not self._running.unknown_count and self._running.certain + more <= most
 
-        It does if none of them has taken anything yet; and nothing that runs is of unknown need.
+    def surely_fits(self, more: int, free: float) -> bool:
+        """Tell whether so much more is free, even if no young attempt has taken anything yet of its need.
+
+        Only where the needs of all that runs are known.
         """
-        return not self._running.unknown_count and self._young.certain + more <= free
+        return self._young.certain + more <= free
 
     @property
     def booked(self) -> int:
@@ -215,29 +220,25 @@ class Memory:
 
     # --- what runs ---
 
-    def begin(self, attempt: Attempt) -> None:
-        """Book an attempt."""
-        self._enter(self._running, attempt)
-        owner = attempt.owner
-        if _declared(attempt) is None and owner not in self._looks:
+    def begin(self, attempt: Attempt, *, is_young: bool = False) -> None:
+        """Book an attempt; `is_young`: it has not taken its memory yet."""
+        key, owner, declared = attempt.key, attempt.owner, _declared(attempt)
+        if declared is not None:
+            self._running.declare(key, declared)
+            if is_young:
+                self._young.declare(key, declared)
+            return
+        known = self._known.get(owner)
+        self._running.add(key, owner, known)
+        if is_young:
+            self._young.add(key, owner, known)
+        if owner not in self._looks:
             if left := self._left_out.get(owner):
                 self._left_out[owner] = left - 1
                 return
             self._looks[owner] = _Look(attempt.key, self.tuning.look_ns)
             if attempt.pid is not None:
                 self._due.put(owner, attempt.began_elapsed_ns + self.tuning.look_ns)
-
-    def begin_young(self, attempt: Attempt) -> None:
-        """Note that an attempt has not taken its memory yet."""
-        self._enter(self._young, attempt)
-
-    def _enter(self, book: Book, attempt: Attempt) -> None:
-        declared = _declared(attempt)
-        if declared is not None:
-            book.declare(attempt.key, declared)
-        else:
-            owner = attempt.owner
-            book.add(attempt.key, owner, self._known.get(owner))
 
     def end_young(self, key: str) -> bool:
         """Note that an attempt is not young any more; return whether its need is still unknown."""

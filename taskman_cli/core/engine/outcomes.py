@@ -152,6 +152,6 @@ class Outcomes:
         run.close_task(attempt.task.id, state)
         if attempt.task.id == GATE:
             self._running.pass_seat(run, now)
-        else:
+        elif run.pending:
             self._running.begin_tasks(run, now)
         self._running.settle(run, now)

@@ -201,8 +201,8 @@ class Pool:
     def take_ready(self, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first waiting attempt that may start, if a seat is free."""
         self.early.taken = None
-        is_shut = self.is_full and not self.early.has_room(elapsed_ns)
-        if is_shut or not self._waiting or not self._ready or HOLD in self._timers:
+        is_idle = not self._waiting or not self._ready
+        if is_idle or HOLD in self._timers or (self.is_full and not self.early.has_room(elapsed_ns)):
             if self.gate is not None and self.gate.held:
                 self._release(self.gate)
             return None

@@ -59,7 +59,9 @@ class Ready:
         return self._scarce(needs) if needs else (), is_urgent
 
     def __len__(self) -> int:
-        return len(self._plain) if len(self._lines) == 1 else sum(map(len, self._lines.values()))
+        if len(self._lines) == 1:
+            return len(self._plain._entries)  # asked at each step
+        return sum(map(len, self._lines.values()))
 
     @property
     def is_one_line(self) -> bool:
@@ -85,6 +87,9 @@ class Ready:
 
     def remove(self, attempt: Attempt) -> None:
         """Take an attempt out, if it is there."""
+        if len(self._lines) == 1:
+            self._plain.remove(attempt.key)
+            return
         kind = self.kind_of(attempt)
         line = self._lines.get(kind)
         if line is not None:

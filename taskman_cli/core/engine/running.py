@@ -82,13 +82,12 @@ class Running:
         params: Mapping[str, str] | None = None,
     ) -> Run:
         """Make a run; `only`: of this one task. Nothing of it begins before `admit`."""
-        self._last_run_number = run_number(now.wall_ns, last=self._last_run_number)
-        run_id = encode_run_id(self._last_run_number)
-        due_ns = now.wall_ns
+        number = self._last_run_number = run_number(now.wall_ns, last=self._last_run_number)
+        job, due_ns = armed.job, now.wall_ns
         if slot_ns is not None and trigger is not Trigger.MANUAL:  # or its slot was taken early
             due_ns = armed.due_at(slot_ns)
-        run = Run(run_id, armed.job, slot_ns, trigger, due_ns, only=only, params=params or {})
-        run.pending, run.gate = tasks_of(armed.job, only), armed.job.gate
+        run = Run(encode_run_id(number), job, slot_ns, trigger, due_ns, only=only, params=params or {})
+        run.pending, run.gate = tasks_of(job, only), job.gate
         self._count_run(armed, 1)
         if armed.is_used_up or armed.is_from_finish:
             self._timetable.arm(armed, None)
@@ -285,8 +284,8 @@ class Running:
         return [run for run in activity.runs if run.state is State.QUEUED] if activity else []
 
     def _record_finished(self, run: Run, now: Now) -> None:
-        undone = tuple([task.id for task in run.job.tasks if task.id not in run.results])
-        before = self.failing.of(run.job.id)
+        results, before = run.results, self.failing.of(run.job.id)
+        undone = tuple([task.id for task in run.job.tasks if task.id not in results])
         facts = (run.state, run.slot_ns, undone, run.detail, self.failing.note_run(run))
         self._outbox.records.append(effects.RunFinished(run.id, run.job.id, *facts, *run.end(now.elapsed_ns)))
         self.reports.finished(run, before, now)

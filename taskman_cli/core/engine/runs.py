@@ -37,7 +37,8 @@ _STEP_BITS = 13
 
 def run_number(wall_ns: int, *, last: int) -> int:
     """Return a number for a run made now: the time, or the next one after the last."""
-    return max(last + 1, wall_ns >> _STEP_BITS)
+    number = wall_ns >> _STEP_BITS
+    return number if number > last else last + 1
 
 
 def encode_run_id(number: int) -> str:
@@ -330,7 +331,7 @@ class Run:
 
 def tasks_of(job: Job, only: str | None) -> list[Task]:
     """Return the tasks of a run: the one that is named, or all."""
-    return [task for task in job.tasks if only in (None, task.id)]
+    return list(job.tasks) if only is None else [task for task in job.tasks if task.id == only]
 
 
 @dataclass(slots=True, eq=False)

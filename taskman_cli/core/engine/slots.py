@@ -100,7 +100,7 @@ class Slots:
         if armed.is_used_up:
             return
         activity = self._running.activity.get(armed.job.id)
-        park = armed.park
+        park = armed.failures and armed.park
         if park and (refusal := _untried(park, activity, now)):
             if slot_ns is not None:
                 stretch = Stretch(slot_ns, slot_ns, 1)

@@ -73,7 +73,7 @@ class ArmedJob:
     def is_from_finish(self) -> bool:
         """Tell whether the next slot counts from the end of a run."""
         schedule = self.job.schedule
-        return isinstance(schedule, Interval) and schedule.from_finish
+        return type(schedule) is Interval and schedule.from_finish
 
     @property
     def is_elapsed(self) -> bool:
