@@ -81,7 +81,7 @@ class Player:
 
     def __init__(self, scenario: Scenario, habits: Habits) -> None:
         self._scenario = scenario
-        self._engine = Engine(scenario.settings, is_counted=False)
+        self._engine = Engine(scenario.settings, is_counted=False, is_watched=False)
         self._tally = Tally(scenario.timezone, scenario.from_ns)
         now = Now(scenario.from_ns, _UPTIME_NS)
         self._commands = commands = _Commands(now, scenario.hardware, habits, self._tally)

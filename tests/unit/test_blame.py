@@ -18,7 +18,7 @@ from taskman_cli.core.engine.blame import ADMISSION, EngineBroken, Item, item_of
 from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.engine.marks import NeedLearned
-from taskman_cli.core.engine.outbox import Outbox
+from taskman_cli.core.engine.outbox import WatchedOutbox
 from taskman_cli.core.model import Policy, Settings, SkipReason, State
 from taskman_cli.core.pause import Pause
 from taskman_cli.core.schedule import Interval, Reboot, parse_cron
@@ -40,7 +40,7 @@ def breaking(driver: Driver, owner: Any, method: str) -> Driver:
 
 
 def test_who_watches_hears_of_each_subject_that_is_decided_on() -> None:
-    outbox = Outbox()
+    outbox = WatchedOutbox()
     outbox.subject = "unheard"
     heard: list[object] = []
     outbox.watch = heard.append

@@ -209,6 +209,8 @@ class Gate:
         has_seat = attempt.run.job.policy.priority > 0 and self._has_priority_seat(attempt)
         known, more = self.memory.known_need(attempt), unseen - is_instead
         if known is not None and not self.held and self._is_memory_plenty(known, signals, elapsed_ns):
+            if running < signals.cpus:
+                return None
             return self._cpu(
                 running, signals, elapsed_ns, more=more, has_seat=has_seat, is_supplied=is_supplied
             )

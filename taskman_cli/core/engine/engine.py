@@ -16,7 +16,7 @@ from taskman_cli.core.engine.arming import restate_job
 from taskman_cli.core.engine.blame import ADMISSION, EngineBroken, item_of
 from taskman_cli.core.engine.jobset import JobSet
 from taskman_cli.core.engine.metrics import Metrics
-from taskman_cli.core.engine.outbox import Outbox
+from taskman_cli.core.engine.outbox import Outbox, WatchedOutbox
 from taskman_cli.core.engine.outcomes import Outcomes
 from taskman_cli.core.engine.parts import is_of_gate
 from taskman_cli.core.engine.pauses import Pauses
@@ -62,18 +62,20 @@ class Engine:
         *,
         is_gate_shut: bool = False,
         is_counted: bool = True,
+        is_watched: bool = True,
         portion: int | None = None,
     ) -> None:
         """`is_gate_shut`: all start as with `admission = "fixed"`, until `GateTried`.
 
-        `is_counted` False: nobody is going to ask for `metrics`. `portion`: a tick decides on so many jobs.
+        `is_counted` False: nobody is going to ask for `metrics`. `is_watched` False: nor is `watch` given.
+        `portion`: a tick decides on so many jobs.
         """
         self.settings = settings
         self._is_gate_shut = is_gate_shut
         self._is_counted = is_counted
         self.timetable = Timetable()
         self.metrics = Metrics()
-        self._outbox = Outbox()
+        self._outbox = WatchedOutbox() if is_watched else Outbox()
         self.reports = Reports(self.timetable, self._outbox, sinks)
         self._running = Running(self._pool_settings(), self.timetable, self._outbox, self.reports)
         self.pool = self._running.pool
@@ -153,7 +155,8 @@ class Engine:
         with each job and run that is decided on (`blame`). Raises EngineBroken if anything raises on the way:
         the step may be half done.
         """
-        self._outbox.watch = watch
+        if isinstance(self._outbox, WatchedOutbox):
+            self._outbox.watch = watch
         self._outbox.subject = None
         try:
             return self._step(news, now)

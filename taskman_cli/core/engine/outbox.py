@@ -19,13 +19,27 @@ class Outbox:
     def __init__(self) -> None:
         self.records: list[effects.Record | effects.Mark] = []
         self.actions: list[effects.Action] = []
-        self._subject: object = None
-        #: Called with each subject, in steps where one of many jobs or runs may crash this process.
+        #: What is being decided on, for `blame`: a run, or the name of a job; None: no single item.
+        self.subject: object = None
+
+    def take(self) -> Step:
+        """Return the effects so far, and start a new list."""
+        taken = self.records, self.actions
+        self.records, self.actions = [], []
+        return taken
+
+
+class WatchedOutbox(Outbox):
+    """One that tells of each subject, in steps where one of many jobs or runs may crash this process."""
+
+    def __init__(self) -> None:
+        #: Called with each subject; None: nobody wants to know.
         self.watch: Callable[[object], None] | None = None
+        super().__init__()
 
     @property
     def subject(self) -> object:
-        """Return what is being decided on, for `blame`: a run, or the name of a job; None: no single item."""
+        """Return what is being decided on."""
         return self._subject
 
     @subject.setter
@@ -33,9 +47,3 @@ class Outbox:
         self._subject = subject
         if self.watch is not None:
             self.watch(subject)
-
-    def take(self) -> Step:
-        """Return the effects so far, and start a new list."""
-        taken = self.records, self.actions
-        self.records, self.actions = [], []
-        return taken

@@ -82,6 +82,11 @@ class DueQueue(Generic[K]):
         """Return time and place of the earliest key, or None."""
         return None if self.next_due() is None else self._heap[0][:2]
 
+    def is_due(self, now_ns: int) -> bool:
+        """Tell whether there may be a key that is due by now: if not, there is none."""
+        heap = self._heap
+        return bool(heap) and heap[0][0] <= now_ns
+
     def peek(self) -> K | None:
         """Return the earliest key, and leave it in; or None."""
         return None if self.next_due() is None else self._heap[0][2]

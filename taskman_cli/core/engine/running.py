@@ -103,7 +103,7 @@ class Running:
 
     def give_up_late(self, now: Now) -> None:
         """Give up the runs that have waited too long."""
-        for run in self.waiting.late(now.wall_ns):
+        for run in self.waiting.late(now.wall_ns) if self.waiting.is_any_late(now.wall_ns) else ():
             self._outbox.subject = run
             activity = self.activity[run.job.id]
             if run in activity.backlog:
@@ -355,13 +355,13 @@ class Running:
 
     def start_ready(self, now: Now) -> None:
         """Start waiting attempts as far as there are seats."""
-        while attempt := self.pool.take_ready(now.elapsed_ns):
+        pool, elapsed_ns = self.pool, now.elapsed_ns
+        while attempt := pool.take_ready(elapsed_ns):
             self._outbox.subject = attempt.run
             self._start(attempt, now)
             self._outbox.subject = None
-        pool = self.pool
-        if pool.gate is not None and pool.target.note(pool.busy_count, now.elapsed_ns):
-            self.attempts.publish(now.elapsed_ns)
+        if pool.gate is not None and pool.target.note(pool.busy_count, elapsed_ns):
+            self.attempts.publish(elapsed_ns)
 
     def _start(self, attempt: Attempt, now: Now) -> None:
         """Start an attempt that has got a seat, unless it may not start any more, or not yet."""

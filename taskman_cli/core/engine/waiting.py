@@ -24,6 +24,8 @@ class Waiting:
         self._deadlines: DueQueue[str] = DueQueue()
         #: Return when a run will have waited too long, on the wall clock, or None.
         self.next_deadline = self._deadlines.next_due
+        #: Tell whether any run may have waited too long, by the wall clock.
+        self.is_any_late = self._deadlines.is_due
 
     def __len__(self) -> int:
         return len(self._runs)
