@@ -92,9 +92,9 @@ class Tally:
         self._offsets = offsets_of(timezone)
         self._offset_s, self._offset_end_s = 0, from_ns // SECOND_NS
         self._part_end_ns, self._part = from_ns, 0
-        #: When unfinished runs were due, and whether they wait for their first attempt.
+        #: When unfinished runs were due; and those of them that wait for their first attempt.
         self._due: dict[str, int] = {}
-        self._unbegun: set[str] = set()
+        self._unbegun: dict[str, int] = {}
         self.busiest: list[Minute] = []
         self._minute_end_ns = from_ns - from_ns % MINUTE_NS + MINUTE_NS
         self._starts = self._minute_peak = self._minute_worst_ns = 0
@@ -186,14 +186,14 @@ class Tally:
 
     def look(self, engine: Engine, now: Now) -> None:
         """Look at what runs and waits at the end of a turn."""
-        wall_ns = now.wall_ns
-        self.running = running = engine.pool.busy_count
+        wall_ns, pool = now.wall_ns, engine.pool
+        self.running = running = pool.busy_count
         if running > self._minute_peak:
             self._minute_peak = running
             if running > self.peaks[self._part]:
                 self.peaks[self._part] = running
                 self.peak = max(self.peak, running)
-        if not engine.pool.ready_count:
+        if not pool.ready_count:
             if self._waits_for is not None:
                 self._note_waiting(None, wall_ns)
         elif self._waits_for is None or wall_ns - self._looked_ns >= _LOOK_NS:
@@ -205,8 +205,7 @@ class Tally:
         self._waits_for, self._looked_ns = what, wall_ns
 
     def _queued(self, record: effects.RunQueued) -> None:
-        self._due[record.run] = record.due_ns
-        self._unbegun.add(record.run)
+        self._due[record.run] = self._unbegun[record.run] = record.due_ns
 
     def due_ns(self, run: str) -> int:
         """Return when a run that is not over was due."""
@@ -214,10 +213,9 @@ class Tally:
 
     def _begun(self, record: effects.AttemptBegun) -> None:
         self._starts += 1
-        if record.run not in self._unbegun:
+        due_ns = self._unbegun.pop(record.run, None)
+        if due_ns is None:
             return
-        self._unbegun.remove(record.run)
-        due_ns = self._due[record.run]
         wait_ns = self.until_ns - due_ns
         job = self.jobs.get(record.job) or self.job(record.job)
         if wait_ns > self._minute_worst_ns:
@@ -243,8 +241,7 @@ class Tally:
         due_ns = self._due.pop(run, None)
         if due_ns is None:
             return
-        if run in self._unbegun:
-            self._unbegun.remove(run)
+        if self._unbegun.pop(run, None) is not None:
             return
         job.done.add(self.until_ns - due_ns)
 

@@ -93,6 +93,7 @@ class Engine:
             self._running, self.timetable, self._outbox, self._slots, self._job_set, self._pauses
         )
         running, outcomes = self._running, self._outcomes
+        self._wall_times = (running.waiting.next_deadline, self._pauses.next_end, self.reports.next_wall)
         self._handlers: dict[type[events.Event], Callable[[Any, Now], None]] = {
             events.JobsLoaded: self._load,
             events.Tick: self._tick,
@@ -297,15 +298,12 @@ class Engine:
         elapsed_ns, slow_ns = self.pool.next_timer(), self.reports.next_elapsed()
         if slow_ns is not None:
             elapsed_ns = earliest(elapsed_ns, slow_ns)
-        if self.is_stopping:
+        if self._running.is_stopping:
             return Wake(None, elapsed_ns)
-        wall_ns = earliest(
-            self._portions.next_due,
-            self.timetable.next_due(),
-            self._running.waiting.next_deadline(),
-            self._pauses.next_end(),
-            self.reports.next_wall(),
-        )
+        wall_ns = earliest(self._portions.next_due, self.timetable.next_due())
+        for next_ns in self._wall_times:
+            if (at_ns := next_ns()) is not None:
+                wall_ns = earliest(wall_ns, at_ns)
         return Wake(wall_ns, elapsed_ns)
 
     # --- slots ---

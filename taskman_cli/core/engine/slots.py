@@ -36,9 +36,13 @@ class Slots:
     def decide(self, armed: ArmedJob, now: Now, *, until_ns: int, missed_after_ns: int) -> None:
         """Decide on all slots of a job that are due by an instant, and arm it for the next one."""
         passed = self._timetable.passed(armed, until_ns)
+        slot_ns, due_ns = passed.slots[0]
         armed.slot_ns, armed.since_ns = None, passed.slots[-1][0]
-        if armed.job.enabled and _is_plain(armed, passed, now, missed_after_ns=missed_after_ns):
-            self.offer(armed, passed.slots[0][0], _own_trigger(armed.job), now)
+        # One slot has passed, in time, and nothing keeps it from getting a run: nearly always.
+        is_one = len(passed.slots) == 1 and passed.before is None and armed.job.enabled
+        is_held = armed.pause is not None or armed.failures is not None
+        if is_one and not is_held and now.wall_ns - due_ns <= missed_after_ns:
+            self.offer(armed, slot_ns, _own_trigger(armed.job), now)
         else:
             self._decide_all(armed, passed, now, missed_after_ns=missed_after_ns)
         if not armed.is_from_finish:
@@ -119,7 +123,10 @@ class Slots:
         run = self._running.new(armed, slot_ns, trigger, now)
         if park:
             self._running.parks.try_with(armed, run)
-        self._let_in(run, activity, overlap, now)
+        if activity is None:  # nearly always
+            self._running.admit(run, now)
+        else:
+            self._let_in(run, activity, overlap, now)
 
     def ask(
         self,
@@ -190,13 +197,6 @@ class Slots:
             return "still waits for a worker"
         # Slots that are reached together, for example after a stall, are offered before any of them starts.
         return "is about to begin"
-
-
-def _is_plain(armed: ArmedJob, passed: Passed, now: Now, *, missed_after_ns: int) -> bool:
-    """Tell whether one slot has passed, in time, and nothing keeps it from getting a run: nearly always."""
-    if len(passed.slots) != 1 or passed.before or armed.pause or armed.failures:
-        return False
-    return now.wall_ns - passed.slots[0][1] <= missed_after_ns
 
 
 def _own_trigger(job: Job) -> Trigger:

@@ -204,11 +204,11 @@ class Timetable:
 
     def arm(self, armed: ArmedJob, slot_ns: int | None) -> None:
         """Set a job's next slot, or that there is none."""
-        armed.slot_ns = slot_ns
+        armed.slot_ns, job = slot_ns, armed.job
         if slot_ns is None:
-            self._queue.remove(armed.job.id)
+            self._queue.remove(job.id)
         else:
-            self._queue.put(armed.job.id, armed.due_at(slot_ns))
+            self._queue.put(job.id, armed.due_at(slot_ns) if job.policy.jitter_ns else slot_ns)
 
     def arm_from_finish(self, armed: ArmedJob, finished_ns: int) -> None:
         """Arm a job whose interval counts from the end of its run."""
@@ -263,8 +263,8 @@ class Timetable:
         if armed.is_from_finish:
             return Passed([(first_ns, armed.due_at(first_ns))], None)
         next_ns = armed.slot_after(first_ns)
-        if next_ns is None or armed.due_at(next_ns) > wall_ns:  # nearly always
-            return Passed([(first_ns, armed.due_at(first_ns))], next_ns)
+        if not armed.job.policy.jitter_ns and (next_ns is None or next_ns > wall_ns):  # nearly always
+            return Passed([(first_ns, first_ns)], next_ns)
         most = MAX_CATCH_UPS if armed.job.policy.on_missed is OnMissed.ALL else MAX_PASSED
         slots, next_ns = _due_from(armed, first_ns, wall_ns, most=most + 1)
         if len(slots) <= most:
