@@ -34,6 +34,7 @@ QUESTIONS = {
     "sink_rate",
     "scrape",
     "lists",
+    "armed",
     "live_view",
     "pool_herds",
     "simulate",
