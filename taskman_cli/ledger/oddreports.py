@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.ledger import values
+from taskman_cli.ledger.texts import matching
 
 if TYPE_CHECKING:
     import sqlite3
@@ -37,8 +38,8 @@ def set_aside_odd_reports(connection: sqlite3.Connection, rows: Rows, keep: Keep
         for row in rows(f"SELECT * FROM {table}"):  # noqa: S608 (ours)
             if why := problem_of(row):
                 keep(table, row, why, f"{what} ({why}): it is forgotten")
-                where = " AND ".join(f"{name} IS ?" for name in row)
-                connection.execute(f"DELETE FROM {table} WHERE {where}", tuple(row.values()))  # noqa: S608
+                where, bound = matching(row)
+                connection.execute(f"DELETE FROM {table} WHERE {where}", bound)  # noqa: S608
     connection.execute(
         "UPDATE standing SET identity = lower(hex(randomblob(6))) WHERE typeof(identity) != 'text'"
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.engine.takeover import OWED
 from taskman_cli.ledger import values
 from taskman_cli.ledger.oncejobs import once_from
-from taskman_cli.ledger.texts import stored
+from taskman_cli.ledger.texts import matching
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,9 +66,8 @@ def look_at_decided(shelf: Shelf) -> None:
             name = row["job"] if is_named else None
             words = f"the slots of {name or 'a job'} ({error}): all until now count as accounted for"
             shelf.keep("decided", row, str(error), words, job=name)
-            found = stored(row["job"]) if isinstance(row["job"], str) else row["job"]
-            same = "DELETE FROM decided WHERE CAST(job AS BLOB) IS CAST(? AS BLOB)"
-            shelf.connection.execute(same, (found,))
+            where, bound = matching(row)
+            shelf.connection.execute(f"DELETE FROM decided WHERE {where}", bound)  # noqa: S608 (ours)
             if is_named:
                 shelf.connection.execute("INSERT INTO decided VALUES (?, ?)", (name, shelf.life.wall_ns))
             else:  # it may be any

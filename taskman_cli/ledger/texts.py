@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, overload
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Mapping
 
 
 @overload
@@ -34,6 +35,16 @@ def _as_bytes(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # half a pair that stands for no byte: it did not come from the system
         return text.encode("utf-8", "replace")
+
+
+def matching(row: Mapping[str, object]) -> tuple[str, tuple[object, ...]]:
+    """Return a condition that the rows with these values meet, and what to bind."""
+    terms = [
+        f"CAST({name} AS BLOB) IS CAST(? AS BLOB)" if isinstance(value, str) else f"{name} IS ?"
+        for name, value in row.items()
+    ]
+    bound = (stored(value) if isinstance(value, str) else value for value in row.values())
+    return " AND ".join(terms), tuple(bound)
 
 
 def read_any_text(connection: sqlite3.Connection) -> None:

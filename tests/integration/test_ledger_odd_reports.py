@@ -98,7 +98,9 @@ def test_a_sink_whose_row_is_damaged_is_told_rather_twice_than_never(
     ("table", "change"),
     [
         ("sinks", "name = x'ff'"), ("refused", "why = x'ff'"), ("refused", "at_ns = 'x'"),
-        ("refused", "seq = 'x'"),
+        ("refused", "seq = 'x'"), ("refused", "sink = CAST(x'7bff7d' AS TEXT)"),
+        ("troubles", "job = CAST(x'7bff7d' AS TEXT)"),
+        ("troubles", "job = CAST(x'7bff7d' AS TEXT), run = CAST(x'7bff7d' AS TEXT)"),
         ("troubles", "told_ns = 'x'"), ("troubles", "untold = -1"), ("troubles", "run = NULL"),
     ],
 )  # fmt: skip
