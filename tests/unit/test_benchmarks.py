@@ -40,6 +40,7 @@ QUESTIONS = {
     "simulate",
     "crontab_mix",
     "many_jobs",
+    "ledger_growth",
 }
 
 
