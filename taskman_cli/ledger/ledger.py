@@ -184,6 +184,11 @@ class Ledger:
         self._checkpoints = Checkpoints(self._path, connection)
         self._retention = Retention(connection, keep_events=self._settings.keep_events)
 
+    def release(self) -> None:
+        """Forget how jobs and runs stood, which only the start of a scheduler asks for."""
+        self.jobs, self.successes, self.needs = {}, {}, {}
+        self.open_runs, self.over_runs = [], frozenset()
+
     def paused_for(self, jobs: Iterable[Job]) -> dict[str, str]:
         """Return the jobs to pause because their state could not be read, each with the reason in words."""
         found = {row.job: PAUSED for row in self.unreadable if row.source == "job_state" and row.job}

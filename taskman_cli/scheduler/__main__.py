@@ -205,6 +205,9 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
         loop.begin(jobs, given.hello, options, boot=boot_id())
         if given.hello.is_first and not options.is_quiet:
             log.greet(greeting(options, jobs))
+        # What a reload replaces, and what only a start needs, is not to be kept in memory from here.
+        del jobs, jobfile, dumped
+        ledger.release()
         return loop.run()
     except (SupervisorGone, TaskmanError):
         raise
@@ -235,7 +238,7 @@ def _end_of(error: BaseException, poison: Poison, workers: Workers) -> int:
 
 def _load_jobs(given: _Given, workers: Workers) -> tuple[JobFile, bytes]:
     """Return the jobs as they were last loaded, and their dump: an edit alone changes nothing."""
-    kept = given.hello.kept.get(JOBS)
+    kept = given.hello.kept.pop(JOBS, None)
     if kept is not None:
         try:
             return load_dump(kept), kept
