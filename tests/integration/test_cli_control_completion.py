@@ -287,6 +287,14 @@ def test_a_name_that_cannot_be_typed_is_not_offered_and_a_description_is_one_lin
     assert lines(capsys, "fish", "show", "") == ["plain", "backup\ttwo lines \\x1b[31m (every 15s)"]
 
 
+def test_fields_of_a_list_are_offered_one_after_the_other(
+    scheduler: FakeScheduler, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert offered(capsys, "list", "--fields", "st") == ["state", "stopped"]
+    assert offered(capsys, "list", "--fields", "state,job,st") == ["state,job,stopped"]
+    assert offered(capsys, "list", "--after", "ba") == ["backup"]
+
+
 def test_what_was_removed_is_offered_to_restore(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     builder = LedgerBuilder(tmp_path / "state")
     for name in ("backup", "checks", "probe"):

@@ -13,12 +13,16 @@ from taskman_cli.core.nearest import did_you_mean, meant_or_known
 from taskman_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from taskman_cli.control.peers import Client
     from taskman_cli.core.engine.marks import JobHidden
     from taskman_cli.core.engine.timetable import ArmedJob
     from taskman_cli.core.sinks import SinkDefinition
+
+
+#: Among more jobs than this, nobody looks for the one that was meant: it would delay starts.
+MOST_SEARCHED = 5_000
 
 
 def requester(client: Client) -> str:
@@ -39,13 +43,14 @@ def find_job(jobs: Mapping[str, ArmedJob], hidden: Mapping[str, JobHidden], name
 
 
 def no_job(
-    name: str, jobs: Iterable[str], hidden: Mapping[str, JobHidden], *, what: str = "there is no job {}"
+    name: str, jobs: Collection[str], hidden: Mapping[str, JobHidden], *, what: str = "there is no job {}"
 ) -> Refused:
     """Return the refusal for a job that does not exist, with the name that was probably meant."""
     if name in hidden and hidden[name].is_all:
         words = f"{name} was removed (taskman remove): `taskman restore {name}` brings it back"
     else:
-        words = what.format(printable(quoted(name))) + meant_or_known(name, jobs)
+        hint = meant_or_known(name, jobs) if len(jobs) <= MOST_SEARCHED else ""
+        words = what.format(printable(quoted(name))) + hint
     return Refused(words, EXIT_NOT_FOUND)
 
 
