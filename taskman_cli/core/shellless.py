@@ -49,6 +49,18 @@ def direct_argv(command: str) -> tuple[str, ...] | None:
     return simple.words if simple is not None and simple.is_plain else None
 
 
+def settled(env: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that have the same values in a shell that is started with `env`.
+
+    Those that tell a command which attempt it is are set at the start.
+    """
+    return {
+        name: value
+        for name, value in env.items()
+        if name not in _NOT_ASSIGNED and not name.startswith(("BASH", "TASKMAN_"))
+    }
+
+
 def direct_environment(
     env: Mapping[str, str], *, shell: str, cwd: str, program: str | None = None
 ) -> dict[str, str] | None:

@@ -8,6 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _SHELL_WORDS = """
 ! . : [ [[ ]] alias autoload bg bind break builtin caller case cd chdir command compgen complete compopt
@@ -25,7 +30,9 @@ SHELL_WORDS = frozenset(_SHELL_WORDS.split())
 _PLAIN = r"[A-Za-z0-9_@%+:,./=-]"
 # Only ASCII in quotes: shells differ on other bytes. `!` in double quotes is history expansion for some.
 _SINGLE = r"'[\t\x20-\x26\x28-\x7e]*'"
-_DOUBLE = r'"[\t\x20\x23\x25-\x5b\x5d-\x5f\x61-\x7e]*"'
+_IN_DOUBLE = r"[\t\x20\x23\x25-\x5b\x5d-\x5f\x61-\x7e]*"
+_QUOTABLE = re.compile(_IN_DOUBLE)
+_DOUBLE = f'"{_IN_DOUBLE}"'
 _PIECE = re.compile(f"{_PLAIN}+|{_SINGLE}|{_DOUBLE}")
 _WORD = re.compile(f"(?:{_PLAIN}+|{_SINGLE}|{_DOUBLE})+")
 _BLANKS = re.compile(r"[ \t]*")
@@ -33,6 +40,11 @@ _BLANKS = re.compile(r"[ \t]*")
 # + or -, which `sh -c` reads as its own options, or %, which is a job.
 _NAME = re.compile(r"[A-Za-z0-9_@,./][A-Za-z0-9_@%+:,./-]*")
 _ASSIGNMENT = re.compile(rf"([A-Za-z_][A-Za-z0-9_]*)=((?:{_PLAIN}+|{_SINGLE}|{_DOUBLE})*)")
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})")
+#: Where the value of a variable may stand, and what it means there.
+_SPECIAL = re.compile(r"""['"\\`$~]""")
+#: Values that are one word as they are, and no assignment, option, number or reserved word.
+_PATH = re.compile(f"/{_PLAIN}*")
 #: A redirection up to its target. Shells differ on descriptors from 3 on, and on numbers of several digits.
 _REDIRECTION = re.compile(r"([0-2]?)(>>|>&|<&|>|<)[ \t]*")
 # Nothing may follow the repeated pieces of a word in one pattern: trying all their divisions takes for ever.
@@ -77,20 +89,78 @@ class SimpleCommand:
         return not self.redirections and not self.assignments and self.directory is None
 
 
-def read_simple_command(command: str) -> SimpleCommand | None:
+def read_simple_command(
+    command: str, variables: Mapping[str, str] = MappingProxyType({})
+) -> SimpleCommand | None:
     """Return what a shell command consists of; None if it is more than a simple command, or not literal.
+
+    `variables` are those of its environment that have the same values for the shell.
 
     >>> read_simple_command("cd /srv && TZ=UTC report 2>&1").words
     ('report',)
     >>> read_simple_command("make && make install") is None
     True
     """
-    reader = _Reader(command)
+    written = _Expansion(command, variables)
+    if not written.is_known:
+        return None
+    reader = _Reader(written.text)
     if not reader.read_steps() or not reader.read():
         return None
+    if not written.names.isdisjoint(name for name, _ in reader.assignments):
+        return None  # perhaps it has the new value
     return SimpleCommand(
         tuple(reader.words), tuple(reader.redirections), tuple(reader.assignments), reader.directory
     )
+
+
+class _Expansion:
+    """A command with the values of variables, and of `~/`, written in their place."""
+
+    def __init__(self, command: str, variables: Mapping[str, str]) -> None:
+        self._command, self._variables = command, variables
+        #: The variables that stood in it.
+        self.names: set[str] = set()
+        self._parts: list[str] = []
+        #: False: what stands there is not known, or its value is more than one word as it is.
+        self.is_known = not _SPECIAL.search(command) or self._expand()
+        self.text = "".join(self._parts) or command
+
+    def _expand(self) -> bool:
+        command, done, is_quoted = self._command, 0, False
+        while found := _SPECIAL.search(command, done):
+            self._parts.append(command[done : found.start()])
+            done, value = found.end(), found[0]
+            if value == '"':
+                is_quoted = not is_quoted
+            elif value == "'" and not is_quoted:
+                done = command.find("'", done) + 1 or len(command)
+                value = command[found.start() : done]
+            elif value == "$":
+                name = _VARIABLE.match(command, found.start())
+                if name is None or not self._add(name[1] or name[2], is_quoted=is_quoted):
+                    return False
+                done = name.end()
+                continue
+            elif value == "~" and not is_quoted and self._is_home(found.start()):
+                if not self._add("HOME", is_quoted=False):
+                    return False
+                continue
+            self._parts.append(value)
+        self._parts.append(command[done:])
+        return True
+
+    def _is_home(self, place: int) -> bool:
+        before, after = self._command[place - 1 : place], self._command[place + 1 : place + 2]
+        return before in {"", *" \t<>;&"} and after in {"", *"/ \t;&"}
+
+    def _add(self, name: str, *, is_quoted: bool) -> bool:
+        value = self._variables.get(name)
+        if value is None or not (_QUOTABLE if is_quoted else _PATH).fullmatch(value):
+            return False
+        self.names.add(name)
+        self._parts.append(value)
+        return True
 
 
 class _Reader:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.executors import CALL, executor_of, split_handle
-from taskman_cli.core.shellless import direct_changes, direct_environment
+from taskman_cli.core.shellless import direct_changes, direct_environment, settled
 from taskman_cli.core.simplecommand import read_simple_command
 from taskman_cli.errors import TaskmanError
 from taskman_cli.launch.accounts import Runners, to_become
@@ -164,7 +164,7 @@ class Plans:
         files = self._environments.files_for_the_command(execution)
         environment = self._environments.compose(execution, has_files=not files)
         environment.update(params)
-        argv, simple = self._argv(task.command, execution.shell)
+        argv, simple = self._argv(task.command, execution.shell, environment)
         fallback = direct = None
         # The files that are not read yet may set variables that the shell uses.
         if simple is not None and not files:
@@ -215,12 +215,15 @@ class Plans:
         return limits | {"keeps_orphans": True} if limits and not execution.kill_orphans else limits
 
     def _argv(
-        self, command: str | tuple[str, ...], shell: str | None
+        self, command: str | tuple[str, ...], shell: str | None, environment: Mapping[str, str]
     ) -> tuple[list[str], SimpleCommand | None]:
         """Return the argv, and what it does if it is a shell that may be left out."""
         if not isinstance(command, str):
             return list(command), None
-        return [shell or SHELL, "-c", command], None if shell else read_simple_command(command)
+        if shell:
+            return [shell, "-c", command], None
+        variables = settled(environment) if "$" in command or "~" in command else {}
+        return [SHELL, "-c", command], read_simple_command(command, variables)
 
     def _changes(
         self, simple: SimpleCommand, environment: dict[str, str], execution: Execution

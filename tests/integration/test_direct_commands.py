@@ -68,7 +68,22 @@ MANY = settings(
     max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
-NAMES = ["probe", "probe", "probe", "probe", "./tool", "nosuch", "./noexec", "./script", "./sub", "sub/tool"]
+NAMES = [
+    "probe",
+    "probe",
+    "probe",
+    "probe",
+    "$HOME/tool",
+    "~/tool",
+    "${A}tool",
+    '"$HOME"/tool',
+    "./tool",
+    "nosuch",
+    "./noexec",
+    "./script",
+    "./sub",
+    "sub/tool",
+]
 # Nothing here leads out of the directory of the test: the shell runs what is generated, as root perhaps.
 TARGETS = [
     *[
@@ -85,14 +100,17 @@ TARGETS = [
         "./new",
     ],
     *["../here/new", "/dev/null", "/dev/null", "-", "a=b", "1x", '"new"', "n'e'w", "sealed", "stdout-link"],
+    *["~/new", "$HOME/new", '"$A"new', "$A"],
     *["circle", "in/x", "'with blank'", "{here}/absolute", "{here}/sub/../new", "{here}//new"],
 ]
 DIRECTORIES = [
     *["sub", "sub/", "dirlink", "dirlink/sub2", "missing", "old", "{here}", "{here}/sub", "'sub'", "sub2"],
+    *["~", "~/sub", "$HOME/sub", '"${HOME}"', "$A"],
     *["sub/sub2", ".", "-", "''", "{here}//sub", "sub/../sub"],
 ]
 ASSIGNED = """
 A=1 A= B='x y' HOME=/x TZ=UTC LC_ALL=C LANG=xx A=2 PATH=/x IFS=x PWD=/x _=1 SHLVL=7 TERM=x HISTSIZE=x MAIL=y
+B=$A C="$HOME/x" D=~/x HOME=~
 LINENO=7 OPTIND=x PS1=x A="b"'c' CDPATH=/ OLDPWD=/x HOSTNAME=h RANDOM=1 POSIXLY_CORRECT=y EDITOR=vi LINES=x
 """.replace(" y'", "\0y'").split()
 ASSIGNED = [word.replace("\0", " ") for word in ASSIGNED]
@@ -107,10 +125,13 @@ TO_FILES = st.builds(
 COPIES = st.sampled_from(["2>&1", "2>&1", ">&2", "<&1", "0<&2", "1>&1", "2>& 0", "1>&0"])
 ODD = st.sampled_from(["2>&-", ">&3", ">|old", "<>in", "3>new", "3<in", "12>new", ">&new", ">/dev/full"])
 REDIRECTIONS = st.integers(0, 9).flatmap(lambda n: ODD if n == 9 else COPIES if n > 6 else TO_FILES)
-WORDS = st.sampled_from(["-x", "a=b", "'a b'", "x", "1", "2", '"q"', "-", "a", "b", "$HOME"])
+WORDS = st.sampled_from(
+    ["-x", "a=b", "'a b'", "x", "1", "2", '"q"', "-", "a", "b", "$HOME", "~", "$A", '"$A x"', "a$A"]
+)
 TAILS = st.lists(
     st.tuples(st.one_of(REDIRECTIONS, REDIRECTIONS, WORDS), st.sampled_from([" ", " ", "  ", ""])), max_size=5
 )
+HOMES = [{"HOME": "{here}/sub", "A": "a b"}, {"A": "0"}]
 CDS = st.sampled_from(DIRECTORIES).map("cd {}".format)
 EXPORTS = st.lists(st.sampled_from([*ASSIGNED, *ASSIGNED, "A", "$A", "-p"]), min_size=1, max_size=3).map(
     lambda words: " ".join(["export", *words])
@@ -182,7 +203,9 @@ class Stage:
                 os.chown(path, self._owner.uid, self._owner.gid, follow_symlinks=False)
 
     def spec(self, line: str, shell: str, execution: Execution, **environ: str) -> dict[str, Any]:
-        environ = {"PATH": f"{self.tools}:/usr/bin:/bin", "REPORT": str(self.report), **environ}
+        # Always set: without a value, `>$HOME/new` would lead out of the directory.
+        places = {"HOME": str(self.here), "A": f"{self.here}/"}
+        environ = {"PATH": f"{self.tools}:/usr/bin:/bin", "REPORT": str(self.report), **places, **environ}
         plans = Plans(Environments(environ, cwd=str(self.here)), cwd=str(self.here), shell_name=shell)
         task = Task("main", line, execution)
         start = effects.Start("r.main.1", "r", "job", task, 1, None, Trigger.MANUAL, {})
@@ -274,7 +297,7 @@ def test_a_line_does_what_it_does_in_a_real_shell(stage: Stage, shell: str, coun
         stdin=st.sampled_from([None, "text\n"]),
         output=st.sampled_from([Output.CAPTURE, Output.DISCARD]),
         environ=st.sampled_from(
-            [{}, {}, {}, {"OLDPWD": "{here}/sub"}, {"CDPATH": "sub"}, {"A": "0", "odd-name": "x"}]
+            [{}, {}, {}, {"OLDPWD": "{here}/sub"}, {"CDPATH": "sub"}, {"A": "0", "odd-name": "x"}, *HOMES]
         ),
     )
     def check(line: str, umask: int, stdin: str | None, output: Output, environ: dict[str, str]) -> None:

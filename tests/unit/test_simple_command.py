@@ -74,6 +74,78 @@ def test_all_else_is_left_to_the_shell(command: str) -> None:
     assert read_simple_command(command) is None
 
 
+VARIABLES = {"HOME": "/home/ann", "A": "/a", "B": "x y", "C": "c", "E": "", "Q": '"', "D": "$A", "N": "x\ny"}
+EXPANDED = {
+    "$HOME/bin/x": ("/home/ann/bin/x",),
+    "${A}bin/x $A/$A --to=$A": ("/abin/x", "/a//a", "--to=/a"),
+    'x "$A" "${B}" "a $B"c "$E" "$C"': ("x", "/a", "x y", "a x yc", "", "c"),
+    "x '$A' '\"$B'": ("x", "$A", '"$B'),
+    'x "it\'s $C"': ("x", "it's c"),
+    "~/bin/x ~ ~/'a b'": ("/home/ann/bin/x", "/home/ann", "/home/ann/a b"),
+}
+
+
+@pytest.mark.parametrize("command", EXPANDED, ids=repr)
+def test_the_values_of_known_variables_are_written_in(command: str) -> None:
+    assert read_simple_command(command, VARIABLES) == SimpleCommand(EXPANDED[command])
+
+
+def test_the_values_of_variables_stand_in_redirections_directories_and_variables_too() -> None:
+    command = "cd ~/'x y' && F=$A G=\"$B\" x >$A/f 2>>~/g"
+    assert read_simple_command(command, VARIABLES) == SimpleCommand(
+        ("x",),
+        (Redirection(1, ">", "/a/f"), Redirection(2, ">>", "/home/ann/g")),
+        (("F", "/a"), ("G", "x y")),
+        "/home/ann/x y",
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *[
+            "$C",
+            "x $C",
+            "x $B",
+            "x $E",
+            "x $NONE",
+            'x "$NONE"',
+            'x "$Q"',
+            'x "$D"',
+            'x "$N"',
+            "x $C>f",
+            "$C=1 x",
+        ],
+        *[
+            '"$A/x"',
+            "x $",
+            "x $1",
+            "x $$",
+            "x $?",
+            'x "$@"',
+            "x ${A:-b}",
+            "x ${A",
+            "x ${#A}",
+            "x $(y)",
+            "x `y`",
+        ],
+        *[
+            "x \\$A",
+            'x "\\$A"',
+            "x $'a'",
+            "A=1 x $A",
+            "export A=/b; x $A",
+            "HOME=/b ~/x",
+            "A=~/b x",
+            "x a:~/b",
+        ],
+        *["~ann/x", "x ~'/'a", "x >$C", "cd $A/../b && x", "x '$A", 'x "$A'],
+    ],
+)
+def test_what_may_be_other_words_in_the_shell_is_left_to_it(command: str) -> None:
+    assert read_simple_command(command, VARIABLES) is None
+
+
 def test_only_words_are_plain() -> None:
     assert [
         simple.is_plain
