@@ -79,7 +79,7 @@ class Children:
     @property
     def running_count(self) -> int:
         """Return how many attempts run."""
-        return len(self._running) + sum(1 for _ in self.hosts.running())
+        return len(self._running) + self.hosts.running_count
 
     @property
     def seated_count(self) -> int:

@@ -74,6 +74,11 @@ class Hosts:
         for host in self._hosts:
             yield from host.running
 
+    @property
+    def running_count(self) -> int:
+        """Return how many attempts are not over."""
+        return sum(1 for _ in self.running()) if self._hosts else 0
+
     def take(self, executors: dict[str, dict[str, Any]]) -> None:
         """Take the executors that are in force; what runs on one that is changed or gone goes on there."""
         for name, host in [*self._known.items()]:
