@@ -44,6 +44,7 @@ _SURELY_S = 20
 _MARK = "$TASKMAN_RUN_ID $TASKMAN_ATTEMPT"
 WORKERS = {"one": "127.0.0.11", "two": "127.0.0.12", "three": "127.0.0.13"}
 _JOBS = 20
+_OVER = "state NOT IN ('queued', 'running')"
 _INSIDE = "TASKMAN_CHAOS_INSIDE"
 #: The id of a run, and the number of an attempt.
 _Key = tuple[str, int]
@@ -141,12 +142,14 @@ class Chaos:
 
     def step(self) -> None:
         """Let a moment pass, heal what is due, and do something."""
-        time.sleep(self._chance.uniform(0.2, 1.5))  # the moment of a crash is nobody's choice
+        time.sleep(self._chance.uniform(0.2, 3))  # the moment of a crash is nobody's choice
         self._heal(time.monotonic())
+        if len(self._healing) > 1:  # or nothing would ever get on
+            return
         names = [name for name in FAULTS if self._can_cut or not name.startswith("cut")]
         fault = self._chance.choices(names, [FAULTS[name] for name in names])[0]
         # Mostly shorter, and at times longer than what is lost after.
-        length_s = self._chance.choice([0.2, 1, 2, 4, LOST_AFTER_S + 5])
+        length_s = self._chance.choice([0.2, 0.5, 1, 1, 2, 2, 4, LOST_AFTER_S + 5])
         now = time.monotonic()
         match fault:
             case "worker":
@@ -201,18 +204,18 @@ class Chaos:
     # --- the end ---
 
     def play(self) -> None:
-        """Do what is done until all runs were queued; then let all be well, and wait for the last end."""
-        until_s = time.monotonic() + 60 + self._runs / 5
-        while self._count("1") < self._runs and time.monotonic() < until_s:
+        """Do what is done until nearly all runs have ended; then let all be well, and wait for the others."""
+        until_s = time.monotonic() + 60 + self._runs / 2
+        while self._count(_OVER) < 0.9 * self._runs and time.monotonic() < until_s:
             self.step()
         self._heal(float("inf"))
         if self.process.poll() is not None:
             self._start()
-        wait_until(self._is_over, timeout_s=180, what=f"all runs end: {self._states()}")
+        wait_until(self._is_over, timeout_s=180 + self._runs / 3, what=f"all runs end: {self._states()}")
 
     def _is_over(self) -> bool:
         self._heal(0)
-        return self._count("state NOT IN ('queued', 'running')") >= self._runs
+        return self._count(_OVER) >= self._runs
 
     def _count(self, condition: str) -> int:
         with suppress(sqlite3.Error), closing(self._ledger()) as ledger:
