@@ -39,6 +39,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.executors.keeperbooks import CalledOff, Owner
+from taskman_cli.executors.keeperguard import Guard
 from taskman_cli.executors.keeperloop import Loop
 from taskman_cli.executors.keptcommand import KeptCommand, NotStarted
 from taskman_cli.supervisor.spawn import DEFAULT_SIGNALS
@@ -65,6 +66,8 @@ class Keeper:
 
     def __init__(self, listener: socket.socket) -> None:
         listener.setblocking(False)
+        #: Ends what runs if this process is killed.
+        self.guard = Guard()
         self._listener = listener
         self._loop = Loop()
         self._doors: dict[int, tuple[Channel, socket.socket]] = {}
@@ -255,6 +258,7 @@ class Keeper:
             command = KeptCommand(name, spec)
         except NotStarted as error:
             return "refused", str(error), error.is_transient
+        self.guard.add(command.pid)
         self._void.drop(handle)
         self._commands[handle] = owner.commands[handle] = command
         self._loop.watch(command.pidfd, lambda: self._reap(handle, command))
@@ -308,6 +312,7 @@ class Keeper:
 
     def _reap(self, handle: str, command: KeptCommand) -> None:
         self._loop.unwatch(command.pidfd)
+        self.guard.remove(command.pid)  # once it is reaped, its number may be another's
         command.reap()
         command.read_rest()
         self._settle_pipe(command)
@@ -375,6 +380,10 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, lambda *_: None)  # those of a terminal; commands have the default
     keeper = Keeper(listener)
+    try:
+        keeper.guard.begin()
+    except OSError as error:
+        sys.stderr.write(f"taskman: the commands of a keeper that is killed will go on: {error}\n")
     keeper.listen_for_signals()
     try:
         keeper.run()

@@ -3,9 +3,9 @@
     python tests/e2e/dask_chaos.py [--runs N] [--seed N]
 
 Three workers, each as on a machine of its own: an address, and a directory for its keeper. What is killed:
-workers, Dask's scheduler, our scheduler, our supervisor and the process of the executor; connections to a
-worker or to Dask's scheduler are cut by iptables, in a network namespace (`unshare --net`, root only). Each
-command appends a line when it begins and one when it ends: that is what really happened.
+workers, keepers, Dask's scheduler, our scheduler, our supervisor and the process of the executor; connections
+to a worker or to Dask's scheduler are cut by iptables, in a network namespace (`unshare --net`, root only).
+Each command appends a line when it begins and one when it ends: that is what really happened.
 """
 
 from __future__ import annotations
@@ -50,18 +50,18 @@ _INSIDE = "TASKMAN_CHAOS_INSIDE"
 _Key = tuple[str, int]
 #: What is done, and how often beside the others.
 FAULTS = {
-    "worker": 4, "dask scheduler": 2, "scheduler": 3, "supervisor": 2, "executor": 2, "cut worker": 3,
-    "cut dask scheduler": 1,
+    "worker": 4, "keeper": 2, "dask scheduler": 2, "scheduler": 3, "supervisor": 2, "executor": 2,
+    "cut worker": 3, "cut dask scheduler": 1,
 }  # fmt: skip
 
 
 def jobs(cluster: DaskCluster, runs: int, chance: random.Random) -> str:
     """Return a job file whose jobs have so many runs together, half of them run again when lost."""
     tables = [
-        f'[executors.farm]\n{cluster.table}max_workers = 24\nlost_after = "{LOST_AFTER_S}s"\n'
+        f'[executors.farm]\n{cluster.table}max_workers = 100\nlost_after = "{LOST_AFTER_S}s"\n'
         f'orphan_after = "{ORPHAN_AFTER_S}s"\n'
         '[taskman]\nrestart_delay = "10ms"\nrestart_delay_max = "50ms"\n'
-        '[defaults]\nexecutor = "farm"\noverlap = "queue"\non_missed = "all"\n'
+        '[defaults]\nexecutor = "farm"\noverlap = "allow"\non_missed = "all"\n'
         "keep_runs = 100_000\n"
     ]
     for number in range(_JOBS):
@@ -142,7 +142,7 @@ class Chaos:
 
     def step(self) -> None:
         """Let a moment pass, heal what is due, and do something."""
-        time.sleep(self._chance.uniform(0.2, 3))  # the moment of a crash is nobody's choice
+        time.sleep(self._chance.uniform(0.2, 4))  # the moment of a crash is nobody's choice
         self._heal(time.monotonic())
         if len(self._healing) > 1:  # or nothing would ever get on
             return
@@ -152,6 +152,10 @@ class Chaos:
         length_s = self._chance.choice([0.2, 0.5, 1, 1, 2, 2, 4, LOST_AFTER_S + 5])
         now = time.monotonic()
         match fault:
+            case "scheduler" | "executor" | "keeper":
+                if found := self._ours(fault):
+                    kill(self._chance.choice(found), signal.SIGKILL)
+                    self.faults[fault] += 1
             case "worker":
                 name = self._chance.choice([*WORKERS])
                 if name in self.cluster.workers and f"cut {name}" not in self._healing:
@@ -160,17 +164,6 @@ class Chaos:
             case "dask scheduler" if "scheduler" not in self._healing:
                 self.cluster.kill_scheduler()
                 self._note(fault, "scheduler", now + min(length_s, 4))
-            case "scheduler":
-                if pids := [pid for pid in children(self.process.pid) if is_scheduler(pid)]:
-                    kill(pids[0], signal.SIGKILL)
-                    self.faults[fault] += 1
-            case "executor":
-                found = [
-                    pid for pid in children(self.process.pid) if "executors.process" in command_line(pid)
-                ]
-                for pid in found:
-                    kill(pid, signal.SIGKILL)
-                    self.faults[fault] += 1
             case "supervisor" if "supervisor" not in self._healing:
                 self.process.kill()
                 self.process.wait()
@@ -180,6 +173,15 @@ class Chaos:
                 if f"cut {what}" not in self._healing and what not in self._healing:
                     self._iptables(what, "-I")
                     self._note(fault, f"cut {what}", now + length_s)
+
+    def _ours(self, what: str) -> list[int]:
+        """Return the processes of taskman of a kind."""
+        if what == "keeper":
+            return sorted(pid for pid in self._processes() if "executors.keeper " in command_line(pid))
+        ours = children(self.process.pid)
+        if what == "scheduler":
+            return [pid for pid in ours if is_scheduler(pid)]
+        return [pid for pid in ours if "executors.process" in command_line(pid)]
 
     def _note(self, fault: str, what: str, until_s: float) -> None:
         self.faults[fault] += 1
