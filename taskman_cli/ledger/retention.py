@@ -199,42 +199,26 @@ class Retention:
         if not rows.runs.step() or not rows.skips.step():
             return [], True
         oldest_ns = 0 if rows.keep_for_ns is None else max(0, wall_ns - rows.keep_for_ns)
-        surplus = self._surplus(job_id, rows.runs.cut, oldest_ns=oldest_ns, wall_ns=wall_ns)
-        last_skip, _ = rows.skips.cut or (0, 0)
-        skips = connection.execute(
-            "SELECT id FROM skips WHERE job = ? AND (id <= ? OR at_to_ns < ?) ORDER BY id LIMIT ?",
-            (job_id, last_skip, oldest_ns, STEP_ROWS),
-        ).fetchall()
+        surplus = _surplus(
+            connection.execute(
+                "SELECT ended_seq, id, ended_ns FROM runs WHERE job = ? AND ended_seq IS NOT NULL"
+                " AND state NOT IN ('queued', 'running') ORDER BY ended_seq, id LIMIT ?",
+                (job_id, _MOST_LOOKED),
+            ),
+            rows.runs.cut, oldest_ns=oldest_ns, wall_ns=wall_ns,
+        )  # fmt: skip
+        found = connection.execute(
+            "SELECT id, 0, at_to_ns FROM skips WHERE job = ? ORDER BY id LIMIT ?", (job_id, _MOST_LOOKED)
+        )
+        skips = _surplus(found, rows.skips.cut, oldest_ns=oldest_ns, wall_ns=wall_ns)
         removed: list[int] = []
         if surplus or skips:
             connection.execute("BEGIN IMMEDIATE")
             removed = delete_runs(connection, surplus)
-            connection.executemany("DELETE FROM skips WHERE id = ?", skips)
+            connection.executemany("DELETE FROM skips WHERE id = ?", [(skip,) for skip in skips])
             connection.execute("COMMIT")
         is_more = len(removed) < len(surplus) or STEP_ROWS in (len(surplus), len(skips))
         return removed, is_more
-
-    def _surplus(self, job_id: int, cut: _Place | None, *, oldest_ns: int, wall_ns: int) -> list[int]:
-        """Return some runs of a job that are not kept: those that ended first, up to `cut` or too old."""
-        rows: Iterable[tuple[int, int, int | None]] = self._connection.execute(
-            "SELECT ended_seq, id, ended_ns FROM runs WHERE job = ? AND ended_seq IS NOT NULL"
-            " AND state NOT IN ('queued', 'running') ORDER BY ended_seq, id LIMIT ?",
-            (job_id, _MOST_LOOKED),
-        )
-        surplus: list[int] = []
-        unclear: list[int] = []
-        for seq, run, ended_ns in rows:
-            if (cut and (seq, run) <= cut) or (ended_ns is not None and ended_ns < oldest_ns):
-                surplus += [*unclear, run]
-                unclear.clear()
-            elif ended_ns is None or ended_ns > wall_ns:
-                # The clock was wrong then: the run is too old if a run that ended after it is.
-                unclear.append(run)
-            else:
-                break
-            if len(surplus) >= STEP_ROWS:
-                break
-        return surplus[:STEP_ROWS]
 
     def _ended_before(self, job_id: int, place: _Place, count: int) -> _Place | None:
         """Return the ended run of a job that is so many before a place in the order of the ends."""
@@ -264,3 +248,28 @@ class Retention:
             connection.execute("DELETE FROM events WHERE seq <= ?", (end,))
         self._reports_from = trim_reports(connection, self._reports_from or 0)
         return self._reports_from is not None or end == most
+
+
+def _surplus(
+    rows: Iterable[tuple[int, int, int | None]], cut: _Place | None, *, oldest_ns: int, wall_ns: int
+) -> list[int]:
+    """Return some runs or skips of a job that are not kept: the first ones, up to `cut` or too old.
+
+    `rows` are (*place, end), in the order of their places. The place of a run is (end in the journal, id), of
+    a skip (id, 0).
+    """
+    surplus: list[int] = []
+    unclear: list[int] = []
+    for first, second, ended_ns in rows:
+        number = second or first
+        if (cut and (first, second) <= cut) or (ended_ns is not None and ended_ns < oldest_ns):
+            surplus += [*unclear, number]
+            unclear.clear()
+        elif ended_ns is None or ended_ns > wall_ns:
+            # The clock was wrong then: it is too old if one that ended after it is.
+            unclear.append(number)
+        else:
+            break
+        if len(surplus) >= STEP_ROWS:
+            break
+    return surplus[:STEP_ROWS]
