@@ -115,7 +115,7 @@ class Attempts:
         if attempt.stopped is None:
             self.pool.set_timer(attempt, attempt.began_elapsed_ns + timeout_ns + attempt.stopped_ns)
         else:
-            self.pool.clear_timer(attempt)
+            self.pool.set_timer(attempt, None)
 
     def adopted(self, event: events.OrphanAdopted, _: Now) -> None:
         """Record that an orphan is watched again."""

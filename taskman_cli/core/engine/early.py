@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from taskman_cli.core.engine.admission import Obstacle, is_urgent
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from taskman_cli.core.engine.admission import Gate, Signals, Verdict
     from taskman_cli.core.engine.resources import Resources
     from taskman_cli.core.engine.runs import Attempt
@@ -81,15 +83,18 @@ class Early:
         self.level = min(self.busy(counts.busy) + more, counts.seats)
 
     def ask(
-        self, gate: Gate, attempt: Attempt, counts: Counts, elapsed_ns: int, *, is_instead: bool = False
-    ) -> Verdict | None:
+        self, gate: Gate, attempt: Attempt, running: int, count: Callable[[], Counts], elapsed_ns: int, *,
+        is_instead: bool = False,
+    ) -> Verdict | None:  # fmt: skip
         """Ask the gate about an attempt; those that wait here are a load only once they run.
 
+        `running`: so many run here, if none waits; or else they have to be counted with those that do.
         `is_instead`: it is to start when another one has ended.
         """
         if not self.attempts:
             self._refused_by = None
-            return gate.admit(attempt, counts.local, elapsed_ns, is_instead=is_instead)
+            return gate.admit(attempt, running, elapsed_ns, is_instead=is_instead)
+        counts = count()
         unseen = self._unseen(counts.busy)
         is_known = self._refused_by is gate.signals and not gate.is_stale(elapsed_ns)
         if is_known and counts.busy + unseen >= self._refused_at and not (is_instead or is_urgent(attempt)):
@@ -110,7 +115,8 @@ class Early:
         if not may_be_early(attempt, resources):
             return False
         if gate is not None and gate.signals is not None:
-            if not attempt.is_remote and self.ask(gate, attempt, counts, elapsed_ns, is_instead=True):
+            is_asked, running = not attempt.is_remote, counts.local
+            if is_asked and self.ask(gate, attempt, running, lambda: counts, elapsed_ns, is_instead=True):
                 return False
             self.set_level(counts)
         return True

@@ -21,6 +21,7 @@ from taskman_cli.core.engine.outcomes import Outcomes
 from taskman_cli.core.engine.parts import is_of_gate
 from taskman_cli.core.engine.pauses import Pauses
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
+from taskman_cli.core.engine.pool import ASK
 from taskman_cli.core.engine.portions import BETWEEN, Portions
 from taskman_cli.core.engine.recovery import Recovery
 from taskman_cli.core.engine.reports import Reports
@@ -285,13 +286,12 @@ class Engine:
 
     def wants_signals(self, now: Now) -> bool:
         """Tell whether the signals of the machine are to be read: before a `Tick` that brings starts, too."""
-        gate = self.pool.gate
-        if gate is None or gate.wants_signals:
-            return gate is not None
-        if not self.pool.running or not gate.is_stale(now.elapsed_ns):
-            return False
-        due_ns = self.timetable.next_due()
-        return due_ns is not None and due_ns <= now.wall_ns
+        pool, elapsed_ns = self.pool, now.elapsed_ns
+        if pool.gate is None or not pool.running or not pool.gate.is_stale(elapsed_ns):
+            return pool.wants_signals
+        ask_ns = pool.timer_of(ASK)
+        is_to_ask = ask_ns is not None and ask_ns <= elapsed_ns
+        return is_to_ask or pool.wants_signals or self.timetable.is_due(now.wall_ns)
 
     def next_wake(self) -> Wake:
         """Return when the next `Tick` is wanted, on each clock."""

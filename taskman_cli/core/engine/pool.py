@@ -1,7 +1,6 @@
 """The worker pool: attempts that hold a seat, attempts that wait for one, and their timers.
 
-An attempt is in one place at a time: running in a seat, ready and waiting for one, or resting until its
-next try.
+An attempt is in one place: it runs in a seat, is ready and waits for one, or rests until its next try.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
 #: key: those begin with a run's id, which has no "l" or "o".
 _LOOK = "look"
 #: The timer that asks the gate again about the first attempt.
-_ASK = "look.gate"
+ASK = "look.gate"
 #: What one that ends makes room for.
 _OF_CPU = frozenset((Obstacle.CPU, Obstacle.SIGNALS))
 
@@ -65,6 +64,7 @@ class Pool:
         self.timer_count = self._timers.__len__
         #: Return when the next timer ends, on the elapsed clock, or None.
         self.next_timer = self._timers.next_due
+        self.timer_of = self._timers.due_of
         self.looks = Looks(self.memory, self._timers)
         self.holds = Holds(self._timers, self._waiting)
         self.is_on_hold, self.abroad = self.holds.is_on, Abroad()
@@ -116,9 +116,9 @@ class Pool:
         """Take the signals of the machine."""
         if self.gate is not None:
             self._answered_ns = None
-            self.gate.see(signals, self._counts.local, elapsed_ns)
-            if (self._timers.due_of(_ASK) or elapsed_ns) <= elapsed_ns:  # it is asked in this step
-                self._timers.remove(_ASK)
+            self.gate.see(signals, self._local_count - self.early.local_count, elapsed_ns)
+            if (self._timers.due_of(ASK) or elapsed_ns) <= elapsed_ns:  # it is asked in this step
+                self._timers.remove(ASK)
             self._count_seats()
 
     @property
@@ -133,7 +133,6 @@ class Pool:
         """Return how many seats are taken: more than there are only by what ran before."""
         return len(self.running) - len(self.early.attempts)
 
-    @property
     def _counts(self) -> Counts:
         return Counts(self.busy_count, self._local_count - self.early.local_count, self.seats)
 
@@ -207,26 +206,24 @@ class Pool:
                 self._release(self.gate)
             return None
         if self.is_full:
-            return self._take_early(self._counts, elapsed_ns)
+            return self._take_early(elapsed_ns)
         if self.gate is not None and self.gate.signals is not None:
             return None if self._answered_ns == elapsed_ns else self._take_admitted(self.gate, elapsed_ns)
         while (key := self._ready.pop(self.resources, elapsed_ns)) is not None:
-            # Without any pause this is one look-up.
             hold = self.holds.of(self._waiting[key]) if self.holds.counts else ""
             if not hold:
                 return self._waiting.pop(key)
             self.holds.keep(hold, key)
-        if self._ready:
-            self._look_again(elapsed_ns)
+        self._look_again(elapsed_ns)
         return None
 
-    def _take_early(self, counts: Counts, elapsed_ns: int) -> Attempt | None:
+    def _take_early(self, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first waiting attempt, if it may be asked for although no more may run."""
-        key = self._ready.peek() if self._ready.is_one_line and not self.holds.counts else None
-        if key is None or not self.early.has_room(elapsed_ns):
+        is_plain = self._ready.is_one_line and not self.holds.counts and self.early.has_room(elapsed_ns)
+        if not is_plain or (key := self._ready.peek()) is None:
             return None
         attempt = self._waiting[key]
-        if not self.early.is_granted(attempt, self.resources, self.gate, counts, elapsed_ns):
+        if not self.early.is_granted(attempt, self.resources, self.gate, self._counts(), elapsed_ns):
             return None
         self.early.taken = self._waiting.pop(key)
         self._ready.remove(attempt)
@@ -234,36 +231,36 @@ class Pool:
 
     def _take_admitted(self, gate: Gate, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first attempt if the gate admits it, or else one that has a priority seat."""
-        is_first, counts = True, self._counts
+        is_first, early, local = True, self.early, self._local_count
         while (found := self._candidate(elapsed_ns, is_first=is_first)) is not None:
-            verdict = None if found.is_remote else self.early.ask(gate, found, counts, elapsed_ns)
+            verdict = None if found.is_remote else early.ask(gate, found, local, self._counts, elapsed_ns)
             if verdict is None:
                 self._answered_ns = None
                 self._ready.remove(found)
                 if is_first and gate.held:
                     self._release(gate)
-                if self.early.attempts:
+                if early.attempts:
                     may_wait = self._ready.is_one_line and not found.is_remote
-                    self.early.add(found, self.resources, counts, may_wait=may_wait)
+                    early.add(found, self.resources, self._counts(), may_wait=may_wait)
                 return self._waiting.pop(found.key)
             if not is_first:
                 break
-            if verdict.obstacle in _OF_CPU and (taken := self._take_early(counts, elapsed_ns)):
+            if verdict.obstacle in _OF_CPU and (taken := self._take_early(elapsed_ns)):
                 if gate.held:
                     self._release(gate)
                 return taken
             gate.hold(found, verdict, elapsed_ns)
             self._answered_ns = elapsed_ns
             if verdict.obstacle is Obstacle.SIGNALS:
-                self._timers.put(_ASK, elapsed_ns)  # unless they are read before
+                self._timers.put(ASK, elapsed_ns)  # unless they are read before
                 return None
             is_first = False
         if is_first:
             if gate.held:
                 self._release(gate)
             self._look_again(elapsed_ns)
-        elif (self._timers.due_of(_ASK) or 0) <= elapsed_ns:
-            self._timers.put(_ASK, elapsed_ns + gate.pause_ns(elapsed_ns))
+        elif (self._timers.due_of(ASK) or 0) <= elapsed_ns:
+            self._timers.put(ASK, elapsed_ns + gate.pause_ns(elapsed_ns))
         return None
 
     def _candidate(self, elapsed_ns: int, *, is_first: bool) -> Attempt | None:
@@ -290,15 +287,14 @@ class Pool:
     def _release(self, gate: Gate) -> None:
         """Note that the gate does not hold the first attempt back any more."""
         gate.release()
-        self._timers.remove(_ASK)
+        self._timers.remove(ASK)
 
     def _look_again(self, elapsed_ns: int) -> None:
         """Set the timer for the first attempt that waits for a rate and nothing else."""
-        if not self.resources.has_rates:
-            return
-        waits = [lack.ready_ns for _, _, lack in self.lines(elapsed_ns) if lack]
-        if ready := [at_ns for at_ns in waits if at_ns is not None]:
-            self._timers.put(_LOOK, min(ready))
+        if self._ready and self.resources.has_rates:
+            waits = [lack.ready_ns for _, _, lack in self.lines(elapsed_ns) if lack]
+            if ready := [at_ns for at_ns in waits if at_ns is not None]:
+                self._timers.put(_LOOK, min(ready))
 
     def hold_back(self, attempt: Attempt) -> None:
         """Let an attempt wait until its stopped job continues."""
@@ -351,13 +347,12 @@ class Pool:
         """Return when an attempt has its next try, on the elapsed clock; None: it does not rest."""
         return self._timers.due_of(attempt.key) if attempt.key in self._waiting else None
 
-    def set_timer(self, attempt: Attempt, at_elapsed_ns: int) -> None:
-        """Set when a running attempt's time is up."""
-        self._timers.put(attempt.key, at_elapsed_ns)
-
-    def clear_timer(self, attempt: Attempt) -> None:
-        """Remove the timer of a running attempt."""
-        self._timers.remove(attempt.key)
+    def set_timer(self, attempt: Attempt, at_elapsed_ns: int | None) -> None:
+        """Set when a running attempt's time is up; None: never."""
+        if at_elapsed_ns is None:
+            self._timers.remove(attempt.key)
+        else:
+            self._timers.put(attempt.key, at_elapsed_ns)
 
     def expire(self, elapsed_ns: int) -> list[Attempt]:
         """Return the attempts whose timer has expired: running ones are out of time, the others may start."""

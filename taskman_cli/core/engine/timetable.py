@@ -187,8 +187,8 @@ class Timetable:
         self._queue: DueQueue[str] = DueQueue()
         #: Names of the jobs that are paused; some may have been resumed or removed since.
         self._paused: set[str] = set()
-        #: Return when the next slot is due, or None.
-        self.next_due = self._queue.next_due
+        #: Return when the next slot is due, or None; and tell whether there may be one that is due by now.
+        self.next_due, self.is_due = self._queue.next_due, self._queue.is_due
 
     def load(self, jobs: Iterable[ArmedJob]) -> None:
         """Replace all jobs by these, which are armed."""
