@@ -62,9 +62,10 @@ class Portions:
 
     def tick(self, now: Now, *, missed_after_ns: int) -> None:
         """Decide on the next jobs that are due."""
-        if not self._rest:
+        is_fresh = not self._rest
+        if is_fresh:
             self._gather(now)
-        self._decide(now, self._most, missed_after_ns=missed_after_ns)
+        self._decide(now, self._most, missed_after_ns=missed_after_ns, is_fresh=is_fresh)
 
     def finish(self, now: Now, *, missed_after_ns: int) -> None:
         """Decide on the rest of a herd."""
@@ -84,11 +85,14 @@ class Portions:
             due.sort(key=lambda armed: -armed.job.policy.priority)
         self._rest.extend(due)
 
-    def _decide(self, now: Now, most: int | None, *, missed_after_ns: int) -> None:
+    def _decide(self, now: Now, most: int | None, *, missed_after_ns: int, is_fresh: bool = False) -> None:
+        """Decide on the next jobs; `is_fresh`: nothing has happened since they were due."""
         if not self._rest:
             return
         count = len(self._rest) if most is None else min(most, len(self._rest))
-        portion = [armed for armed in (self._rest.popleft() for _ in range(count)) if self._is_due(armed)]
+        portion = [self._rest.popleft() for _ in range(count)]
+        if not is_fresh:
+            portion = [armed for armed in portion if self._is_due(armed)]
         if self._rest:
             names = tuple(armed.job.id for armed in portion)
             self._outbox.records.append(effects.SlotsDecided(names, self._until_ns))
