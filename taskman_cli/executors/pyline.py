@@ -15,7 +15,7 @@ from taskman_cli.core.escapes import printable
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-_CHUNK_BYTES = 1 << 18
+_CHUNK_BYTES = 1 << 16
 #: A worker sends little; a call that writes to the socket by itself must not fill our memory.
 _MOST_FRAME_BYTES = 1 << 20
 #: How many may wait to be asked for.
@@ -126,7 +126,7 @@ class WorkerLine:
             if len(self._in) < 4 + length:
                 return
             try:
-                frame = json.loads(bytes(self._in[4 : 4 + length]))
+                frame = json.loads(self._in[4 : 4 + length].decode())
             except RecursionError:
                 raise ValueError("a frame that is nested too deeply") from None
             del self._in[: 4 + length]

@@ -21,7 +21,7 @@ def stored(text: str) -> str | bytes: ...
 def stored(text: None) -> None: ...
 def stored(text: str | None) -> str | bytes | None:
     """Return what to bind for a text: the text itself, or its bytes where not all of them are UTF-8."""
-    if text is None or text.isascii():
+    if not text or text.isascii():
         return text
     try:
         text.encode()

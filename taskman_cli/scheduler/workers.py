@@ -60,6 +60,8 @@ class Workers:
         self._secret = secret
         self._plans = Plans(environments, cwd=cwd, shell_name=shell_name, secret=secret)
         self._messages: list[Message] = []
+        #: Attempts to be forgotten: told with one message, after all others.
+        self._forgotten: list[str] = []
         self._seats = 0
         #: Messages that arrived together with the greeting.
         self._inbox: list[Message] = []
@@ -213,7 +215,7 @@ class Workers:
 
     def forget(self, keys: tuple[str, ...]) -> None:
         """Tell the supervisor to forget attempts whose end is recorded."""
-        self._messages.append(("forget", list(keys)))
+        self._forgotten += keys
 
     def abandon(self, key: str) -> None:
         """Tell the supervisor to stop waiting for a process that KILL does not end."""
@@ -244,6 +246,9 @@ class Workers:
 
     def flush(self) -> int:
         """Send the collected messages; return the epoll mask that the socket needs now."""
+        if self._forgotten:
+            self._messages.append(("forget", self._forgotten))
+            self._forgotten = []
         if self._messages:
             self._send()
             self._messages = []
@@ -274,7 +279,7 @@ class Workers:
 
     def say_last(self, name: str, value: object) -> None:
         """Store a value for the next scheduler, and drop all messages that were not sent."""
-        self._messages = [("keep", name, value)]
+        self._messages, self._forgotten = [("keep", name, value)], []
         self.drain()
 
     def drain(self) -> None:

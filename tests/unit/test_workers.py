@@ -261,7 +261,7 @@ def test_a_supervisor_of_an_earlier_version_starts_nothing_without_its_limits() 
     workers._plans.prepare(Task("main", "x", Execution()))
 
 
-def test_all_other_actions_are_one_message_each_in_one_batch() -> None:
+def test_all_other_actions_are_one_message_each_in_one_batch_and_what_is_forgotten_one_of_all() -> None:
     channel = FakeChannel()
     workers = make_workers(channel)
     workers.configure(Settings())
@@ -270,6 +270,7 @@ def test_all_other_actions_are_one_message_each_in_one_batch() -> None:
     workers.abandon("c")
     workers.keep("name", 3)
     workers.exit(0)
+    workers.forget(("d",))
     assert channel.sent == []
     workers.drain()
     assert channel.sent[0][0] == "configure"
@@ -278,10 +279,10 @@ def test_all_other_actions_are_one_message_each_in_one_batch() -> None:
     assert channel.sent[1:] == [
         ("executors", {}),
         ("signal", "k", 15, "timed_out"),
-        ("forget", ["a", "b"]),
         ("abandon", "c"),
         ("keep", "name", 3),
         ("exit", 0),
+        ("forget", ["a", "b", "d"]),
     ]
 
 
