@@ -58,6 +58,8 @@ class Host:
         self.pause.has_answered = True  # it is never given up
         self._epoll = epoll
         self._channel: Channel | None = None
+        #: The descriptor to wait on; None: there is no process, or nothing more is heard of it.
+        self.fd: int | None = None
         self._is_writer = self._has_unsent = False
         self._started_ns = 0
         self._unanswered = 0
@@ -71,11 +73,6 @@ class Host:
     def is_away(self) -> bool:
         """Tell whether its process says that nothing can begin now."""
         return self.condition is not None and self.condition.get("reach") in ("connecting", "down")
-
-    @property
-    def fd(self) -> int | None:
-        """Return the descriptor to wait on, if there is a process."""
-        return None if self._channel is None else self._channel.fileno()
 
     def start(self) -> None:
         """Start its process. Raises OSError."""
@@ -102,7 +99,7 @@ class Host:
             theirs.close()
         self._started_ns = elapsed_ns()
         self._unanswered, self.is_watched, self.keeps_nothing = 0, False, False
-        self._channel = Channel(ours)
+        self._channel, self.fd = Channel(ours), ours.fileno()
         self._is_writer = False
         self._epoll.register(ours.fileno(), select.EPOLLIN)
         self.send(("configure", self.what["definition"], self.what["facts"]))
@@ -151,7 +148,7 @@ class Host:
             self._channel.flush()
             self._epoll.unregister(self._channel.fileno())
             self._channel.close()
-            self._channel = None
+            self._channel = self.fd = None
 
     def kill(self) -> None:
         """Kill its process, and hear no more of it."""

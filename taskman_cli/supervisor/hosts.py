@@ -176,7 +176,10 @@ class Hosts:
             self._tidy(host)
 
     def _host_of(self, remote: Remote) -> Host | None:
-        return next((host for host in self._hosts if host.remotes.get(remote.key) is remote), None)
+        for host in self._hosts:
+            if host.remotes.get(remote.key) is remote:
+                return host
+        return None
 
     def _fail(self, host: Host, remote: Remote, words: str, *, is_transient: bool = False) -> None:
         """Report that an attempt was not begun; unless that may soon be otherwise, this is kept."""
@@ -301,11 +304,11 @@ class Hosts:
 
     def hear_from(self, fd: int) -> bool:
         """Take what a process says; return False if it is not the descriptor of one."""
-        host = next((host for host in self._hosts if host.fd == fd), None)
-        if host is None:
-            return False
-        self._hear(host)
-        return True
+        for host in self._hosts:
+            if host.fd == fd:
+                self._hear(host)
+                return True
+        return False
 
     def _hear(self, host: Host) -> None:
         try:
