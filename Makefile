@@ -19,7 +19,7 @@ real:
 	$(PYTHON) -m pytest -m real
 
 # Each script measures one ratio; these are modules that the scripts share.
-SHARED := $(addprefix benchmarks/,harness.py procfs.py taskman.py load_once.py ledger_rows.py scaling_stage.py \
+SHARED := $(addprefix benchmarks/,harness.py procfs.py taskman.py load_once.py peers.py ledger_rows.py scaling_stage.py \
 	scaling_loads.py scaling_pools.py scaling_plays.py scaling_aims.py)
 
 # More cases than in the tests: hundreds of kills, thirteen thousand damaged ledgers, ten thousand histories of a

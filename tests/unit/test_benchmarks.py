@@ -13,7 +13,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 #: What the scripts share, and what one of them starts.
 SHARED = {
-    "harness", "procfs", "taskman", "load_once", "ledger_rows", "scaling_stage", "scaling_loads",
+    "harness", "procfs", "taskman", "load_once", "peers", "ledger_rows", "scaling_stage", "scaling_loads",
     "scaling_pools", "scaling_plays", "scaling_aims",
 }  # fmt: skip
 SCRIPTS = sorted(path.stem for path in BENCHMARKS.glob("*.py") if path.stem not in SHARED)
