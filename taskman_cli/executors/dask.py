@@ -303,7 +303,7 @@ class DaskExecutor(Executor):
         asked = [(keeper, handle) for handle in handles for keeper in keepers]
         said = await asyncio.gather(
             *(
-                self._line(keeper).ask("stand", handle, self._tries.get(handle, 1))
+                self._line(keeper).ask("stand", handle, self._tries.get(handle, 0))
                 for keeper, handle in asked
             ),
             return_exceptions=True,

@@ -15,9 +15,9 @@ To the keeper, each with a number that the answer has too:
                                        ("started",) or ("known",): it had been started;
                                        ("refused", words, is_transient), or
                                        ("void", try): starts up to this try were called off
-        ("stand", handle, try)         how does it stand? ("running",): it was started, and `poll` tells the
+        ("stand", handle, try) how does it stand? ("running",): it was started, and `poll` tells the
                                        rest; ("orphaned", words); ("absent",), after which no start up to this
-                                       try is carried out any more
+                                       try is carried out any more; 0: none that was asked for by now
         ("follow", handle, offset)     its output from there on is wanted: ("running",) or ("absent",)
         ("signal", handle, number)     ("done",)
         ("forget", handle)             end it, if it runs, and let it go: ("done",)

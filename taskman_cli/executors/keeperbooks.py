@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from taskman_cli.executors.keptcommand import KeptCommand
     from taskman_cli.supervisor.wire import Channel
 
+#: An executor asks for a start again when an earlier try was called off, never so often in one life.
+_MOST_ON_THEIR_WAY = 1000
 #: How long a start that was called off stays so.
 _CALLED_OFF_S = 3600.0
 _MOST_CALLED_OFF = 100_000
@@ -82,8 +84,10 @@ class CalledOff:
         return self._tries.get(handle, (0, 0.0))[0]
 
     def note(self, handle: str, tries: int, now_s: float) -> None:
-        """Call the starts of a handle off, up to this try."""
-        self._tries[handle] = max(tries, self.up_to(handle)), now_s + _CALLED_OFF_S
+        """Call the starts of a handle off, up to this try; 0: all that may be on their way."""
+        known = self.up_to(handle)
+        self._tries.pop(handle, None)  # to its place by time
+        self._tries[handle] = max(tries or known + _MOST_ON_THEIR_WAY, known), now_s + _CALLED_OFF_S
         while self._tries:
             oldest = next(iter(self._tries))
             if len(self._tries) <= _MOST_CALLED_OFF and self._tries[oldest][1] > now_s:

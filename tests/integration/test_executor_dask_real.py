@@ -176,7 +176,7 @@ def test_a_start_that_was_called_off_is_not_carried_out_when_it_arrives(farm: Fa
             "umask": None,
             "nice": 0,
         }
-        assert await executor._line(keeper).ask("start", one.handle, 1, spec) == ("void", 1)
+        assert await executor._line(keeper).ask("start", one.handle, 1, spec) == ("void", 1000)
         assert not mark.exists()
         # But the attempt itself may be asked for again.
         attempt = Attempt(executor, one)

@@ -135,6 +135,9 @@ def test_a_start_that_was_called_off_stays_so_for_an_hour() -> None:
     off.note("h", 2, 0.0)
     off.note("h", 1, 0.0)
     assert off.up_to("h") == 2
+    # By an executor that does not know how often an earlier one has asked.
+    off.note("h", 0, 0.0)
+    assert off.up_to("h") == 1002
     off.note("other", 1, 3601.0)
     assert off.up_to("h") == 0
     off.drop("other")
