@@ -1,7 +1,8 @@
 """An executor for tests, which other tests install as an entry point: commands that outlive its process.
 
 Its settings: `directory`, where all is kept. While a file "down" is there, nobody answers;
-while "kept" is there, nothing can be forgotten; while "away" is there, nothing can be begun.
+while "kept" is there, nothing can be forgotten; while "away" is there, nothing can be begun;
+while "unbegun" is there, what is not known was never begun.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ class StandIn(Executor):
             return Ended(result)
         if self._is_alive(order):
             return Running()
-        return Absent("no trace of it")
+        return Absent("no trace of it", is_unbegun=(self._directory / "unbegun").exists())
 
     async def attach(self, work: Work) -> Result:
         work.started()

@@ -87,6 +87,8 @@ class Absent:
     """A standing: the far side answers, and knows no end of such an attempt: it is lost."""
 
     why: str = ""
+    #: It was not begun, for sure, and will not be by whoever was asked before: it begins anew.
+    is_unbegun: bool = False
 
 
 @dataclass(frozen=True, slots=True)

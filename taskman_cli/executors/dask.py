@@ -33,7 +33,6 @@ from taskman_cli.executors.written import Written, written_so_far
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable, Iterator
-    from pathlib import Path
 
     from taskman_cli.core.executors import ExecutorDefinition
     from taskman_cli.executors.base import Order, Standing, Work
@@ -69,7 +68,6 @@ class DaskExecutor(Executor):
         self._owner = f"{around.ledger}.{definition.name}"
         orphan_after_ns = settings.get("orphan_after_ns", definition.lost_after_ns * 4 // 5)
         self._orphan_after_s = orphan_after_ns / 1e9
-        self._directory: Path = around.directory
         self._lines: dict[str, Line] = {}
         self._places = Places(self._cluster, settings.get("resources", ()))
         self._known = Known(around.directory)
@@ -115,6 +113,7 @@ class DaskExecutor(Executor):
         """
         try:
             await self._known.add(worker.keeper)
+            self._known.note(handle)
             await self._ask_for(worker, handle, spec)
         except Unreachable as error:
             self._places.leave(handle)
@@ -149,7 +148,7 @@ class DaskExecutor(Executor):
     def _following(self, work: Work, keeper: str, *, skip: int) -> Iterator[asyncio.Future[dict[str, Any]]]:
         """Pass on output, from an offset; give the future of the end."""
         handle, line = work.order.handle, self._line(keeper)
-        written = Written(work, self._count_path(work.order), count=skip)
+        written = Written(work, self._known.count_path(handle), count=skip)
         try:
             yield line.follow(handle, written, work.started)
         finally:
@@ -169,7 +168,7 @@ class DaskExecutor(Executor):
     async def attach(self, work: Work) -> Result:
         """Follow a command again, from the first byte of its output that was not written yet."""
         handle = work.order.handle
-        skip = written_so_far(self._count_path(work.order))
+        skip = written_so_far(self._known.count_path(handle))
         keeper = self._places.of(handle)
         if keeper is None:
             raise ConnectionLost("it is not known where it runs")
@@ -188,7 +187,7 @@ class DaskExecutor(Executor):
         keeper = self._places.leave(order.handle)
         self._tries.pop(order.handle, None)
         with suppress(OSError):
-            self._count_path(order).unlink()
+            self._known.count_path(order.handle).unlink()
         if keeper is None:
             return
         try:
@@ -227,9 +226,6 @@ class DaskExecutor(Executor):
             with suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
                     await self._places.has_room.wait()
-
-    def _count_path(self, order: Order) -> Path:
-        return self._directory / f"{order.handle}.count"
 
     def _line(self, keeper: str) -> Line:
         if keeper not in self._lines:
@@ -337,7 +333,9 @@ class DaskExecutor(Executor):
             return Unknown(
                 "the worker that it runs on is gone" if where else "a worker is gone that may run it"
             )
-        return Absent("its worker knows nothing of it")
+        # An earlier process left no note: it had not asked for it.
+        is_unbegun = where is None and self._known.is_sure and not self._known.count_path(handle).exists()
+        return Absent("its worker knows nothing of it", is_unbegun=is_unbegun)
 
     # --- the rest ---
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from taskman_cli.executors.base import StartFailed
@@ -12,7 +14,6 @@ from taskman_cli.executors.daskcluster import declared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
-    from pathlib import Path
 
     from taskman_cli.executors.daskcluster import Cluster, FarWorker
 
@@ -121,13 +122,41 @@ class Known:
         self._writing = asyncio.Lock()
         #: Since when each cannot be reached; None: it can.
         self._since_s: dict[str, float | None] = dict.fromkeys(self._read())
+        #: Whatever was noted before this process is there: it was since the machine started.
+        self.is_sure = self._boot == _boot_id() != ""
+        if not self.is_sure:
+            with suppress(OSError):
+                self._write([*self._since_s])
 
     def _read(self) -> list[str]:
+        self._boot = ""
         try:
-            names = json.loads(self._path.read_text("utf-8"))
-            return [name for name in names if isinstance(name, str)]
-        except (OSError, ValueError, TypeError):
+            known = json.loads(self._path.read_text("utf-8"))
+            self._boot = str(known["boot"])
+            return [name for name in known["keepers"] if isinstance(name, str)]
+        except (OSError, ValueError, TypeError, KeyError):
             return []
+
+    def _write(self, keepers: list[str]) -> None:
+        """Replace the file; it is on disk then. Raises OSError."""
+        new = self._path.with_suffix(".new")
+        with new.open("w", encoding="utf-8") as file:
+            file.write(json.dumps({"boot": _boot_id(), "keepers": keepers}))
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(self._path)
+
+    def count_path(self, handle: str) -> Path:
+        """Return where it is counted how much of an attempt's output was written."""
+        return self._path.with_name(f"{handle}.count")
+
+    def note(self, handle: str) -> None:
+        """Note that a start is to be asked for: where there is no count, none was. Raises StartFailed."""
+        path = self.count_path(handle)
+        try:
+            path.touch(mode=0o600)
+        except OSError as error:
+            raise StartFailed(f"{error.strerror}: {path}", is_transient=True) from None
 
     def names(self) -> set[str]:
         """Return them all."""
@@ -141,7 +170,7 @@ class Known:
             if keeper in self._since_s:  # meanwhile
                 return
             try:
-                await asyncio.to_thread(_write, self._path, json.dumps([*self._since_s, keeper]))
+                await asyncio.to_thread(self._write, [*self._since_s, keeper])
             except OSError as error:
                 raise StartFailed(f"{error.strerror}: {self._path}", is_transient=True) from None
             self._since_s[keeper] = None
@@ -157,11 +186,9 @@ class Known:
                 del self._since_s[keeper]
 
 
-def _write(path: Path, text: str) -> None:
-    """Replace a file; it is on disk then. Raises OSError."""
-    new = path.with_suffix(".new")
-    with new.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+def _boot_id() -> str:
+    """Return what tells this run of the kernel from any other; "" if it does not say."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+    except (OSError, ValueError):
+        return ""

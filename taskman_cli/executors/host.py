@@ -247,6 +247,8 @@ class ExecutorHost:
                     return result
                 case Running():
                     return None
+                case Absent(why=absent, is_unbegun=True):
+                    raise StartFailed(absent, is_transient=True)
                 case Absent(why=absent):
                     words = absent or f"executor {self._definition.name} knows nothing of it any more"
                     raise Lost(words, is_over=True)

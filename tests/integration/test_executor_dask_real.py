@@ -212,6 +212,28 @@ def test_two_processes_of_an_executor_are_told_the_same_command_apart_by_its_han
     farm.play(go_on)
 
 
+def test_what_an_earlier_process_was_given_and_had_not_asked_for_was_not_begun(farm: Farm) -> None:
+    one, asked = order("true"), order("true")
+
+    async def look(executor: DaskExecutor) -> None:
+        for which in (one, asked):
+            standing = await executor.probe(which)
+            assert isinstance(standing, Absent)
+            is_sure.append(standing.is_unbegun)
+
+    is_sure: list[bool] = []
+    farm.play(look)
+    # Before the first process there were no notes.
+    assert is_sure == [False, False]
+    (farm.directory / f"{asked.handle}.count").touch()
+    farm.play(look)
+    assert is_sure[2:] == [True, False]
+    known = farm.directory / "keepers.json"
+    known.write_text(known.read_text().replace('"boot": "', '"boot": "another'))
+    farm.play(look)
+    assert is_sure[4:] == [False, False]
+
+
 def test_a_command_is_ended_when_nothing_is_heard_of_its_taskman(farm: Farm) -> None:
     farm.settings["orphan_after_ns"] = 2_000_000_000
     one = order("trap '' TERM; echo $$; while :; do sleep 1; done")

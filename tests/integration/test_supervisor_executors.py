@@ -109,6 +109,19 @@ def test_the_next_scheduler_hears_of_it(
     assert another.wait_for("ended", "a")[2]["status"] == 9
 
 
+def test_what_was_surely_not_begun_before_a_crash_waits_to_begin_anew(
+    scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "unbegun").touch()
+    scheduler.send(("attach", "a", META, spec(tmp_path, "echo hello"), 1, 2))
+    failed = scheduler.wait_for("failed", "a")
+    assert (failed[3], failed[4]) == ("executor far: no trace of it", True)
+    scheduler.start("a", spec(tmp_path, "echo hello"), meta=META)
+    assert scheduler.wait_for("ended", "a")[2]["status"] == 0
+    assert (tmp_path / "out.x").read_text() == "hello\n"
+
+
 def test_an_executor_that_nobody_defines_fails_its_attempts(scheduler: SchedulerEnd, tmp_path: Path) -> None:
     odd = spec(tmp_path, "true") | {"executor": "near"}
     assert scheduler.fail("a", odd) == (0, "cannot be started: there is no executor near", False)
