@@ -208,7 +208,8 @@ class Gate:
             return _LOOK
         has_seat = attempt.run.job.policy.priority > 0 and self._has_priority_seat(attempt)
         known, more = self.memory.known_need(attempt), unseen - is_instead
-        if known is not None and not self.held and self._is_memory_plenty(known, signals, elapsed_ns):
+        is_patient = self.held is None or elapsed_ns - self._held_since_ns < self._patience_ns
+        if known is not None and is_patient and self._is_memory_plenty(known, signals, elapsed_ns):
             if running < signals.cpus:
                 return None
             return self._cpu(
@@ -223,7 +224,7 @@ class Gate:
             booked = certain if is_trusted else certain + guessed
             if booked + need > self._tuning.memory_share * signals.memory_bytes:
                 return Verdict(Obstacle.MEMORY, f"for {format_size(need, gap=' ')}")
-        if self.held and elapsed_ns - self._held_since_ns >= self._patience_ns:
+        if not is_patient:
             return None
         return self._memory(need, signals, elapsed_ns, is_known=is_known, is_trusted=is_trusted) or self._cpu(
             running, signals, elapsed_ns, more=more, has_seat=has_seat, is_supplied=is_supplied

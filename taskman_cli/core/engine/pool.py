@@ -144,7 +144,7 @@ class Pool:
     @property
     def is_full(self) -> bool:
         """Tell whether all seats are taken; without a gate, those that wait to start early have them too."""
-        if self.gate is None or self.gate.signals is None:
+        if not self.early.attempts or self.gate is None or self.gate.signals is None:
             return len(self.running) >= self.seats
         return self.early.busy(self.busy_count) >= self.seats
 
@@ -179,7 +179,7 @@ class Pool:
         self._waiting[attempt.key] = attempt
         if attempt.waits_since_ns is None:
             attempt.waits_since_ns = elapsed_ns
-        if attempt.task.execution.resources and attempt.is_remote:
+        if attempt.is_remote and attempt.task.execution.resources:
             self.abroad.waits(attempt)
         self._ready.put(attempt)
         self._answered_ns = None

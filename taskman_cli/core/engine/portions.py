@@ -64,6 +64,8 @@ class Portions:
         """Decide on the next jobs that are due."""
         is_fresh = not self._rest
         if is_fresh:
+            if not self._timetable.is_due(now.wall_ns):
+                return  # it is for something else
             self._gather(now)
         self._decide(now, self._most, missed_after_ns=missed_after_ns, is_fresh=is_fresh)
 
