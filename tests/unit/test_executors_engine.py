@@ -45,6 +45,24 @@ def test_the_name_of_an_attempt_is_on_record_before_it_starts() -> None:
     assert of_type(Driver((make_job(),), SETTINGS).at(10), effects.AttemptBegun)[0].handle == ""
 
 
+def test_a_limit_that_a_reload_brings_holds_for_those_that_wait() -> None:
+    unlimited = replace(
+        SETTINGS, max_workers=1, executors=(replace(FAR, max_workers=None),),
+        resources=((seats_of("far"), Resource(None)),),
+    )  # fmt: skip
+    jobs = tuple(far_job(name) for name in ("a", "b", "c"))
+    driver = Driver(jobs, unlimited)
+    driver.at(10)
+    assert driver.engine.pool._ready.is_one_line
+    driver.send(events.JobsReloaded(1, jobs, replace(SETTINGS, max_workers=3), (), "ann"))
+    assert [start.job for start in driver.starts] == ["a"]
+    driver.began(driver.last_key, pid=0)
+    driver.ended(driver.last_key)
+    assert [start.job for start in driver.starts] == ["a", "b"]
+    driver.send(events.JobsReloaded(2, jobs, replace(unlimited, max_workers=3), (), "ann"))
+    assert [start.job for start in driver.starts] == ["a", "b", "c"]
+
+
 def test_it_runs_without_a_process_here() -> None:
     driver = Driver((far_job(),), SETTINGS)
     driver.at(10)
