@@ -157,6 +157,22 @@ def test_a_view_says_how_many_jobs_there_are_beside_those_that_it_shows() -> Non
         assert (len(snapshot.queue), snapshot.queue_more) == (shown, 20 - shown)
 
 
+def test_neither_a_view_nor_the_status_looks_at_all_jobs() -> None:
+    class Watched(dict[str, Any]):
+        """Jobs that can be looked up, but not gone through."""
+
+        def __iter__(self) -> Any:
+            raise AssertionError("there may be a hundred thousand")
+
+        values = items = keys = __iter__
+
+    scene = Scene(*(make_job(f"job-{number}") for number in range(20)))
+    scene.ask(PauseJobs(jobs=["job-1"]))
+    scene.engine.timetable.jobs = Watched(scene.engine.timetable.jobs)
+    snapshot = take_snapshot(scene.engine, scene.now, started_ns=0, rows=5)
+    assert (snapshot.jobs, snapshot.paused, snapshot.queue_more, told(scene)["paused"]) == (20, 1, 14, 1)
+
+
 def test_the_next_slots_of_a_job_are_those_that_get_a_run() -> None:
     every_minute = parse_cron("* * * * *", timezone="UTC")
     policy = Policy(jitter_ns=seconds(30))
