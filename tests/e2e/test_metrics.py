@@ -134,6 +134,7 @@ keep_runs = 1
 command = "test -e fail && exit 1; exit 0"
 """
     with Running(tmp_path, jobs) as running:
+        wait_until(lambda: _answers(running), what="its first answer")
         wait_until(lambda: name in printed(running), what="a success")
         (tmp_path / "fail").touch()
         failed = 'taskman_job_runs_total{job="once",state="failed"}'
@@ -148,7 +149,7 @@ command = "test -e fail && exit 1; exit 0"
         running.send(signal.SIGTERM)
         assert running.end() == 0
     with Running(tmp_path, jobs) as running:
-        running.wait_for_log("1 job from")
+        wait_until(lambda: _answers(running), what="the answer of another program")
         assert abs(values(printed(running))[name] - before) < 2
 
 
