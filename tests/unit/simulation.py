@@ -740,8 +740,8 @@ class Machine(Commands):
     def _check_pool(self) -> None:
         """Check what holds at the end of each turn."""
         pool, timetable = self.engine.pool, self.engine.timetable
-        gone = sum(isinstance(event, events.AttemptGone) for event in self.news)
-        assert pool.busy_count <= SETTINGS.max_workers + len(self.alive) + gone
+        unheard = sum(isinstance(event, events.AttemptGone | events.AttemptEnded) for event in self.news)
+        assert pool.busy_count <= SETTINGS.max_workers + len(self.alive) + unheard
         paused = {name for name, armed in timetable.jobs.items() if armed.pause}
         assert paused == {armed.job.id for armed in timetable.paused()}, "who is paused is known"
         once = [name for name, armed in timetable.jobs.items() if armed.job.is_once]
