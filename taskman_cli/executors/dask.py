@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.escapes import printable
@@ -66,15 +67,17 @@ class DaskExecutor(Executor):
         settings = definition.settings
         self._cluster = Cluster(settings)
         self._owner = f"{around.ledger}.{definition.name}"
-        orphan_after_ns = settings.get("orphan_after_ns", definition.lost_after_ns * 4 // 5)
-        self._orphan_after_s = orphan_after_ns / 1e9
+        self._orphan_after_s = settings.get("orphan_after_ns", definition.lost_after_ns * 4 // 5) / 1e9
         self._lines: dict[str, Line] = {}
         self._places = Places(self._cluster, settings.get("resources", ()))
         self._known = Known(around.directory)
-        self._reaching = Reaching(self._cluster, self._places, self.tell, self._refresh_now)
+        look = partial(self._refresh, is_forced=True)
+        self._reaching = Reaching(self._cluster, self._places, self.tell, look)
         self._places.on_change = self._cluster.on_news = self._reaching.changed
         #: How often each was asked for; a start that was called off is not carried out later.
         self._tries: dict[str, int] = {}
+        #: Those of which nothing was heard since they were asked for.
+        self._unsure: set[str] = set()
         #: Attempts to let go once their keeper is there again.
         self._left: dict[str, list[str]] = {}
         self._asking: dict[str, asyncio.Future[Standing]] = {}
@@ -111,6 +114,7 @@ class DaskExecutor(Executor):
 
         Raises StartFailed, and ConnectionLost if it is not known.
         """
+        self._unsure.discard(handle)
         try:
             await self._known.add(worker.keeper)
             self._known.note(handle)
@@ -126,6 +130,7 @@ class DaskExecutor(Executor):
             if isinstance(await self.probe_handle(handle), Absent):  # and it is not begun any more
                 self._places.leave(handle)
                 raise StartFailed(str(error), is_transient=True) from None
+            self._unsure.add(handle)
             raise ConnectionLost(str(error)) from None
         return ""
 
@@ -186,6 +191,7 @@ class DaskExecutor(Executor):
         """Let a command go; it is ended, if it should run."""
         keeper = self._places.leave(order.handle)
         self._tries.pop(order.handle, None)
+        self._unsure.discard(order.handle)
         with suppress(OSError):
             self._known.count_path(order.handle).unlink()
         if keeper is None:
@@ -239,9 +245,6 @@ class DaskExecutor(Executor):
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
 
-    async def _refresh_now(self) -> None:
-        await self._refresh(is_forced=True)
-
     async def _refresh(self, *, is_forced: bool = False, is_anew: bool = False) -> None:
         """Look who is there; what was left at a keeper that is there again is let go."""
         if not await self._cluster.refresh(is_forced=is_forced, is_anew=is_anew):
@@ -267,11 +270,11 @@ class DaskExecutor(Executor):
     # --- how attempts stand ---
 
     async def probe(self, order: Order) -> Standing:
-        """Ask all keepers for an attempt by its handle."""
+        """Ask all keepers for an attempt."""
         return await self.probe_handle(order.handle)
 
     async def probe_handle(self, handle: str) -> Standing:
-        """Ask all keepers for an attempt."""
+        """Ask all keepers for an attempt by its handle."""
         if handle not in self._asking:
             self._asking[handle] = asyncio.get_running_loop().create_future()
             if self._asker is None or self._asker.done():
@@ -321,6 +324,7 @@ class DaskExecutor(Executor):
         for keeper, reply in said.items():
             if not isinstance(reply, BaseException) and reply[0] in ("running", "orphaned"):
                 self._places.take(handle, keeper)
+                self._unsure.discard(handle)
                 if reply[0] == "orphaned":
                     return Absent(printable(str(reply[1])))
                 return Running()
@@ -333,9 +337,9 @@ class DaskExecutor(Executor):
             return Unknown(
                 "the worker that it runs on is gone" if where else "a worker is gone that may run it"
             )
-        # An earlier process left no note: it had not asked for it.
-        is_unbegun = where is None and self._known.is_sure and not self._known.count_path(handle).exists()
-        return Absent("its worker knows nothing of it", is_unbegun=is_unbegun)
+        # Without a note, an earlier process had not asked for it; or it was asked for, which never arrived.
+        is_unasked = where is None and self._known.is_sure and not self._known.count_path(handle).exists()
+        return Absent("its worker knows nothing of it", is_unbegun=is_unasked or handle in self._unsure)
 
     # --- the rest ---
 

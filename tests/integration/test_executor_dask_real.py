@@ -27,6 +27,7 @@ from taskman_cli.executors.base import (
     Unknown,
 )
 from taskman_cli.executors.dask import DaskExecutor, make
+from taskman_cli.executors.dasklink import Broken
 from taskman_cli.executors.daskorder import spec_of
 from taskman_cli.executors.surroundings import Surroundings
 from taskman_cli.executors.testing import check, in_shell
@@ -232,6 +233,34 @@ def test_what_an_earlier_process_was_given_and_had_not_asked_for_was_not_begun(f
     known.write_text(known.read_text().replace('"boot": "', '"boot": "another'))
     farm.play(look)
     assert is_sure[4:] == [False, False]
+
+
+def test_a_start_that_did_not_arrive_begins_anew_when_its_worker_answers_again(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cut(*_: object) -> None:
+        raise Broken("cut")
+
+    async def unknown(_: str) -> Unknown:
+        return Unknown("cut")
+
+    async def play(executor: DaskExecutor) -> None:
+        attempt = Attempt(executor, order("echo hello"))
+        with monkeypatch.context() as patch:
+            patch.setattr(executor, "_ask_for", cut)
+            patch.setattr(executor, "probe_handle", unknown)
+            attempt.begin()
+            with pytest.raises(ConnectionLost):
+                await attempt.result()
+        standing = await executor.probe(attempt.order)
+        assert standing == Absent("its worker knows nothing of it", is_unbegun=True)
+        again = Attempt(executor, attempt.order)
+        again.begin()
+        assert (await again.result()).exit_code == 0
+        assert bytes(again.output) == b"hello\n"
+        await executor.forget(again.order)
+
+    farm.play(play)
 
 
 def test_a_command_is_ended_when_nothing_is_heard_of_its_taskman(farm: Farm) -> None:
