@@ -12,7 +12,7 @@ import network
 import pytest
 from dask_cluster import why_not
 
-#: `make real` has little time; the issue's number is 10.
+#: Ten of them take a minute and a half.
 MEGABYTES = os.environ.get("TASKMAN_LINE_MEGABYTES", "1")
 #: What a loaded machine may add.
 _LATE_S = 3.0
