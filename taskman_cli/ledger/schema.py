@@ -351,9 +351,10 @@ ALTER TABLE sinks ADD COLUMN cut_seq INTEGER;
 
 #: What is rare is found without going through all: in a ledger of ten million runs that took half a minute.
 _RARE = """
--- Attempts that did not succeed. A query that has this condition, word by word, can use it.
+-- Attempts that did not succeed. A query that has this condition, word by word, can use it. Comparisons,
+-- since for IN SQLite makes a table of the list at each attempt.
 CREATE INDEX attempts_unusual ON attempts (state)
-    WHERE state IN ('failed', 'timed_out', 'cancelled', 'lost', 'skipped');
+    WHERE state <> 'succeeded' AND state <> 'running' AND state <> 'queued';
 CREATE INDEX skips_until ON skips (at_to_ns);
 """
 

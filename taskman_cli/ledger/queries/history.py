@@ -29,7 +29,7 @@ _PAGE = 500
 _MANY_RUNS = 50_000
 #: States that have an index (`attempts_unusual`), and the condition as it is written there.
 _UNUSUAL = frozenset({State.FAILED, State.TIMED_OUT, State.CANCELLED, State.LOST, State.SKIPPED})
-_IS_UNUSUAL = "a.state IN ('failed', 'timed_out', 'cancelled', 'lost', 'skipped')"
+_IS_UNUSUAL = "a.state <> 'succeeded' AND a.state <> 'running' AND a.state <> 'queued'"
 #: Skips since an instant are looked up by their time if there are not more.
 _MOST_SKIPS = 5_000
 #: An attempt is in one of these only if its run is.
