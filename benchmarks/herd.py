@@ -34,7 +34,7 @@ from taskman import Taskman, job, work_directory
 WIDTH = 16
 COUNT = 1000
 PEERS = ("APScheduler", "cronstable")
-AIMS = {"shell": "<= 1.15", "direct": "<= 0.6"}
+AIMS = {"shell": "<= 1.25", "direct": "<= 0.8"}
 #: From the slot to the first start, in ms.
 FIRST_AIM = "<= 6"
 
