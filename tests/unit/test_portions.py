@@ -13,7 +13,7 @@ from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.engine.portions import BETWEEN
-from taskman_cli.core.model import Execution, OnMissed, Overlap, Policy, Resource, SkipReason
+from taskman_cli.core.model import Execution, OnMissed, Overlap, Policy, Resource, SkipReason, Trigger
 from taskman_cli.core.schedule import parse_cron
 
 NAMES = ("a", "b", "c", "d", "e")
@@ -220,3 +220,20 @@ def test_what_was_missed_is_caught_up_in_portions() -> None:
     for second in (3600, 3600.1, 3600.2):
         driver.at(second)
     assert [start.job for start in driver.starts] == [*NAMES]
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_the_last_of_a_large_herd_is_in_time_as_the_first_was(ends: bool) -> None:
+    """However long it takes to decide on the others: the scheduler was there when the slot came."""
+    policy = Policy(on_missed=OnMissed.SKIP)
+    driver = Driver(tuple(make_job(name, schedule=EVERY_TEN_S, policy=policy) for name in NAMES), portion=2)
+    driver.at(10)
+    driver.at(18)
+    if ends:
+        driver.now = Now(START.wall_ns + seconds(19), START.elapsed_ns + seconds(19))
+        driver.send(events.RequestReceived(1, protocol.PauseJobs(all=True), "ann"))
+    else:
+        driver.at(19)
+    assert of_type(driver.done, effects.SlotsSkipped) == []
+    queued = of_type(driver.done, effects.RunQueued)
+    assert [(run.job, run.trigger) for run in queued] == [(name, Trigger.SLOT) for name in NAMES]

@@ -34,23 +34,28 @@ class Slots:
     # --- slots that are due ---
 
     def decide(self, armed: ArmedJob, now: Now, *, until_ns: int, missed_after_ns: int) -> None:
-        """Decide on all slots of a job that are due by an instant, and arm it for the next one."""
+        """Decide on all slots of a job that are due by an instant, and arm it for the next one.
+
+        At that instant they were found due: how late they are reached is judged by it, whoever came first.
+        """
         passed = self._timetable.passed(armed, until_ns)
         slot_ns, due_ns = passed.slots[0]
         armed.slot_ns, armed.since_ns = None, passed.slots[-1][0]
         # One slot has passed, in time, and nothing keeps it from getting a run: nearly always.
         is_one = len(passed.slots) == 1 and passed.before is None and armed.job.enabled
         is_held = armed.pause is not None or armed.failures is not None
-        if is_one and not is_held and now.wall_ns - due_ns <= missed_after_ns:
+        if is_one and not is_held and until_ns - due_ns <= missed_after_ns:
             self.offer(armed, slot_ns, _own_trigger(armed.job), now)
         else:
-            self._decide_all(armed, passed, now, missed_after_ns=missed_after_ns)
+            self._decide_all(armed, passed, now, until_ns=until_ns, missed_after_ns=missed_after_ns)
         if not armed.is_from_finish:
             self._timetable.arm(armed, None if armed.is_used_up else passed.next_ns)
         elif armed.job.id not in self._running.activity:
             self._running.arm_from_finish(armed, now)
 
-    def _decide_all(self, armed: ArmedJob, passed: Passed, now: Now, *, missed_after_ns: int) -> None:
+    def _decide_all(
+        self, armed: ArmedJob, passed: Passed, now: Now, *, until_ns: int, missed_after_ns: int
+    ) -> None:
         """Give each slot that has passed a run, or skip it with its reason."""
         slots = self._skip_held(armed, passed)
         if passed.before and not any(hold.covers(passed.before.last_ns) for hold in armed.holds):
@@ -61,7 +66,7 @@ class Slots:
             return
         decided = sort_passed(
             slots,
-            wall_ns=now.wall_ns,
+            wall_ns=until_ns,
             policy=armed.job.policy,
             missed_after_ns=missed_after_ns,
         )
