@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.executors.keeperbooks import CalledOff, Owner
 from taskman_cli.executors.keeperguard import Guard
-from taskman_cli.executors.keeperloop import Loop
+from taskman_cli.executors.keeperloop import Loop, complain
 from taskman_cli.executors.keptcommand import KeptCommand, NotStarted
 from taskman_cli.supervisor.spawn import DEFAULT_SIGNALS
 from taskman_cli.supervisor.wire import Channel, WireError
@@ -193,9 +193,7 @@ class Keeper:
             try:
                 self._take(channel, *message)
             except Exception as error:  # of a broken door: the others go on
-                sys.stderr.write(
-                    f"taskman: a question that makes no sense: {type(error).__name__}: {error}\n"
-                )
+                complain(f"a question that makes no sense: {type(error).__name__}: {error}")
                 self._close_door(channel, sock)
                 return
 
@@ -377,13 +375,14 @@ def main() -> None:
     for number in DEFAULT_SIGNALS:
         with suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_DFL)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, lambda *_: None)  # those of a terminal; commands have the default
+    # Those of a terminal, and of what is written where nobody reads any more; commands have the default.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, lambda *_: None)
     keeper = Keeper(listener)
     try:
         keeper.guard.begin()
     except OSError as error:
-        sys.stderr.write(f"taskman: the commands of a keeper that is killed will go on: {error}\n")
+        complain(f"the commands of a keeper that is killed will go on: {error}")
     keeper.listen_for_signals()
     try:
         keeper.run()

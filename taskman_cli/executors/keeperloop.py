@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import heapq
+import os
 import select
-import sys
 import time
+from contextlib import suppress
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -64,6 +65,12 @@ def _is_done(do: Callable[[], None]) -> bool:
     try:
         do()
     except Exception as error:
-        sys.stderr.write(f"taskman: keeper: {type(error).__name__}: {error}\n")
+        complain(f"{type(error).__name__}: {error}")
         return False
     return True
+
+
+def complain(words: str) -> None:
+    """Say what went wrong where the worker's own messages go, if anybody takes them there."""
+    with suppress(OSError):
+        os.write(2, f"taskman: keeper: {words}\n".encode("utf-8", "backslashreplace"))
