@@ -79,9 +79,9 @@ class Door:
                 return {"unknown": "the keeper of its commands is not on that machine any more"}
             return {"answer": await line.ask(what, question, within_s=_ANSWER_S + wait_s)}
         except ConnectionError as error:
-            return {"gone": str(error)}
+            return {"gone": _text(str(error))}
         except OSError as error:
-            return {"trouble": f"{error.strerror or error}: {error.filename or directory_of_keepers()}"}
+            return {"trouble": _text(f"{error.strerror or error}: {error.filename or directory_of_keepers()}")}
 
     async def _hello(self) -> dict[str, Any]:
         async with self._opening:
@@ -95,7 +95,7 @@ class Door:
             "taskman": version_of("taskman-scheduler"),
             "distributed": version_of("distributed"),
             "python": platform.python_version(),
-            "machine": socket.gethostname(),
+            "machine": _text(socket.gethostname()),
             "keeper": self._own,
             "keepers": [*self._lines],
         }
@@ -202,6 +202,11 @@ def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(name): _plain(item) for name, item in value.items()}
     return bytes(value) if isinstance(value, memoryview | bytearray) else value
+
+
+def _text(words: str) -> str:
+    """Return text that Dask can send: bytes in it that are no UTF-8 are written out."""
+    return words.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def directory_of_keepers() -> Path:

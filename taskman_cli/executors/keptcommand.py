@@ -190,6 +190,11 @@ def _in_words(error: OSError | ValueError, spec: Mapping[str, Any]) -> NotStarte
     why = (error.strerror or str(error)).lower()
     is_transient = error.errno in TRANSIENT
     if spec["cwd"] is not None and error.filename is not None and os.fsencode(error.filename) == spec["cwd"]:
-        return NotStarted(f"its directory {os.fsdecode(spec['cwd'])} cannot be entered: {why}")
-    program = f": {os.fsdecode(error.filename)}" if error.filename else ""
+        return NotStarted(f"its directory {_text(spec['cwd'])} cannot be entered: {why}")
+    program = f": {_text(os.fsencode(error.filename))}" if error.filename else ""
     return NotStarted(f"cannot be started: {why}{program}", is_transient=is_transient)
+
+
+def _text(path: bytes) -> str:
+    """Return a path as text that can be sent: Dask's messages have no bytes in text that are no UTF-8."""
+    return path.decode("utf-8", "backslashreplace")

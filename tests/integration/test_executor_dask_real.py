@@ -323,6 +323,22 @@ def test_what_no_worker_has_is_not_waited_for_at_dask(
     assert (str(error), error.is_transient) == (words, is_transient)
 
 
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        ({"command": ("true",), "cwd": "/n\xf6/\udcff"}, "its directory /n\xf6/\\xff cannot be entered"),
+        ({"command": ("/n\xf6/\udcff",)}, "cannot be started: no such file or directory: /n\xf6/\\xff"),
+    ],
+    ids=["directory", "program"],
+)
+def test_what_is_missing_there_is_told_whatever_its_name_is(
+    farm: Farm, bad: dict[str, Any], words: str
+) -> None:
+    error = farm.refusal(order(**bad))
+    assert not error.is_transient
+    assert words in str(error)
+
+
 def test_ten_megabytes_wait_for_whoever_fetches_them(farm: Farm, tmp_path: Path) -> None:
     """What is not fetched is held back at the command: the keeper does not grow."""
     done = tmp_path / "done"
