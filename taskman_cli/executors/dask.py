@@ -27,7 +27,7 @@ from taskman_cli.executors.daskcluster import Cluster, declared
 from taskman_cli.executors.daskfar import version_of
 from taskman_cli.executors.daskline import Line
 from taskman_cli.executors.dasklink import Broken, Unreachable
-from taskman_cli.executors.daskorder import result_of, spec_of
+from taskman_cli.executors.daskorder import ended, spec_of
 from taskman_cli.executors.daskplaces import Known, Places
 from taskman_cli.executors.daskreach import Reaching
 from taskman_cli.executors.written import Written, written_so_far
@@ -98,7 +98,7 @@ class DaskExecutor(Executor):
                 with self._following(work, worker.keeper, skip=0) as end:
                     if not (trouble := await self._start_on(worker, order.handle, spec)):
                         work.started()
-                        return await _ended(end)
+                        return await ended(end)
             raise StartFailed(trouble, is_transient=True)
         except StartFailed as error:
             if error.is_transient:
@@ -147,7 +147,7 @@ class DaskExecutor(Executor):
         if reply[0] == "refused":
             words = f"worker {worker.name}: {printable(str(reply[1]))}"
             raise StartFailed(words, is_transient=bool(reply[2]))
-        raise StartFailed(f"worker {worker.name}: an answer that makes no sense: {printable(str(reply[0]))}")
+        raise Broken(f"worker {worker.name}: an answer that makes no sense: {reply[0]}")
 
     @contextmanager
     def _following(self, work: Work, keeper: str, *, skip: int) -> Iterator[asyncio.Future[dict[str, Any]]]:
@@ -185,7 +185,7 @@ class DaskExecutor(Executor):
             if reply[0] != "running":
                 raise ConnectionLost("its keeper does not know it any more")
             work.started()
-            return await _ended(end)
+            return await ended(end)
 
     async def forget(self, order: Order) -> None:
         """Let a command go; it is ended, if it should run."""
@@ -287,12 +287,15 @@ class DaskExecutor(Executor):
             await asyncio.sleep(_GATHER_S)
             asking, self._asking = self._asking, {}
             standings: dict[str, Standing] = {}
+            why = "it could not be asked"
             try:
                 standings = await self._look_for(asking)
+            except Exception as error:  # whatever it is, those who ask meanwhile are answered, too
+                why = f"it could not be asked: {type(error).__name__}"
             finally:
                 for handle, future in asking.items():
                     if not future.done():
-                        future.set_result(standings.get(handle, Unknown("it could not be asked")))
+                        future.set_result(standings.get(handle, Unknown(why)))
 
     async def _look_for(self, handles: Iterable[str]) -> dict[str, Standing]:
         await self._refresh(is_anew=True)
@@ -328,7 +331,9 @@ class DaskExecutor(Executor):
                 if reply[0] == "orphaned":
                     return Absent(printable(str(reply[1])))
                 return Running()
-        silent = [keeper for keeper, reply in said.items() if isinstance(reply, BaseException)]
+        silent = [
+            one for one, reply in said.items() if isinstance(reply, BaseException) or reply[0] != "absent"
+        ]
         where = self._places.of(handle)
         # Where it was begun is not known to a process that has taken over.
         wanted = {where} if where is not None else {*self._known.names(), *silent}
@@ -389,11 +394,3 @@ class DaskExecutor(Executor):
         for line in [*self._lines.values()]:
             await line.close()
         await self._cluster.close()
-
-
-async def _ended(end: asyncio.Future[dict[str, Any]]) -> Result:
-    """Wait for the end of a command. Raises ConnectionLost."""
-    told = await end
-    if told.get("orphaned"):
-        raise ConnectionLost(printable(str(told["orphaned"])))
-    return result_of(told)

@@ -100,7 +100,7 @@ class Cluster:
             self.trouble = f"the Dask scheduler does not answer: {error}"
             self._fresh_s = asyncio.get_running_loop().time() - _FRESH_S / 2
             return
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
             self.trouble = f"what answers at {self.address} is not a Dask scheduler"
             return
         known, self.workers = self.workers, {}
@@ -195,6 +195,8 @@ class Cluster:
         said = await self._link.call(
             self.address, "broadcast", within_s=within_s, msg={"op": operation, **values}, workers=[address]
         )
+        if not isinstance(said, dict):
+            raise Broken(f"what answers at {self.address} is not a Dask scheduler")
         return said.get(address)
 
     def door_of(self, keeper: str) -> FarWorker | None:

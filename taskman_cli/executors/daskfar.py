@@ -81,7 +81,9 @@ class Door:
         except ConnectionError as error:
             return {"gone": _text(str(error))}
         except OSError as error:
-            return {"trouble": _text(f"{error.strerror or error}: {error.filename or directory_of_keepers()}")}
+            return {
+                "trouble": _text(f"{error.strerror or error}: {error.filename or directory_of_keepers()}")
+            }
 
     async def _hello(self) -> dict[str, Any]:
         async with self._opening:

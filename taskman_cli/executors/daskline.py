@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import reprlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from taskman_cli.core.escapes import printable
 from taskman_cli.executors.base import ConnectionLost
 from taskman_cli.executors.dasklink import Broken, Unreachable
 
@@ -59,17 +61,16 @@ class Line:
         while self._requests:
             sent, self._requests = self._requests[:_MOST_TOGETHER], self._requests[_MOST_TOGETHER:]
             failure: Unreachable | Broken = Broken("taskman closed the connection")
-            replies: Sequence[Any] = ()
+            replies: list[tuple[Any, ...]] = []
             try:
                 question = (*self._who, [request for request, _ in sent])
-                replies = await self._cluster.ask(self.keeper, "ask", question)
-                failure = Broken("the keeper does not answer each request")
+                replies = _replies(await self._cluster.ask(self.keeper, "ask", question), len(sent))
             except (Unreachable, Broken) as error:
                 failure = error
             finally:
                 for position, (_, reply) in enumerate(sent):
-                    if len(replies) == len(sent) and not reply.done():
-                        reply.set_result(tuple(replies[position]))
+                    if replies and not reply.done():
+                        reply.set_result(replies[position])
                     else:
                         _fail(reply, type(failure)(str(failure)))
 
@@ -99,16 +100,14 @@ class Line:
             while self._followed:
                 began_s = loop.time()
                 question = (*self._who, list(arrived.items()), self._most_bytes, self._wait_s)
-                news = await self._cluster.ask(self.keeper, "poll", question, wait_s=self._wait_s)
+                news = _news(await self._cluster.ask(self.keeper, "poll", question, wait_s=self._wait_s))
                 arrived = {}
                 for handle, offset, data, end in news:
-                    self._take(handle, int(offset), bytes(data), end)
-                    arrived[handle] = int(offset) + len(data)
+                    self._take(handle, offset, data, end)
+                    arrived[handle] = offset + len(data)
                 self._adapt(sum(len(data) for _, _, data, _ in news), loop.time() - began_s)
         except (Unreachable, Broken) as error:
             self._lose(str(error))
-        except (TypeError, ValueError) as error:
-            self._lose(f"the keeper says what makes no sense: {error}")
 
     def _take(self, handle: str, offset: int, data: bytes, end: dict[str, Any] | None) -> None:
         if (followed := self._followed.get(handle)) is None:
@@ -147,3 +146,39 @@ def _fail(future: asyncio.Future[Any], error: Exception) -> None:
     if not future.done():
         future.set_exception(error)
         future.exception()  # whoever waits for it has perhaps been cancelled
+
+
+def _replies(said: Any, count: int) -> list[tuple[Any, ...]]:
+    """Return a keeper's replies to so many requests. Raises Broken if they are none."""
+    if not isinstance(said, list | tuple) or len(said) != count:
+        raise Broken("the keeper does not answer each request")
+    return [_reply(one) for one in said]
+
+
+def _reply(said: Any) -> tuple[Any, ...]:
+    match said:
+        case (
+            ["started" | "known" | "running" | "absent" | "done" | "strange"]
+            | ["refused", str(), bool()]
+            | ["void", int()]
+            | ["orphaned", str()]
+        ):
+            return tuple(said)
+    raise Broken(f"the keeper says what makes no sense: {printable(reprlib.repr(said))}")
+
+
+def _news(said: Any) -> list[tuple[str, int, bytes, dict[str, Any] | None]]:
+    """Return what a keeper tells of commands. Raises Broken if it is none."""
+    news: list[tuple[str, int, bytes, dict[str, Any] | None]] = []
+    for one in said if isinstance(said, list | tuple) else [said]:
+        match one:
+            case [
+                str(handle),
+                int(offset),
+                bytes() | bytearray() | memoryview() as data,
+                dict() | None as end,
+            ]:
+                news.append((handle, offset, bytes(data), end))
+            case _:
+                raise Broken(f"the keeper says what makes no sense: {printable(reprlib.repr(one))}")
+    return news

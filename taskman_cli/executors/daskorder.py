@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.core.escapes import quoted
-from taskman_cli.executors.base import Result, StartFailed
+from taskman_cli.core.escapes import printable, quoted
+from taskman_cli.executors.base import ConnectionLost, Result, StartFailed
 
 if TYPE_CHECKING:
+    import asyncio
+
     from taskman_cli.executors.base import Order
 
 _SHELL = "/bin/sh"
@@ -53,3 +55,11 @@ def result_of(end: dict[str, Any]) -> Result:
         )
     except (TypeError, ValueError) as error:
         return Result(error=f"its end makes no sense: {error}")
+
+
+async def ended(end: asyncio.Future[dict[str, Any]]) -> Result:
+    """Wait for the end of a command. Raises ConnectionLost."""
+    told = await end
+    if told.get("orphaned"):
+        raise ConnectionLost(printable(str(told["orphaned"])))
+    return result_of(told)
