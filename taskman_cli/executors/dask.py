@@ -217,16 +217,20 @@ class DaskExecutor(Executor):
                 async with asyncio.timeout(_LOOK_S):
                     await self._refresh()
             except TimeoutError:
-                raise StartFailed(
-                    f"no answer within {_LOOK_S:g} s: {self._cluster.address}", is_transient=True
-                ) from None
-            if (worker := self._places.best(needs)) is not None:
+                words = f"no answer within {_LOOK_S:g} s: {self._cluster.address}"
+                raise StartFailed(words, is_transient=True) from None
+            left_s = until_s - loop.time()
+            try:
+                worker = self._places.best(needs)
+            except StartFailed as error:  # perhaps one that has it has not yet said who it is
+                if error.is_transient and await self._cluster.heard(left_s):
+                    continue
+                raise
+            if worker is not None:
                 self._places.take(order.handle, worker.keeper, needs)
                 return worker
-            left_s = until_s - loop.time()
             if left_s <= 0:
-                asked = self._places.asked_of(needs).items()
-                words = ", ".join(f"{name} = {amount}" for name, amount in asked)
+                words = ", ".join(f"{name} = {n}" for name, n in self._places.asked_of(needs).items())
                 raise StartFailed(f"no worker has {words} free", is_transient=True)
             self._places.has_room.clear()
             with suppress(TimeoutError):

@@ -136,6 +136,14 @@ class Cluster:
             _, waiting = await asyncio.wait(asked, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
             asked = [*waiting]
 
+    async def heard(self, within_s: float) -> bool:
+        """Wait for a worker that is being asked who it is; False: there is none, or no time is left."""
+        asked = [*self._greeting.values()]
+        if not asked or within_s <= 0:
+            return False
+        await asyncio.wait(asked, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        return True
+
     def _greeted(self, address: str, _: object) -> None:
         self._greeting.pop(address, None)
         self.on_news()

@@ -310,6 +310,29 @@ def test_a_resource_that_a_worker_declares_is_asked_of_it(farm: Farm) -> None:
     farm.play(play)
 
 
+def test_the_one_worker_that_has_it_is_waited_for_while_it_says_who_it_is(
+    own_cluster: DaskCluster, tmp_path: Path
+) -> None:
+    own_cluster.start_worker("plain")
+    own_cluster.start_worker("strong", "--resources", "gpu=2")
+    farm = Farm(own_cluster, tmp_path)
+
+    async def play(executor: DaskExecutor) -> None:
+        strong = own_cluster.workers["strong"]
+        strong.send_signal(signal.SIGSTOP)
+        try:
+            attempt = Attempt(executor, order("echo up", resources={"gpu": 1}))
+            attempt.begin()
+            plain = lambda: any(one.keeper for one in executor._cluster.workers.values())  # noqa: E731
+            await until(plain, what="the other has said who it is")
+        finally:
+            strong.send_signal(signal.SIGCONT)
+        assert (await attempt.result()).exit_code == 0
+        await executor.forget(attempt.order)
+
+    farm.play(play)
+
+
 @pytest.mark.parametrize(
     ("needs", "words", "is_transient"),
     [({"gpu": 3}, "no worker has gpu = 3: the most is 2", False),
