@@ -354,7 +354,7 @@ class DaskExecutor(Executor):
 
     async def check(self) -> tuple[Finding, ...]:
         """Look at the scheduler and at each worker."""
-        await self._cluster.refresh(is_forced=True, is_anew=True)
+        await self._cluster.look()
         if self._cluster.trouble:
             return (
                 Finding(

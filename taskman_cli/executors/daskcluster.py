@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ _KEEPER_S = 15.0
 _FRESH_S = 2.0
 #: How long is waited for workers to say who they are, and when one is asked again that did not.
 _GREET_S, _GREET_AGAIN_S, _UNFIT_AGAIN_S = 6.0, 5.0, 60.0
+#: `taskman doctor` waits 4 s for all: so long for a connection, and then for the words for it.
+_LOOK_S, _SPARE_S = 3.0, 0.4
 #: So many workers are asked at the same time.
 _AT_ONCE = 32
 
@@ -90,6 +93,13 @@ class Cluster:
         if not self.trouble:
             await self._greet_all(is_anew=is_anew)
         return True
+
+    async def look(self) -> None:
+        """Ask who is there, and each worker for its keepers, in the time that `taskman doctor` gives."""
+        self._link.hurry(_LOOK_S)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LOOK_S + _SPARE_S):
+                await self.refresh(is_forced=True, is_anew=True)
 
     async def _refresh(self) -> None:
         """Ask the scheduler for its workers."""

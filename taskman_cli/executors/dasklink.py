@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: How long a connection may take, if the job file does not say.
 CONNECT_TIMEOUT_NS = 4_000_000_000
+#: The package tries again in this part of that time, and then says why it was refused.
+_OF_IT = 0.9
 #: So many idle connections to each address are kept.
 _MOST_IDLE = 8
 PACKAGE = 'needs the package "distributed", which is not installed: pip install "taskman-scheduler[dask]"'
@@ -64,6 +66,10 @@ class Link:
         self._idle: dict[str, list[Any]] = {}
         self._is_closed = False
 
+    def hurry(self, within_s: float) -> None:
+        """Let connections take no longer than this."""
+        self._timeout_s = min(self._timeout_s, within_s)
+
     async def call(self, address: str, operation: str, *, within_s: float, **values: Any) -> Any:
         """Ask a server to carry out an operation, and return its answer. Raises Unreachable, Broken."""
         comm = self._take_idle(address) or await self._open(address)
@@ -106,7 +112,7 @@ class Link:
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._connect(
-                    address, timeout=self._timeout_s, deserialize=False, **self._arguments
+                    address, timeout=_OF_IT * self._timeout_s, deserialize=False, **self._arguments
                 )
         except TimeoutError:
             raise Unreachable(f"{address} cannot be reached within {self._timeout_s:g} s") from None

@@ -26,6 +26,7 @@ from taskman_cli.executors.base import (
     StartFailed,
     Unknown,
 )
+from taskman_cli.executors.checking import look
 from taskman_cli.executors.dask import DaskExecutor, make
 from taskman_cli.executors.dasklink import Broken
 from taskman_cli.executors.daskorder import spec_of
@@ -428,6 +429,25 @@ def test_the_doctor_sees_the_cluster(farm: Farm) -> None:
         assert findings[1].words == "2 of 2 workers can be used, with 4 threads, gpu up to 2"
 
     farm.play(play)
+
+
+def test_the_doctor_hears_in_time_who_is_silent(own_cluster: DaskCluster, tmp_path: Path) -> None:
+    def found() -> list[tuple[bool, str]]:
+        definition = ExecutorDefinition("farm", "dask", settings=own_cluster.settings)
+        said = asyncio.run(look(definition, Surroundings(directory=tmp_path), 4.0))
+        return [(is_good, words) for is_good, words, _ in said]
+
+    own_cluster.start_worker("good")
+    own_cluster.start_worker("stopped")
+    own_cluster.workers["stopped"].send_signal(signal.SIGSTOP)
+    silent, good = found()[1:]
+    assert not silent[0]
+    assert silent[1].startswith("worker stopped: ")
+    assert good == (True, "1 of 2 workers can be used, with 2 threads")
+    own_cluster.kill_scheduler()
+    [(is_good, words)] = found()
+    assert not is_good
+    assert "cannot be reached: Connection refused" in words
 
 
 def test_a_killed_worker_s_command_goes_on_and_its_end_is_told_by_another(
