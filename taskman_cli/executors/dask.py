@@ -275,6 +275,7 @@ class DaskExecutor(Executor):
 
     async def probe(self, order: Order) -> Standing:
         """Ask all keepers for an attempt."""
+        self._known.note_doubt(order.handle)
         return await self.probe_handle(order.handle)
 
     async def probe_handle(self, handle: str) -> Standing:
@@ -343,9 +344,7 @@ class DaskExecutor(Executor):
         wanted = {where} if where is not None else {*self._known.names(), *silent}
         away = [keeper for keeper in wanted if keeper not in said or keeper in silent]
         if away:
-            return Unknown(
-                "the worker that it runs on is gone" if where else "a worker is gone that may run it"
-            )
+            return Unknown("the worker that it runs on is gone" if where else "a worker it may be on is gone")
         # Without a note, an earlier process had not asked for it; or it was asked for, which never arrived.
         is_unasked = where is None and self._known.is_sure and not self._known.count_path(handle).exists()
         return Absent("its worker knows nothing of it", is_unbegun=is_unasked or handle in self._unsure)

@@ -124,9 +124,11 @@ class Known:
         self._since_s: dict[str, float | None] = dict.fromkeys(self._read())
         #: Whatever was noted before this process is there: it was since the machine started.
         self.is_sure = self._boot == _boot_id() != ""
-        if not self.is_sure:
+        #: The next process may be sure: this one notes what it is asked about of before, if it is not sure.
+        self._is_stated = self.is_sure
+        if not self._path.exists():
             with suppress(OSError):
-                self._write([*self._since_s])
+                self._write([])
 
     def _read(self) -> list[str]:
         self._boot = ""
@@ -138,13 +140,14 @@ class Known:
             return []
 
     def _write(self, keepers: list[str]) -> None:
-        """Replace the file; it is on disk then. Raises OSError."""
+        """Replace the file; it is on disk then, and whoever reads it is sure. Raises OSError."""
         new = self._path.with_suffix(".new")
         with new.open("w", encoding="utf-8") as file:
             file.write(json.dumps({"boot": _boot_id(), "keepers": keepers}))
             file.flush()
             os.fsync(file.fileno())
         new.replace(self._path)
+        self._is_stated = True
 
     def count_path(self, handle: str) -> Path:
         """Return where it is counted how much of an attempt's output was written."""
@@ -158,19 +161,24 @@ class Known:
         except OSError as error:
             raise StartFailed(f"{error.strerror}: {path}", is_transient=True) from None
 
+    def note_doubt(self, handle: str) -> None:
+        """Note an attempt of before if it is not known whether it was asked for. Raises StartFailed."""
+        if not self.is_sure:
+            self.note(handle)
+
     def names(self) -> set[str]:
         """Return them all."""
         return {*self._since_s}
 
     async def add(self, keeper: str) -> None:
         """Note a keeper, before it gets its first attempt. Raises StartFailed."""
-        if keeper in self._since_s:
+        if keeper in self._since_s and self._is_stated:
             return
         async with self._writing:
-            if keeper in self._since_s:  # meanwhile
+            if keeper in self._since_s and self._is_stated:  # meanwhile
                 return
             try:
-                await asyncio.to_thread(self._write, [*self._since_s, keeper])
+                await asyncio.to_thread(self._write, [*dict.fromkeys((*self._since_s, keeper))])
             except OSError as error:
                 raise StartFailed(f"{error.strerror}: {self._path}", is_transient=True) from None
             self._since_s[keeper] = None

@@ -215,25 +215,28 @@ def test_two_processes_of_an_executor_are_told_the_same_command_apart_by_its_han
 
 
 def test_what_an_earlier_process_was_given_and_had_not_asked_for_was_not_begun(farm: Farm) -> None:
-    one, asked = order("true"), order("true")
+    before, given, asked = order("true"), order("true"), order("true")
 
     async def look(executor: DaskExecutor) -> None:
-        for which in (one, asked):
+        for which in (before, *more):
             standing = await executor.probe(which)
             assert isinstance(standing, Absent)
             is_sure.append(standing.is_unbegun)
 
     is_sure: list[bool] = []
+    more: list[Order] = []
     farm.play(look)
-    # Before the first process there were no notes.
-    assert is_sure == [False, False]
+    # Before the first process there were no notes; the second knows no more than it did.
+    assert is_sure == [False]
     (farm.directory / f"{asked.handle}.count").touch()
+    more += [given, asked]
     farm.play(look)
-    assert is_sure[2:] == [True, False]
+    assert is_sure[1:] == [False, True, False]
     known = farm.directory / "keepers.json"
     known.write_text(known.read_text().replace('"boot": "', '"boot": "another'))
     farm.play(look)
-    assert is_sure[4:] == [False, False]
+    farm.play(look)
+    assert is_sure[4:] == 6 * [False]
 
 
 def test_a_start_that_did_not_arrive_begins_anew_when_its_worker_answers_again(

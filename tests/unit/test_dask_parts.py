@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -128,6 +129,23 @@ def test_a_keeper_that_is_gone_for_long_enough_is_not_asked_for_any_more() -> No
     known.look({"a"}, set(), 18.0, gone_s=5.0)
     known.look({"a"}, set(), 23.5, gone_s=5.0)
     assert known.names() == {"a"}
+
+
+def test_after_a_start_of_the_machine_the_next_process_but_one_is_not_sure_of_what_was_before(
+    tmp_path: Path,
+) -> None:
+    """Notes of before may be gone with the machine: what it is asked about is noted, then starts are."""
+    first = Known(tmp_path)
+    asyncio.run(first.add("a"))
+    (tmp_path / "keepers.json").write_text('{"boot": "before", "keepers": ["a"]}')
+    assert [Known(tmp_path).is_sure, Known(tmp_path).is_sure] == [False, False]
+    second = Known(tmp_path)
+    second.note_doubt("h")
+    asyncio.run(second.add("a"))
+    third = Known(tmp_path)
+    third.note_doubt("g")
+    assert (third.is_sure, third.names()) == (True, {"a"})
+    assert [third.count_path(handle).exists() for handle in ("h", "g")] == [True, False]
 
 
 def test_a_start_that_was_called_off_stays_so_for_an_hour() -> None:
