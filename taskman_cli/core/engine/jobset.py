@@ -133,8 +133,11 @@ class JobSet:
 
         `settings` are the old ones.
         """
+        before = _Taken()
+        if event.kind != "reloaded":  # of a reload whose last part is to come
+            before, self._taken = self._taken, before
         self._take(event, settings, now)
-        taken, self._taken = self._taken, _Taken()
+        taken, self._taken = self._taken, before
         self._outbox.records += event.hidden
         for item in event.hidden:
             self._hidden.pop(item.job, None)

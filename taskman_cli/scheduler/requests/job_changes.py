@@ -7,6 +7,7 @@ for the files to be read.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import chain, zip_longest
 from typing import TYPE_CHECKING
 
 from taskman_cli.core import protocol
@@ -29,7 +30,7 @@ from taskman_cli.scheduler.requests.lookups import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Container, Sequence
 
     from taskman_cli.control.peers import Client
     from taskman_cli.core.model import Job
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from taskman_cli.scheduler.requests.job_files import JobFiles
     from taskman_cli.scheduler.requests.pending import PendingRequests
 
-#: How many jobs are replaced at once: with all that follows, a few milliseconds.
+#: How many jobs are replaced at once: with all that follows, a few milliseconds. It is even.
 PORTION = 64
 #: Warnings that a client gets of one reload; `taskman check` prints all.
 _MOST_WARNINGS = 100
@@ -71,22 +72,35 @@ class _Parts:
 
     token: int
     by: str
-    jobs: tuple[Job, ...]
-    removed: tuple[str, ...]
-    #: How many of both are in force, the removed ones first.
+    #: Jobs that are new or changed, and names of those that are not defined any more.
+    steps: Sequence[Job | str]
+    #: How many of them are in force.
     done: int = 0
 
     def take(self, most: int) -> Difference:
         """Return the next part."""
-        first, self.done = self.done, self.done + most
-        removed = self.removed[first : self.done]
-        count = len(self.removed)
-        return Difference(self.jobs[max(0, first - count) : max(0, self.done - count)], removed)
+        steps = self.steps[self.done : self.done + most]
+        self.done += most
+        jobs = tuple(step for step in steps if not isinstance(step, str))
+        return Difference(jobs, tuple(step for step in steps if isinstance(step, str)))
 
     @property
     def is_over(self) -> bool:
         """Tell whether there are no more."""
-        return self.done >= len(self.removed) + len(self.jobs)
+        return self.done >= len(self.steps)
+
+
+def _steps(difference: Difference, known: Container[str]) -> list[Job | str]:
+    """Return what is to be done, each job that is new beside one that goes: it may be its other name.
+
+    Between the two, a slot would be one of neither.
+    """
+    new = [job for job in difference.jobs if job.id not in known]
+    paired = chain.from_iterable(zip_longest(difference.removed, new))
+    return [
+        *(step for step in paired if step is not None),
+        *(job for job in difference.jobs if job.id in known),
+    ]
 
 
 class JobChanges:
@@ -294,7 +308,7 @@ class JobChanges:
         if difference is None or self._driver.poison.has_items:
             self._put_in_force(token, by, None, kind="reloaded")
             return
-        self._parts = _Parts(token, by, difference.jobs, difference.removed)
+        self._parts = _Parts(token, by, _steps(difference, self._engine.timetable.jobs))
         self.take_part()
 
     @property
@@ -311,7 +325,7 @@ class JobChanges:
         parts = self._parts
         assert parts is not None
         if self._engine.is_stopping:
-            parts.jobs = parts.removed = ()  # the last part is refused
+            parts.steps = ()  # the last part is refused
         part = parts.take(self.portion)
         if parts.is_over:
             self._parts = None
