@@ -162,8 +162,7 @@ class DaskExecutor(Executor):
 
     async def signal(self, work: Work, number: int) -> None:
         """Have the keeper signal the command's process group."""
-        keeper = self._places.of(work.order.handle)
-        if keeper is None:
+        if (keeper := self._places.of(work.order.handle)) is None:
             return
         try:
             await self._line(keeper).ask("signal", work.order.handle, int(number))
@@ -177,6 +176,7 @@ class DaskExecutor(Executor):
         keeper = self._places.of(handle)
         if keeper is None:
             raise ConnectionLost("it is not known where it runs")
+        self._places.take(handle, keeper, dict(work.order.resources))
         with self._following(work, keeper, skip=skip) as end:
             try:
                 reply = await self._line(keeper).ask("follow", handle, skip)

@@ -74,15 +74,26 @@ class Places:
         for keeper, drawn in self._where.values():
             for name, amount in drawn.items():
                 used[keeper, name] = used.get((keeper, name), 0) + amount
+        at = {one.address: self._counted_at(one) for one in usable}
         fitting = [
             one
             for one in usable
             if all(
-                amount + used.get((one.keeper, name), 0) <= one.resources.get(name, 0.0)
+                amount + sum(used.get((keeper, name), 0) for keeper in at[one.address])
+                <= one.resources.get(name, 0.0)
                 for name, amount in asked.items()
             )
         ]
-        return min(fitting, key=lambda one: (load.get(one.keeper, 0) / one.threads, one.name), default=None)
+        loads = {one.address: sum(load.get(keeper, 0) for keeper in at[one.address]) for one in fitting}
+        return min(fitting, key=lambda one: (loads[one.address] / one.threads, one.name), default=None)
+
+    def _counted_at(self, worker: FarWorker) -> set[str]:
+        """Return the keepers whose commands a worker carries: its own, and those that its machine has left.
+
+        Those were of workers that have ended, most likely of this one before it was started again.
+        """
+        owned = {one.keeper for one in self._cluster.workers.values()}
+        return {worker.keeper, *(worker.keepers - owned)}
 
     def load(self) -> dict[str, int]:
         """Return how many attempts each keeper has."""

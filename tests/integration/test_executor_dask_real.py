@@ -314,6 +314,29 @@ def test_a_resource_that_a_worker_declares_is_asked_of_it(farm: Farm) -> None:
     farm.play(play)
 
 
+def test_what_is_found_again_draws_on_its_worker_as_before(farm: Farm) -> None:
+    one = order("echo up; exec sleep 60", resources={"gpu": 2})
+
+    async def play(later: DaskExecutor) -> None:
+        earlier = farm.executor()
+        attempt = Attempt(earlier, one)
+        attempt.begin()
+        await attempt.printed(b"up")
+        await earlier.close()
+        with pytest.raises(ConnectionLost):
+            await attempt.result()
+        assert isinstance(await later.probe(one), Running)
+        again = Attempt(later, one)
+        again.begin(is_attached=True)
+        await again.started()
+        assert later._places.best({"gpu": 1}) is None
+        await again.signal(signal.SIGKILL)
+        assert (await again.result()).signal == signal.SIGKILL
+        await later.forget(one)
+
+    farm.play(play)
+
+
 def test_the_one_worker_that_has_it_is_waited_for_while_it_says_who_it_is(
     own_cluster: DaskCluster, tmp_path: Path
 ) -> None:

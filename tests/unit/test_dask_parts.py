@@ -110,6 +110,19 @@ def test_why_nothing_can_be_started(
     assert (str(caught.value), caught.value.is_transient) == (words, is_transient)
 
 
+def test_a_worker_that_was_started_again_holds_what_its_last_keeper_still_runs() -> None:
+    again = worker("a", resources={"gpu": 2}, keeper="new", keepers=frozenset({"new", "old", "b"}))
+    some = places(again, worker("b", keepers=frozenset({"new", "old", "b"})))
+    some.take("h1", "old", {"gpu": 1})
+    assert best(some, gpu=1) == "a"
+    some.take("h2", "b", {"gpu": 1})
+    assert best(some, gpu=1) == "a"
+    some.take("h3", "new", {"gpu": 1})
+    assert best(some, gpu=1) == ""
+    some.leave("h1")
+    assert best(some, gpu=1) == "a"
+
+
 def test_a_resource_that_was_declared_once_is_asked_for_when_its_worker_is_gone() -> None:
     cluster = StandIn({"a": worker("a", resources={"gpu": 1.0}), "b": worker("b")})
     some = Places(cast("Cluster", cluster), ())
