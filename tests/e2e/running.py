@@ -154,8 +154,13 @@ def command_line(pid: int) -> str:
 
 
 def is_scheduler(pid: int) -> bool:
-    """Tell whether a supervisor started this process as the scheduler, by the name of any version."""
-    return not {"taskman_cli.scheduler", "taskman_cli.daemon"}.isdisjoint(command_line(pid).split())
+    """Tell whether a supervisor started this process as the scheduler, by the name of any version.
+
+    The supervisor's own command line has the scheduler's in it, behind two dashes, and so has that of each
+    process that it makes until that becomes its command.
+    """
+    own, _, _ = command_line(pid).partition(" -- ")
+    return not {"taskman_cli.scheduler", "taskman_cli.daemon"}.isdisjoint(own.split())
 
 
 def is_alive(pid: int) -> bool:
