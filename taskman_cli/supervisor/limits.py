@@ -27,6 +27,8 @@ STOP_PATIENCE_NS = 10 * _SECOND_NS
 KILL_PATIENCE_NS = 10 * _SECOND_NS
 #: How long a scheduler may be silent after the first signal to stop.
 STUCK_PATIENCE_NS = 30 * _SECOND_NS
+#: How long one may be silent that was started to carry out a stop.
+LAST_PATIENCE_NS = 20 * _SECOND_NS
 #: How long it may be silent after a second Ctrl-C.
 ANSWER_PATIENCE_NS = 2 * _SECOND_NS
 #: How long it may live on after it closed its socket without "exit".

@@ -29,9 +29,10 @@ from taskman_cli.supervisor.process import (
     watch_signals,
 )
 from taskman_cli.supervisor.scheduler_process import RestartPause, Scheduler
+from taskman_cli.supervisor.stopping import StopAlone
 from taskman_cli.supervisor.timers import Timers, elapsed_ns
 from taskman_cli.supervisor.voice import NOTICE, VOICE, say
-from taskman_cli.supervisor.waitstatus import commands, in_words
+from taskman_cli.supervisor.waitstatus import in_words
 from taskman_cli.supervisor.watchdog import Watchdog
 from taskman_cli.supervisor.wire import GREETING, WireError, name_of
 
@@ -69,8 +70,9 @@ class Supervisor:
         #: The stop signals received so far.
         self._stops: list[int] = []
         self._shows_keys = shows_keys()
-        #: No scheduler will be started again; exit when nothing runs any more.
-        self._is_leaving = False
+        self._stop_alone = StopAlone(self._children, self._timers.after, self._leave)
+        #: No other scheduler is started for the stop: one was, or the last one said nothing.
+        self._had_last = False
         #: The exit code that the scheduler asked for.
         self._exit_code: int | None = None
         self._left_with: int | None = None
@@ -124,7 +126,7 @@ class Supervisor:
         if self._scheduler is None and self._left_with is None and not self._children.survivors.is_hunting:
             if self._exit_code is not None:
                 self._left_with = self._exit_code
-            elif self._is_leaving and not self._children.running_count:
+            elif self._stop_alone.has_begun and not self._children.running_count:
                 self._left_with = 1
         self._speak(now)
 
@@ -204,7 +206,7 @@ class Supervisor:
 
     def _start_scheduler(self) -> None:
         # During the pause before this start, another one may have been asked for.
-        if self._is_leaving or self._scheduler is not None or self._exit_code is not None:
+        if self._stop_alone.has_begun or self._scheduler is not None or self._exit_code is not None:
             return
         self._outbox.clear()  # "hello" has it all
         if self._lock_fd is not None:
@@ -215,7 +217,10 @@ class Supervisor:
                 self._argv, self._epoll, lock_fd=self._lock_fd, started_elapsed_ns=now
             )
         except OSError as error:
-            self._restart_later(f"cannot be started ({error.strerror}: {self._argv[0]})", lived_ns=0)
+            if self._stops:
+                self._stop_without_scheduler()
+            else:
+                self._restart_later(f"cannot be started ({error.strerror}: {self._argv[0]})", lived_ns=0)
             return
         self._watchdog.begin(self._scheduler.pid)
         facts = GREETING | {
@@ -229,7 +234,7 @@ class Supervisor:
         what_runs = {"is_complete": False, "kept": {}, "attempts": self._children.running_as_tuples()}
         if self._scheduler.greet(facts | everything) or self._scheduler.greet(facts | what_runs):
             self._children.note_told()
-            # The stop may have come while its predecessor was leaving for a restart.
+            # The stop came while there was no scheduler, or its predecessor was leaving for a restart.
             self._outbox += [("signal", number) for number in self._stops]
         else:
             self._scheduler.signal(signal.SIGKILL)
@@ -363,9 +368,10 @@ class Supervisor:
             if self._interrupts >= 2:
                 self._timers.after(limits.ANSWER_PATIENCE_NS, lambda: self._kill_silent(heard, is_all=True))
         elif self._stops and self._exit_code is None:
-            self._stop_without_scheduler()
+            if is_first or self._interrupts >= 2:
+                self._stop_without_scheduler()
             if self._interrupts >= 2:
-                self._kill_all()
+                self._stop_alone.kill()
 
     def _kill_silent(self, heard: int, *, is_all: bool) -> None:
         """Stop without a scheduler that is silent; `is_all`: kill the commands too."""
@@ -373,28 +379,21 @@ class Supervisor:
             say(f"the scheduler does not answer; killing it and {'' if is_all else 'stopping '}all commands")
             if is_all:
                 self._children.signal_all(signal.SIGKILL)
+            self._had_last = True
             self._scheduler.signal(signal.SIGKILL)
 
     def _stop_without_scheduler(self) -> None:
-        if self._is_leaving:
+        """Start a scheduler that stops all and records it, but only one: it may die or be silent as well."""
+        is_urgent = self._interrupts >= 2
+        if self._had_last or is_urgent or not self._children.as_tuples():
+            self._stop_alone.begin(is_urgent=is_urgent)
             return
-        self._is_leaving = True
-        self._inbox.clear()
-        if self._interrupts >= 2:
-            self._kill_all()
-            return
-        if count := self._children.running_count:
-            patience = f"{limits.STOP_PATIENCE_NS / 1e9:g} s"
-            say(f"there is no scheduler: ending {commands(count)} (TERM, and KILL after {patience})")
-        self._children.signal_all(signal.SIGTERM)
-        self._timers.after(limits.STOP_PATIENCE_NS, self._kill_all)
+        self._had_last = True
+        say("starting a scheduler to carry out the stop", NOTICE)
+        heard = self._batches_heard
+        self._timers.after(0, self._start_scheduler)  # when all ends of this turn are known
+        self._timers.after(limits.LAST_PATIENCE_NS, lambda: self._kill_silent(heard, is_all=False))
 
-    def _kill_all(self) -> None:
-        self._children.signal_all(signal.SIGKILL)
-        self._timers.after(limits.KILL_PATIENCE_NS, self._leave_stuck)
-
-    def _leave_stuck(self) -> None:
-        """Exit without the commands that KILL does not end; the next `taskman run` adopts them."""
+    def _leave(self) -> None:
         if self._left_with is None:
-            say(f"leaving {commands(self._children.running_count)} behind: KILL does not end what is left")
             self._left_with = 1

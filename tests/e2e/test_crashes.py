@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import sqlite3
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -255,6 +256,57 @@ def test_kill_comes_in_time_however_often_the_scheduler_dies_meanwhile(tmp_path:
         [told] = map(float, running.lines("marks"))
         assert time.time() - told > 5.9
         running.wait_for_log("deaf: timed out")
+
+
+def _states(directory: Path) -> list[tuple[str, str]]:
+    """Return the jobs and states of all attempts in the ledger."""
+    with closing(sqlite3.connect(directory / "state/ledger.db")) as ledger:
+        return ledger.execute(
+            "SELECT name, attempts.state FROM attempts JOIN runs ON runs.id = run"
+            " JOIN job_state ON job_state.id = job ORDER BY name"
+        ).fetchall()
+
+
+def test_a_stop_while_no_scheduler_lives_is_carried_out_and_recorded_by_another(tmp_path: Path) -> None:
+    jobs = """
+        [taskman]
+        restart_delay = "1h"
+        restart_delay_max = "1h"
+        [jobs.ends]
+        every = "1h"
+        run_on_start = true
+        command = "echo $$ > ends; while [ ! -e go ]; do sleep 0.01; done"
+        [jobs.goes_on]
+        every = "1h"
+        run_on_start = true
+        on_crash = "rerun"
+        command = "echo >> goes_on; exec sleep 60"
+    """
+    with Running(tmp_path, jobs) as running:
+        [pid] = map(int, running.wait_for("ends"))
+        running.wait_for("goes_on")
+        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.wait_for_log("starting it again in 3600 s")
+        running.path("go").touch()
+        wait_until(lambda: not Path(f"/proc/{pid}").exists(), what="the end of a command")
+        running.send(signal.SIGTERM)
+        assert running.end() == 0, running.log
+        assert _states(tmp_path) == [("ends", "succeeded"), ("goes_on", "cancelled")]
+        assert len(running.lines("goes_on")) == 1
+
+
+def test_a_stop_at_the_moment_that_the_scheduler_dies_is_recorded(tmp_path: Path) -> None:
+    jobs = '[jobs.job]\nevery = "1h"\nrun_on_start = true\ncommand = "echo > began; exec sleep 60"'
+    with Running(tmp_path, jobs) as running:
+        running.wait_for("began")
+        supervisor, scheduler = running.process.pid, running.scheduler_pid()
+        os.kill(supervisor, signal.SIGSTOP)
+        os.kill(scheduler, signal.SIGKILL)
+        os.kill(supervisor, signal.SIGTERM)
+        wait_until(lambda: not is_alive(scheduler), what="its end")
+        os.kill(supervisor, signal.SIGCONT)
+        assert running.end() == 0, running.log
+        assert _states(tmp_path) == [("job", "cancelled")]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root has no limit of processes")

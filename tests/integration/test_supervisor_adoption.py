@@ -176,6 +176,7 @@ def test_a_stop_without_a_scheduler_waits_for_adopted_commands_too(
     second.signal(signal.SIGTERM)
     heir.wait_for("signal")
     heir.kill()
+    second.accept().kill()
     assert second.wait() == 1
     assert not is_alive(left.pid)
 

@@ -208,6 +208,7 @@ def test_a_stop_without_a_scheduler_ends_what_executors_carry_out(
     wait_until((tmp_path / "far" / "started").exists)
     scheduler.kill()
     supervision.signal(signal.SIGTERM)
+    supervision.accept().kill()
     assert supervision.wait() == 1
     [code] = (tmp_path / "far").glob("*.pid")
     wait_until(lambda: _is_over(int(code.read_text())), what="the end of what ran")

@@ -119,6 +119,9 @@ def pause_of_restart(supervision: Supervision, scheduler: SchedulerEnd) -> None:
     wait_until(lambda: "starting it again in 60 s" in supervision.stderr())
 
 
+_LAST = "taskman: starting a scheduler to carry out the stop"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_without_a_scheduler_a_stop_terminates_all_commands(
     supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path, number: signal.Signals
@@ -126,10 +129,74 @@ def test_without_a_scheduler_a_stop_terminates_all_commands(
     pids = [start_sleep(scheduler, key, tmp_path) for key in "ab"]
     pause_of_restart(supervision, scheduler)
     supervision.signal(number)
+    last = supervision.accept()
+    assert last.wait_for("signal") == ("signal", number)
+    last.kill()
     assert supervision.wait() == 1
     assert not any(map(is_alive, pids))
     told = "taskman: there is no scheduler: ending 2 commands (TERM, and KILL after 10 s)"
-    assert supervision.stderr().splitlines()[1:] == [told]
+    assert supervision.stderr().splitlines()[1:] == [_LAST, told]
+
+
+def test_a_stop_without_a_scheduler_is_carried_out_by_another_which_hears_all_ends(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    pid = start_sleep(scheduler, "over", tmp_path)
+    start_sleep(scheduler, "a", tmp_path)
+    pause_of_restart(supervision, scheduler)
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not status_of(pid), what="the end of a command")
+    supervision.signal(signal.SIGTERM)
+    last = supervision.accept()
+    assert [(attempt[0], bool(attempt[5])) for attempt in last.hello["attempts"]] == [
+        ("over", True),
+        ("a", False),
+    ]
+    assert last.wait_for("signal") == ("signal", signal.SIGTERM)
+    supervision.signal(signal.SIGTERM)  # a second one is nothing new
+    assert last.wait_for("signal") == ("signal", signal.SIGTERM)
+    last.signal("a", signal.SIGTERM, "cancelled")
+    assert last.wait_for("ended", "a")[2]["status"] == signal.SIGTERM
+    last.send(("exit", 0))
+    last.leave()
+    assert supervision.wait() == 0
+    assert supervision.stderr().splitlines()[1:] == [_LAST]
+
+
+def test_a_second_stop_signal_before_that_scheduler_is_there_changes_nothing(
+    supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    start_sleep(scheduler, "a", tmp_path)
+    pause_of_restart(supervision, scheduler)
+    os.kill(supervision.pid, signal.SIGSTOP)  # so that it takes both at once
+    supervision.signal(signal.SIGTERM)
+    supervision.signal(signal.SIGINT)
+    os.kill(supervision.pid, signal.SIGCONT)
+    last = supervision.accept()
+    told = {last.wait_for("signal")[1] for _ in range(2)}
+    assert told == {signal.SIGTERM, signal.SIGINT}
+    last.send(("exit", 0))
+    last.leave()
+    assert supervision.wait() == 0
+
+
+def test_a_scheduler_that_says_nothing_when_it_is_to_carry_out_a_stop_is_given_up(
+    supervise: Callable[..., Supervision], tmp_path: Path
+) -> None:
+    supervision = supervise(constants={"LAST_PATIENCE_NS": 10**9})
+    scheduler = supervision.accept()
+    pid = start_sleep(scheduler, "a", tmp_path)
+    pause_of_restart(supervision, scheduler)
+    supervision.signal(signal.SIGTERM)
+    last = supervision.accept()
+    assert supervision.wait() == 1
+    assert not is_alive(pid)
+    assert not is_alive(last.pid)
+    assert supervision.stderr().splitlines()[1:] == [
+        _LAST,
+        "taskman: the scheduler does not answer; killing it and stopping all commands",
+        "taskman: there is no scheduler: ending 1 command (TERM, and KILL after 10 s)",
+    ]
 
 
 def test_a_stop_that_finds_neither_scheduler_nor_command_has_nothing_to_wait_for(
@@ -151,6 +218,7 @@ def test_without_a_scheduler_a_second_interrupt_kills_at_once(
     wait_until(path.exists)
     pause_of_restart(supervision, scheduler)
     supervision.signal(signal.SIGINT)
+    supervision.accept().kill()
     wait_until(lambda: "deaf" in path.read_text())
     before = time.monotonic()
     supervision.signal(signal.SIGINT)
@@ -182,6 +250,7 @@ def test_a_command_that_is_abandoned_is_nobodys_any_more(
         scheduler.kill()
         heir = supervision.accept()
         assert [attempt[0] for attempt in heir.hello["attempts"]] == ["b"]
+        heir.send(("forget", ["b"]))
         pause_of_restart(supervision, heir)
         supervision.signal(signal.SIGTERM)
         assert supervision.wait() == 1
@@ -191,13 +260,16 @@ def test_a_command_that_is_abandoned_is_nobodys_any_more(
         os.kill(pid, signal.SIGKILL)
 
 
-def test_a_scheduler_that_dies_while_it_stops_is_not_started_again(
+def test_a_scheduler_that_dies_while_it_stops_is_started_again_once(
     supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
 ) -> None:
     pid = start_sleep(scheduler, "a", tmp_path)
     supervision.signal(signal.SIGTERM)
     scheduler.wait_for("signal")
     scheduler.kill()
+    last = supervision.accept()
+    last.wait_for("signal")
+    last.kill()
     assert supervision.wait() == 1
     assert not is_alive(pid)
 
