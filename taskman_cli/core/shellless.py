@@ -91,8 +91,9 @@ def direct_changes(
     `env`, `shell` and `cwd` are as in `direct_environment`, whose result they change.
     """
     changes: dict[str, str] = {}
-    if command.redirections and shell == "bash":
-        # It replaces itself by the command, and counts itself out, only where there are none.
+    if (command.redirections or command.is_chained) and shell == "bash":
+        # It replaces itself by the command, and counts itself out, only where there are none, and not in
+        # `a; b && c`.
         depth = _depth(env)
         if depth is None:
             return None

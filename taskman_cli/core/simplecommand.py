@@ -82,6 +82,8 @@ class SimpleCommand:
     assignments: tuple[tuple[str, str], ...] = ()
     #: The directory of a `cd DIRECTORY` before it: no `.` or `..` in it, and no slash at its end.
     directory: str | None = None
+    #: Its steps are separated by `;`, but the last of them by `&&`.
+    is_chained: bool = False
 
     @property
     def is_plain(self) -> bool:
@@ -110,7 +112,11 @@ def read_simple_command(
     if not written.names.isdisjoint(name for name, _ in reader.assignments):
         return None  # perhaps it has the new value
     return SimpleCommand(
-        tuple(reader.words), tuple(reader.redirections), tuple(reader.assignments), reader.directory
+        tuple(reader.words),
+        tuple(reader.redirections),
+        tuple(reader.assignments),
+        reader.directory,
+        reader.is_chained,
     )
 
 
@@ -170,12 +176,14 @@ class _Reader:
         self._command = command
         self._position = 0
         self.directory: str | None = None
+        self.is_chained = False
         self.words: list[str] = []
         self.redirections: list[Redirection] = []
         self.assignments: list[tuple[str, str]] = []
 
     def read_steps(self) -> bool:
         """Read each `cd DIRECTORY` and `export NAME=value` before the command; False: one is unknown."""
+        has_semicolon = False
         while True:
             if entering := _CD.match(self._command, self._position):
                 is_known = self._read_directory(entering.end())
@@ -187,6 +195,8 @@ class _Reader:
             if not is_known or then is None:
                 return False
             self._position = then.end()
+            self.is_chained = has_semicolon and then[0].endswith("&&")
+            has_semicolon |= then[0].endswith(";")
 
     def _read_directory(self, position: int) -> bool:
         raw = _WORD.match(self._command, position)

@@ -61,6 +61,13 @@ def entered(cwd: str | None, directory: str | None) -> str | None:
     return f"{cwd}/{directory}"
 
 
+def enter(directory: str) -> None:
+    """Enter a directory in the place of the program. Raises OSError where it cannot, or the shell has to."""
+    os.chdir(directory)
+    if os.stat(".").st_dev == os.stat("/proc").st_dev:  # noqa: PTH116 - pathlib is 3 MB
+        raise OSError(0, "perhaps it is another directory for each process, as /proc/self is")
+
+
 def environment_of(spec: Mapping[str, Any]) -> dict[str, str]:
     """Return the environment of the program."""
     return {**spec["env"], **spec["direct"]["env"]}

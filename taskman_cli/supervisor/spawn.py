@@ -19,7 +19,7 @@ from taskman_cli.supervisor.asuser import (
     reset_signals,
     start_apart,
 )
-from taskman_cli.supervisor.direct import Prepared, are_files_prompt, environment_of, file_actions
+from taskman_cli.supervisor.direct import Prepared, are_files_prompt, enter, environment_of, file_actions
 from taskman_cli.supervisor.envfile import EnvFile, EnvFileError
 from taskman_cli.supervisor.output import Capture
 from taskman_cli.supervisor.streams import hand_over, memory_file, output_file, pipe
@@ -179,7 +179,7 @@ class Spawner:
         try:
             if direct["cd"] is not None:
                 self._is_home = False
-                os.chdir(direct["cd"])
+                enter(direct["cd"])
             files = file_actions(direct["files"], held)
             return _run(direct["argv"], environment_of(spec), [*actions, *files], _spawn)
         except (OSError, StartError) as error:

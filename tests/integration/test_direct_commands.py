@@ -195,6 +195,7 @@ class Stage:
         for name, target in {
             "link": "old", "dangling": "sub/new", "dirlink": "sub", "circle": "circle",
             "stdout-link": "/dev/stdout", "tool": self.tools / "probe", "sub/tool": self.tools / "probe",
+            "procs": "/proc/self",
         }.items():  # fmt: skip
             (self.here / name).symlink_to(target)
         if self._owner is not None:
@@ -309,6 +310,26 @@ def test_a_line_does_what_it_does_in_a_real_shell(stage: Stage, shell: str, coun
 
     check()
     assert counted
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize(
+    "line",
+    [
+        "export A=1; cd sub && probe",
+        "export A=1; cd sub && export B=2 && probe",
+        "export A=1 && cd sub; export B=2 && probe",
+        "export A=1; cd sub; export B=2 && probe >old",
+        "export A=1; cd sub && export B=2; probe",
+        "export A=1 && cd sub && export B=2; export C=3; probe",
+        "cd procs && readlink exe",
+        "cd procs/fd; readlink ../exe",
+        "cd /dev/fd && readlink ../exe",
+    ],
+)
+def test_steps_do_what_they_do_in_a_real_shell(stage: Stage, shell: str, line: str) -> None:
+    seen = stage.run(stage.spec(line, shell, Execution()))
+    assert seen == stage.through_the_shell(line, shell, Execution())
 
 
 @pytest.fixture

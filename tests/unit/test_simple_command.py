@@ -43,7 +43,10 @@ READ = {
     "cd a; x": SimpleCommand(("x",), directory="a"),
     "export A=1; x": SimpleCommand(("x",), assignments=(("A", "1"),)),
     "export A=1 B='x y'&&A=2 x": SimpleCommand(("x",), assignments=(("A", "1"), ("B", "x y"), ("A", "2"))),
-    "export A=1 ; cd a;export\tB=2 && x >f": SimpleCommand(("x",), (OUT,), (("A", "1"), ("B", "2")), "a"),
+    "export A=1 ; cd a;export\tB=2 && x >f": SimpleCommand(
+        ("x",), (OUT,), (("A", "1"), ("B", "2")), "a", is_chained=True
+    ),
+    "export A=1 && cd a; x": SimpleCommand(("x",), assignments=(("A", "1"),), directory="a"),
 }  # fmt: skip
 
 LEFT_TO_THE_SHELL = [
