@@ -224,6 +224,18 @@ def test_what_runs_goes_on_when_its_executor_is_removed(start: Any) -> None:
     program.wait_for("far/forgotten", lines=2)
 
 
+def test_no_start_fails_while_many_jobs_get_another_executor_by_a_reload(start: Any) -> None:
+    table = "".join(f'j{number} = {{ every = "1s", command = "true" }}\n' for number in range(1500))
+    program = start(f"[pool]\nmax_workers = 8\n[jobs]\n{table}")
+    program.wait_for("far/forgotten", lines=20)
+    path = program.path("jobs.toml")
+    text = path.read_text().replace("[executors.far]", "[executors.near]")
+    path.write_text(text.replace('executor = "far"', 'executor = "near"'))
+    program.send(signal.SIGHUP)
+    program.wait_for_log("reload (")
+    assert "there is no executor" not in program.log_path.read_text()
+
+
 def test_a_restart_disturbs_nothing(start: Any) -> None:
     program = start(job("a", "while [ ! -e go ]; do sleep 0.01; done; exit 7"))
     program.wait_for("far/started")

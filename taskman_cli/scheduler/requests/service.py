@@ -6,6 +6,7 @@ A part of the scheduler's loop, which registers its descriptors and gives it its
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from taskman_cli.core.engine.news import FilesNote
+    from taskman_cli.core.model import Settings
     from taskman_cli.jobfile import JobFile
     from taskman_cli.scheduler.driver import EngineDriver
     from taskman_cli.scheduler.exporter import Exporter
@@ -67,6 +69,8 @@ class RequestService:
         self._driver = driver
         self._workers = workers
         self._files = files
+        #: The supervisor still has executors that are not defined any more.
+        self._has_earlier = False
         self._handlers = RequestHandlers(driver, program, known, files)
         #: Takes the engine's answers.
         self.answer = self._handlers.answer
@@ -112,6 +116,9 @@ class RequestService:
         if self._server.fileno() in ready or (timer is not None and timer <= now_ns):
             self._server.turn(now_ns)
         self._handlers.turn()
+        if self._has_earlier and not self._handlers.changes.has_parts:
+            self._has_earlier = False
+            self._workers.configure(self._driver.engine.settings)
         if self._exporter.fileno() in ready:
             self._exporter.take()
         if self._files.take_change(ready):
@@ -155,7 +162,7 @@ class RequestService:
         if reading.jobfile:
             poison.asked = ReadFiles(reading.jobfile.jobs)
             self._workers.forget_plans()
-            self._workers.configure(reading.jobfile.settings)
+            self._workers.configure(self._with_earlier(reading.jobfile.settings))
             self._exporter.configure(reading.jobfile.settings)
             self._workers.keep(JOBS, reading.dumped or dump(reading.jobfile))
             self._files.accept(reading.jobfile)
@@ -175,6 +182,13 @@ class RequestService:
                 self._files.note_trouble(reading.summary, shortened(reading.words))
         if not changes.is_reading:
             self._files.watch(reading.seen)
+
+    def _with_earlier(self, settings: Settings) -> Settings:
+        """Return settings with the executors that are to go: jobs use them until their part is in force."""
+        names = {one.name for one in settings.executors}
+        earlier = [one for one in self._driver.engine.settings.executors if one.name not in names]
+        self._has_earlier = bool(earlier)
+        return replace(settings, executors=(*settings.executors, *earlier)) if earlier else settings
 
     def _log_warnings(self, warnings: Iterable[tuple[str, str]]) -> None:
         """Log what will fail when jobs run, unless the last reload said so."""
