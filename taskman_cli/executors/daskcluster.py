@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import pickle
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -97,9 +96,12 @@ class Cluster:
     async def look(self) -> None:
         """Ask who is there, and each worker for its keepers, in the time that `taskman doctor` gives."""
         self._link.hurry(_LOOK_S)
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(_LOOK_S + _SPARE_S):
                 await self.refresh(is_forced=True, is_anew=True)
+        except TimeoutError:
+            if self._refreshing is not None and not self._refreshing.done():
+                self.trouble = f"the Dask scheduler does not answer: {self.address} says nothing"
 
     async def _refresh(self) -> None:
         """Ask the scheduler for its workers."""

@@ -22,6 +22,7 @@ CONNECT_TIMEOUT_NS = 4_000_000_000
 _OF_IT = 0.9
 #: So many idle connections to each address are kept.
 _MOST_IDLE = 8
+_SILENCE = "no answer in time"
 PACKAGE = 'needs the package "distributed", which is not installed: pip install "taskman-scheduler[dask]"'
 
 
@@ -117,7 +118,9 @@ class Link:
         except TimeoutError:
             raise Unreachable(f"{address} cannot be reached within {self._timeout_s:g} s") from None
         except Exception as error:  # of the package, of all kinds
-            raise Unreachable(f"{address} cannot be reached: {_words(error)}") from error
+            words = _words(error)
+            how = f" within {self._timeout_s:g} s" if words == _SILENCE else f": {words}"
+            raise Unreachable(f"{address} cannot be reached{how}") from error
 
     def close(self) -> None:
         """Close all connections."""
@@ -151,5 +154,7 @@ def _words(error: BaseException) -> str:
     """Return what was wrong in the first place."""
     while error.__cause__ is not None:
         error = error.__cause__
+    if isinstance(error, TimeoutError | asyncio.CancelledError) and not str(error):
+        return _SILENCE
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return printable(words or type(error).__name__)

@@ -6,8 +6,9 @@ import asyncio
 import itertools
 import os
 import signal
+import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -474,6 +475,20 @@ def test_the_doctor_hears_in_time_who_is_silent(own_cluster: DaskCluster, tmp_pa
     [(is_good, words)] = found()
     assert not is_good
     assert "cannot be reached: Connection refused" in words
+
+
+def test_who_takes_no_connection_is_told(farm: Farm) -> None:
+    with socket.socket() as listener, ExitStack() as waiting:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for _ in range(4):  # with these, it is full
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(listener.getsockname())
+        address = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
+        farm.settings = {"address": address, "insecure": True, "connect_timeout_ns": 1_000_000_000}
+        words = str(farm.refusal(order("true")))
+    assert words == f"the Dask scheduler does not answer: {address} cannot be reached within 1 s"
 
 
 def test_a_killed_worker_s_command_goes_on_and_its_end_is_told_by_another(
