@@ -230,7 +230,7 @@ class Loop:
             self._look_at_machine()
             self._driver.give(events.Tick())
         self._look_at_machine()
-        if self._is_until_idle and self._engine.is_idle and not self._engine.is_stopping:
+        if self._is_until_idle and self._is_idle and not self._engine.is_stopping:
             self._driver.give(events.StopRequested())
         self._recorder.settle(self._now)
         while self._deliveries.flush():
@@ -269,6 +269,11 @@ class Loop:
         self._driver.meters.depths.turn(self._now.elapsed_ns)
         self._poison.rest()
         self._clocks.want(wall_ns, elapsed_ns)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Tell whether nothing is to come, nor in what is left of a reload."""
+        return self._engine.is_idle and not (self._requests and self._requests.has_parts)
 
     def _look_at_machine(self) -> None:
         """Read the signals of the machine, if the engine wants them for the next start."""

@@ -13,6 +13,8 @@ import pytest
 from e2e.running import TASKMAN, Running, descendants, is_alive
 from wait import wait_until
 
+from taskman_cli.scheduler.requests.job_changes import PORTION
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -44,6 +46,21 @@ def test_jobs_run_and_a_line_tells_how_each_ended(tmp_path: Path) -> None:
         assert "stopped: 4 started, 1 succeeded, 3 failed" in running.log
         output = Path(running.log.partition("output: ")[2].split()[0])
         assert output.read_text() == "no\n"
+
+
+def test_a_reload_in_parts_is_not_the_end_of_all_work(tmp_path: Path) -> None:
+    """All that has slots to come is gone after the first turn; the second enables another job."""
+
+    def job(name: str, enabled: str = "true") -> str:
+        return f'[jobs.{name}]\nat = 2099-01-01T00:00:00Z\nenabled = {enabled}\ncommand = "true"\n'
+
+    before = [job("last", "false"), *(job(f"gone-{number}") for number in range(2 * PORTION))]
+    with Running(tmp_path, "".join(before), "--until-idle") as running:
+        running.wait_for_log(f"{2 * PORTION + 1} jobs")
+        running.path("jobs.toml").write_text(job("last"))
+        reload = subprocess.run([*running.argv, "reload"], env=running.env, capture_output=True, text=True)
+        assert reload.stdout == f"changed last\nremoved {2 * PORTION} jobs\n"
+        assert reload.returncode == 0
 
 
 def test_a_command_knows_what_it_runs_for(tmp_path: Path) -> None:

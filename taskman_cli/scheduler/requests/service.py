@@ -136,6 +136,11 @@ class RequestService:
         self._server.make_portion(self._driver.now.elapsed_ns)
 
     @property
+    def has_parts(self) -> bool:
+        """Tell whether a part of the files that were read last is still to be put in force."""
+        return self._handlers.changes.has_parts
+
+    @property
     def is_reading(self) -> bool:
         """Tell whether the job files are being read again."""
         return self._handlers.changes.is_reading
