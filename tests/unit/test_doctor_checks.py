@@ -302,6 +302,11 @@ def test_several_findings_are_as_bad_as_the_worst_which_comes_first() -> None:
     assert ok("x") == worst([], else_=ok("x"))
 
 
+def test_what_mends_several_findings_is_said_once() -> None:
+    found = worst([warn("a", "A"), warn("b", "B"), warn("c", "A")], else_=ok("x"))
+    assert (found.words, found.fix) == ("a; b; c", "A; B")
+
+
 def test_a_check_that_raises_or_hangs_is_a_line_like_any_other() -> None:
     never = threading.Event()
 

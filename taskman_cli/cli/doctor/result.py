@@ -48,5 +48,5 @@ def worst(verdicts: Iterable[CheckResult], *, else_: CheckResult) -> CheckResult
     return CheckResult(
         found[0].level,
         "; ".join(verdict.words for verdict in found),
-        "; ".join(verdict.fix for verdict in found if verdict.fix),
+        "; ".join(dict.fromkeys(verdict.fix for verdict in found if verdict.fix)),
     )
