@@ -91,9 +91,9 @@ POINTS = (
     *("scheduler.after-commit", "scheduler.before-flush", "scheduler.after-flush"),
     *("supervisor.before-spawn", "supervisor.after-spawn", "supervisor.before-reap", "supervisor.after-reap"),
     "supervisor.before-told",
-    HERD,
-    # Last, as one of the supervisor: after it the program is started again, and then stopped in good order.
     HELD,
+    # Last, one of the scheduler: the stop that ends it all comes while that dies, and loses nothing.
+    HERD,
 )
 
 
