@@ -43,7 +43,7 @@ ELSEWHERE = {
     "told.SurvivorsFound", "record.SurvivorsFound", "record.TargetChanged",
     "record.SuspendNoted", "record.RunsNumbered", "record.JobRezoned", "record.SuccessNoted",
     "message.adopted", "message.gone", "engine.AttemptProgressed", "engine.AttemptUnheard",
-    "engine.StartReturned", "action.Recall", "record.RunTold",
+    "engine.StartReturned", "action.Recall", "record.RunTold", "engine.ExecutorTold",
 }  # fmt: skip
 
 
