@@ -31,8 +31,8 @@ QUICK = """
 
 #: Points that need what this test does not do: a step of the clock, a suspended machine, a killed
 #: supervisor, a full disk, a new ledger, a stop, a command that KILL does not end, more commands than CPUs,
-#: an executor, a herd of short commands, a sink that is told of begins.
-#: The simulation has them (tests/unit/simulated_poison.py).
+#: an executor, a herd of short commands, a sink that is told of begins, more jobs due at once
+#: than a portion has. The simulation has them (tests/unit/simulated_poison.py).
 ELSEWHERE = {
     "engine.ClockStepped", "engine.Suspended", "engine.OrphanAdopted", "engine.AttemptGone",
     "engine.StartHeld", "engine.StartsReleased", "engine.DrainRequested", "engine.StopRequested",
@@ -43,7 +43,7 @@ ELSEWHERE = {
     "told.SurvivorsFound", "record.SurvivorsFound", "record.TargetChanged",
     "record.SuspendNoted", "record.RunsNumbered", "record.JobRezoned", "record.SuccessNoted",
     "message.adopted", "message.gone", "engine.AttemptProgressed", "engine.AttemptUnheard",
-    "engine.StartReturned", "action.Recall", "record.RunTold", "engine.ExecutorTold",
+    "engine.StartReturned", "action.Recall", "record.RunTold", "engine.ExecutorTold", "record.SlotsDecided",
 }  # fmt: skip
 
 
