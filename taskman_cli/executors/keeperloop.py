@@ -73,4 +73,4 @@ def _is_done(do: Callable[[], None]) -> bool:
 def complain(words: str) -> None:
     """Say what went wrong where the worker's own messages go, if anybody takes them there."""
     with suppress(OSError):
-        os.write(2, f"taskman: keeper: {words}\n".encode("utf-8", "backslashreplace"))
+        os.write(2, b"taskman: keeper: " + words.encode("unicode_escape") + b"\n")

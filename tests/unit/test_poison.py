@@ -246,8 +246,10 @@ def test_the_gate_is_set_aside_and_nothing_that_it_was_asked_for(crash: dict[str
 
 def test_a_gate_that_raises_before_the_engine_is_there_is_set_aside() -> None:
     poison = Poison()
+    memory = Memory(AdmissionTuning())
+    memory.use()
     with pytest.raises(TypeError) as caught:
-        Memory(AdmissionTuning()).resume({("job", "main"): None})  # type: ignore[dict-item]
+        memory.resume({("job", "main"): None})  # type: ignore[dict-item]
     assert poison.blame(caught.value, NOW) == 'the gate of admission = "auto"'
     assert Poison(poison.as_kept()).is_gate_shut
 

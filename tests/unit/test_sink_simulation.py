@@ -39,7 +39,7 @@ def test_every_sink_is_told_all_in_order_whatever_dies(part: int) -> None:
 
 
 def test_the_histories_have_all_that_may_happen_to_a_delivery() -> None:
-    machines = [play(seed) for seed in range(FIRST, FIRST + 40)]
+    machines = [play(seed) for seed in range(FIRST, FIRST + 100)]
     arrived = [item for machine in machines for items in machine.arrived.values() for item in items]
     digests = [
         key for machine in machines for key, seqs in filter(None, machine.arrived["digest"]) if len(seqs) > 1

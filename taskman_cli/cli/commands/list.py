@@ -63,8 +63,7 @@ _COLOURS = {"running": "cyan", "queued": "cyan", "paused": "yellow", "parked": "
     examples={
         "taskman list": "",
         "taskman list --state failing": "",
-        "taskman list --tag web --json": "",
-        "taskman list --json --fields job,state,due": "",
+        "taskman list --tag web --json --fields job,state,due": "",
     },
 )
 @click.option(

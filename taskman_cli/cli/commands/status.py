@@ -52,7 +52,6 @@ _COLOURS = {
     "status",
     cls=Command,
     examples={
-        "taskman status": "",
         "taskman status backup": "all about one job",
         "taskman status --check": "exits with 1 if something is wrong",
         "taskman status --executors": "each executor, with the workers beyond it",
