@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from taskman_cli.core.shellless import direct_argv, direct_environment
+from taskman_cli.core.shellless import direct_argv, direct_environment, settled
 from taskman_cli.core.simplecommand import SHELL_WORDS
 
 DIRECT = {
@@ -168,3 +168,8 @@ def test_other_shells_and_unknown_programs_are_not_supported(shell: str) -> None
 
 def test_a_relative_directory_is_refused() -> None:
     assert direct_environment(ENV, shell="dash", cwd="srv") is None
+
+
+def test_what_a_shell_or_the_attempt_sets_is_not_settled() -> None:
+    env = {"HOME": "/root", "IFS": ":", "PWD": "/", "BASH_ENV": "x", "TASKMAN_RUN_ID": "1", "TZ": "UTC"}
+    assert settled(env) == {"HOME": "/root", "TZ": "UTC"}

@@ -13,7 +13,7 @@ from unit.engine_driver import make_job
 
 from taskman_cli.core.engine.answers import FIELDS, job_item
 from taskman_cli.core.engine.listing import PORTION, Listings
-from taskman_cli.core.model import Overlap, Policy, Settings
+from taskman_cli.core.model import Account, Execution, Overlap, Policy, Settings
 from taskman_cli.core.protocol import ListJobs, PauseJobs, TriggerJob
 from taskman_cli.core.schedule import parse_cron
 from taskman_cli.errors import Refused
@@ -168,19 +168,26 @@ def test_a_brief_list_says_the_same_but_for_what_is_empty() -> None:
         make_job("paused", parse_cron("* * * * *", timezone="UTC")),
         make_job("over", policy=Policy(max_runs=1)),
         replace(make_job("told"), description="words"), make_job("tasks", tasks=("a", "b")),
+        make_job("anns", execution=Execution(user=Account("ann", 1000))),
+        make_job("parked", policy=Policy(max_failures=1)),
     )  # fmt: skip
     scene = Scene(*jobs, settings=Settings(max_workers=2))
     scene.once("once", at=60)
-    for name, code in (("fails", 3), ("over", 0)):
+    for name, code in (("fails", 3), ("parked", 3), ("over", 0)):
         scene.ask(TriggerJob(job=name))
         scene.ended(code=code)
     scene.ask(TriggerJob(job="busy"))
     scene.ask(PauseJobs(jobs=["paused"]))
-    whole = rest(scene, begin(scene))
-    brief = rest(scene, begin(scene, ListJobs(brief=True)))
+    listings = Listings(scene.engine)
+
+    def listed(request: ListJobs) -> list[dict[str, Any]]:
+        """List them where a task of one job was removed."""
+        return rest(scene, listings.begin(request, scene.jobs, lambda job: ("c",) if job == "tasks" else ()))
+
+    whole, brief = listed(ListJobs()), listed(ListJobs(brief=True))
     assert brief == [{name: value for name, value in item.items() if value} for item in whole]
     assert [FIELDS | item for item in brief] == whole
-    assert {item["state"] for item in whole} == {"waiting", "disabled", "running", "paused", "over"}
+    assert {item["state"] for item in whole} == {"waiting", "disabled", "running", "paused", "parked", "over"}
     for states in (["disabled"], ["paused", "running"], ["over"]):
         found = rest(scene, begin(scene, ListJobs(states=states, fields=["job", "tags"], brief=True)))
         expected = rest(scene, begin(scene, ListJobs(states=states, fields=["job", "tags"])))
@@ -237,6 +244,11 @@ def test_lists_keep_no_more_than_two_job_files_in_memory_and_none_when_they_are_
             listing.portion(scene.now)
         assert refused.value.may_repeat
     assert [item["job"] for item in rest(scene, going[2])][-1] == scene.jobs[-1].id
+    file = Files(scene.jobs)
+    watched = [weakref.ref(file)]
+    going = [listings.begin(ListJobs(), file, lambda _: ()) for _ in range(3)]
+    del file
+    assert {len(rest(scene, listing)) for listing in going} == {MANY}
     del going, listing
     gc.collect()
-    assert [ref() is not None for ref in watched] == [False] * 4
+    assert [ref() is not None for ref in watched] == [False]

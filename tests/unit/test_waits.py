@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from taskman_cli.core.engine import events
+from taskman_cli.core.engine.abroad import Abroad
 from taskman_cli.core.engine.answers import job_item, status
 from taskman_cli.core.engine.waits import amount_words, bare_amount
 from taskman_cli.core.model import Execution, Job, Mode, Overlap, Policy, Resource, Retry, Settings
@@ -127,3 +128,12 @@ def test_the_resources_are_told_with_what_is_held_and_how_many_wait() -> None:
 )
 def test_an_amount_in_words(resource: str, amount: int, words: str, bare: str) -> None:
     assert (amount_words(resource, amount), bare_amount(resource, amount)) == (words, bare)
+
+
+def test_a_job_without_a_run_waits_for_nothing() -> None:
+    scene = Scene(make_job())
+    assert scene.engine.waits(scene.now).of_job(None, 5) == []
+
+
+def test_an_executor_of_which_nothing_is_known_is_named_alone() -> None:
+    assert Abroad().why_away("far", 0) == "for executor far, which nothing can begin on now"

@@ -10,7 +10,7 @@ from unit.why_facts import as_document, job, ns, run, skip, text, why
 
 from taskman_cli.core.engine.definition import job_from
 from taskman_cli.insight.why import Calendar, advice, diagnose, find_run_slot
-from taskman_cli.insight.why.facts import AttemptFacts, SchedulerFacts, SlotRecord
+from taskman_cli.insight.why.facts import AttemptFacts, SchedulerFacts, SlotRecord, WaitFacts
 
 if TYPE_CHECKING:
     from taskman_cli.insight.why.facts import RunFacts
@@ -192,3 +192,12 @@ def test_a_series_of_failed_runs_is_told() -> None:
     )
     unknown = replace(failed(), failures=2)
     assert "That made 2 failed runs in a row." in text(why(job(), SLOT, record=SlotRecord(unknown)))
+
+
+def test_a_run_that_waits_for_an_executor_leads_to_how_that_stands() -> None:
+    waiting = run(SLOT, state="queued")
+    waits = {waiting.id: (WaitFacts(None, "executor", "for executor far: no connection"),)}
+    answer = why(
+        job(), SLOT, record=SlotRecord(waiting), scheduler=SchedulerFacts(is_running=True, waits=waits)
+    )
+    assert advice(answer)[0].command == "taskman status --executors"

@@ -132,11 +132,8 @@ class Memory:
         return self._known.get(attempt.owner) if declared is None else declared
 
     def _need_of(self, owner: Owner) -> int:
-        known = self._known.get(owner)
-        if known is not None:
-            return known
         seen = self._seen.get(owner)
-        return self._first_guess() if seen is None else self._grown(seen)
+        return self._known.get(owner, self._first_guess() if seen is None else self._grown(seen))
 
     def _grown(self, seen: _Seen) -> int:
         """Return what a task is taken to need that uses so much and may still grow."""

@@ -107,6 +107,5 @@ class Portions:
 
     def _is_due(self, armed: ArmedJob) -> bool:
         """Tell whether a job is still there, and due."""
-        if armed.slot_ns is None or self._timetable.jobs.get(armed.job.id) is not armed:
-            return False
-        return armed.due_at(armed.slot_ns) <= self._until_ns
+        slot_ns, known = armed.slot_ns, self._timetable.jobs.get(armed.job.id)
+        return slot_ns is not None and known is armed and armed.due_at(slot_ns) <= self._until_ns
