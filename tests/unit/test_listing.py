@@ -11,7 +11,7 @@ import pytest
 from unit.control_scene import Scene
 from unit.engine_driver import make_job
 
-from taskman_cli.core.engine.answers import FIELDS, job_item
+from taskman_cli.core.engine.answers import FIELDS, job_item, quiet_item
 from taskman_cli.core.engine.listing import PORTION, Listings
 from taskman_cli.core.model import Account, Execution, Overlap, Policy, Settings
 from taskman_cli.core.protocol import ListJobs, PauseJobs, TriggerJob
@@ -192,6 +192,16 @@ def test_a_brief_list_says_the_same_but_for_what_is_empty() -> None:
         found = rest(scene, begin(scene, ListJobs(states=states, fields=["job", "tags"], brief=True)))
         expected = rest(scene, begin(scene, ListJobs(states=states, fields=["job", "tags"])))
         assert found == [{name: value for name, value in item.items() if value} for item in expected]
+
+
+def test_a_parked_job_is_told_with_its_park_also_if_no_failures_are_known() -> None:
+    scene = Scene(make_job("parked", policy=Policy(max_failures=1)))
+    scene.ask(TriggerJob(job="parked"))
+    scene.ended(code=3)
+    armed = scene.engine.timetable.jobs["parked"]
+    whole = job_item(scene.engine, armed, scene.now, ())
+    assert quiet_item(armed, ())["park"] == whole["park"]
+    assert whole["park"]["since_ns"] == scene.now.wall_ns
 
 
 @pytest.mark.parametrize(
