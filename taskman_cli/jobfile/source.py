@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, Any
 
 from taskman_cli.core.lookalikes import find_look_alike
-from taskman_cli.jobfile.plaintoml import read_plain
 from taskman_cli.jobfile.positions import Node, find, scan
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath, dotted
 from taskman_cli.trust import Trust, Untrusted
@@ -192,8 +191,6 @@ def parse_source(text: str, path: Path) -> Source:
     """Parse the text of one file."""
     # As tomllib does; done here so that positions are right.
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    if (tables := read_plain(text)) is not None:
-        return Source(path, text, tables)
     if many := _MANY_PARTS.search(text):
         # tomllib would take hours for a key with 100,000 parts.
         problem = LineIndex(str(path), text).problem(*many.span(), message="a key of more than 200 parts")
