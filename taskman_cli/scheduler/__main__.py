@@ -291,6 +291,7 @@ def _open_ledger(given: _Given, jobfile: JobFile, outputs: Outputs) -> Ledger:
     if given.lock_fd is not None:
         guard = StateGuard(directory, given.lock_fd, pid=os.getppid(), moved=_restart, trust=given.trust)
         restore = guard.restore
+    restore()  # the directory may have been removed while no scheduler ran
     try:
         return Ledger(
             directory,

@@ -309,6 +309,23 @@ def test_a_state_directory_that_is_removed_is_made_anew_and_nothing_runs_twice(t
         assert len({slot for _, slot in marks}) == len({run for run, _ in marks}) == len(marks)
 
 
+def test_a_state_directory_that_is_removed_while_no_scheduler_runs_is_made_anew(tmp_path: Path) -> None:
+    with Running(tmp_path, '[jobs.tick]\nevery = "1s"\ncommand = "echo $TASKMAN_SLOT >> marks"\n') as running:
+        running.wait_for("marks", lines=2)
+        running.send(signal.SIGSTOP)
+        kill(running.scheduler_pid(), signal.SIGKILL)
+        remove_tree(tmp_path / "state")
+        running.send(signal.SIGCONT)
+        running.wait_for("marks", lines=len(running.lines("marks")) + 3)
+        wait_until(lambda: taskman(tmp_path, "status").returncode == 0, what="the socket")
+        second = taskman(tmp_path, "run", str(tmp_path / "jobs.toml"))
+        assert f"process {running.process.pid}" in second.stderr
+        running.send(signal.SIGTERM)
+        assert running.end() == 0
+        slots = running.lines("marks")
+        assert len(set(slots)) == len(slots)
+
+
 def let_files_grow(pid: int, size: int) -> None:
     """Let a process write no further than that into any file, as if the disk were full, or let it again."""
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
