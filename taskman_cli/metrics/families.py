@@ -273,7 +273,8 @@ FAMILIES = (
         ("executor",), _executors(4),
     ),
     Family(
-        "taskman_executor_ends", COUNTER, "Commands that have ended on an executor, by how.",
+        "taskman_executor_ends", COUNTER,
+        "Commands that have ended on an executor, or could not start there, by how.",
         ("executor", "state"), _executor_ends,
     ),
     Family(

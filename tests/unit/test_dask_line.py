@@ -59,3 +59,26 @@ def test_news_that_make_no_sense_are_a_lost_connection(said: Any) -> None:
                 await end
 
     asyncio.run(play())
+
+
+class Heard:
+    """What was written of a command's output."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.data = count, b""
+
+    def write(self, data: bytes) -> None:
+        self.data += data
+        self.count += len(data)
+
+
+def test_what_was_written_already_and_is_said_again_is_written_once() -> None:
+    async def play() -> bytes:
+        written = Heard(count=3)
+        news = [("h", 0, b"abcde", None), ("h", 2, b"cdefg", {"code": 0})]
+        end = line(news).follow("h", cast("Any", written), lambda: None)
+        async with asyncio.timeout(5):
+            await end
+        return written.data
+
+    assert asyncio.run(play()) == b"defg"

@@ -317,6 +317,7 @@ def test_one_that_cannot_be_started_for_a_reason_of_its_own_shows_that_the_execu
     driver.send(events.StartFailed(driver.last_key, "no such directory", False, driver.now))
     driver.at(10.2)
     assert len(driver.starts) == 4
+    assert dict(rows(driver)[1].ends)[State.FAILED] == 1
 
 
 def test_when_an_executor_says_that_it_is_back_what_waits_begins_at_once() -> None:

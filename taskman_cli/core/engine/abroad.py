@@ -84,8 +84,8 @@ class Abroad:
         self.tally_of(executor).starts += 1
 
     def ended(self, attempt: Attempt, state: State) -> None:
-        """Count an attempt that is over."""
-        if attempt.spawned is not None and state in ENDS:
+        """Count an attempt that is over; one that could not be started has failed."""
+        if state is State.FAILED or (attempt.spawned is not None and state in ENDS):
             self.tally_of(attempt.executor).ends[state] += 1
 
     def tally_of(self, executor: str) -> Tally:
