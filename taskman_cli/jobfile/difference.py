@@ -10,8 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.core.collector import without_collections
 from taskman_cli.jobfile.dump import BadDump, encoded, field_names, load_dump, load_part, pack, unpack
-from taskman_cli.jobfile.load import JobFile, no_collection
+from taskman_cli.jobfile.load import JobFile
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,7 @@ def dump_with_difference(jobfile: JobFile, known: bytes | None) -> tuple[bytes, 
 
     None: there is no known one, or it is of another version.
     """
-    with no_collection():
+    with without_collections():
         root = encoded(jobfile)
         return pack(root), None if known is None else _difference(root, known)
 

@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from taskman_cli.core import executors, limits, logsettings, model, sinks, tuning
+from taskman_cli.core.collector import without_collections
 from taskman_cli.core.schedule import CronSchedule, Interval, Once, Reboot, load_zone, parse_cron
 from taskman_cli.core.variables import Assigned, Assignments, Variables
 from taskman_cli.errors import TaskmanError
-from taskman_cli.jobfile.load import JobFile, no_collection
+from taskman_cli.jobfile.load import JobFile
 from taskman_cli.jobfile.problems import Problem
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class BadDump(TaskmanError):
 
 def dump(jobfile: JobFile) -> bytes:
     """Encode job files."""
-    with no_collection():
+    with without_collections():
         return pack(encoded(jobfile))
 
 
@@ -110,7 +111,7 @@ def unpack(data: object) -> tuple[dict[str, tuple[str, ...]], Any]:
 def load_part(data: object) -> Any:
     """Decode what `pack` of any version made of a part of job files. Raises BadDump."""
     try:
-        with no_collection():
+        with without_collections():
             names, value = unpack(data)
             return _Decoder(names).value(value)
     except Exception as error:  # anything another version wrote: the job files can be read again

@@ -7,15 +7,14 @@ that is reached in several ways is read once, by the first way. An empty file is
 
 from __future__ import annotations
 
-import gc
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.collector import without_collections
 from taskman_cli.core.logsettings import USUAL, LogSettings
 from taskman_cli.core.model import Job, Settings
 from taskman_cli.core.sinks import SinkDefinition
@@ -104,7 +103,7 @@ def load(
         return _finish(files, timezone)
 
     try:
-        with no_collection():
+        with without_collections():
             job_file = run_with_timeout(read, lambda: files.looked_at, timeout_s=timeout_s)
     finally:
         if seen is not None:
@@ -124,25 +123,13 @@ def loads(
     sources: list[Source] | None = None,
 ) -> JobFile:
     """Load the text of one job file as if it were in `path`, which need not exist; `load` has the others."""
-    with no_collection():
+    with without_collections():
         files = FileLoader(Accounts(is_run_here=is_run_here), now)
         files.read_text(text, path)
         job_file = _finish(files, timezone)
     if sources is not None:
         sources += [member.source for member in files.members]
     return job_file
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Disable the garbage collector, which would scan all jobs again and again as they are created."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _finish(files: FileLoader, timezone: str | None) -> JobFile:

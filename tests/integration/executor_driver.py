@@ -106,3 +106,18 @@ def driven(executor_of: Callable[[], Executor], play: Callable[[Executor], Await
             await asyncio.wait_for(executor.close(), _PATIENCE_S)
 
     asyncio.run(main())
+
+
+def outcome_on(executor_of: Callable[[], Executor], order: Order) -> tuple[Result, bytes]:
+    """Run one attempt, which begins once, and have it forgotten; return its result and its output."""
+    found: list[tuple[Result, bytes]] = []
+
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(executor, order)
+        attempt.begin()
+        found.append((await attempt.result(), bytes(attempt.output)))
+        assert attempt.starts == 1
+        await executor.forget(order)
+
+    driven(executor_of, play)
+    return found[0]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from dask_cluster import DaskCluster, make_certificates, why_not
-from integration.executor_driver import Attempt, driven, until
+from integration.executor_driver import Attempt, driven, outcome_on, until
 from wait import wait_until
 
 from taskman_cli.core.executors import ExecutorDefinition
@@ -82,16 +82,7 @@ class Farm:
 
     def outcome(self, order: Order) -> tuple[Result, bytes]:
         """Run one attempt to its end, and let it go."""
-        found: list[tuple[Result, bytes]] = []
-
-        async def play(executor: DaskExecutor) -> None:
-            attempt = Attempt(executor, order)
-            attempt.begin()
-            found.append((await attempt.result(), bytes(attempt.output)))
-            await executor.forget(order)
-
-        self.play(play)
-        return found[0]
+        return outcome_on(self.executor, order)
 
     def refusal(self, order: Order) -> StartFailed:
         with pytest.raises(StartFailed) as caught:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from integration.executor_driver import Attempt, driven, until
+from integration.executor_driver import Attempt, driven, outcome_on, until
 from stand_in_ssh import write_stand_in
 from wait import wait_until
 
@@ -61,16 +61,7 @@ class Far:
 
     def outcome(self, order: Order) -> tuple[Result, bytes]:
         """Run one attempt to its end, and remove what is kept of it."""
-        found: list[tuple[Result, bytes]] = []
-
-        async def play(executor: Executor) -> None:
-            attempt = Attempt(executor, order)
-            attempt.begin()
-            found.append((await attempt.result(), bytes(attempt.output)))
-            await executor.forget(order)
-
-        self.play(play)
-        return found[0]
+        return outcome_on(self.executor, order)
 
 
 @pytest.fixture(

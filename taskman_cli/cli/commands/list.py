@@ -16,11 +16,11 @@ from taskman_cli.cli.options.completions import complete_jobs, complete_tags
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import as_users, note, show_array, show_rows
-from taskman_cli.cli.support.collector import without_collections
 from taskman_cli.cli.support.last_result import SIGN_COLOURS, read_results, result_item, result_words
 from taskman_cli.cli.support.reply_times import Documents, until
 from taskman_cli.cli.support.scheduler_client import list_jobs
 from taskman_cli.control.client import connect
+from taskman_cli.core.collector import without_collections
 from taskman_cli.core.protocol import ListJobs
 from taskman_cli.ui.amounts import countdown
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.cli.render import note
 from taskman_cli.cli.support.findings import place
 from taskman_cli.cli.support.preflight import look_for_missing
+from taskman_cli.core.collector import without_collections
 from taskman_cli.core.limits import UNLIMITED
 from taskman_cli.errors import TaskmanError
 from taskman_cli.insight.lint import (
@@ -20,7 +21,6 @@ from taskman_cli.insight.lint import (
     lint_shell,
 )
 from taskman_cli.instance.lock import holder
-from taskman_cli.jobfile.load import no_collection
 from taskman_cli.jobfile.programs import look_at_search_paths
 from taskman_cli.launch.spec import SHELL
 from taskman_cli.supervisor.groups import find_place
@@ -43,7 +43,7 @@ def lint(
     `directory`: the state directory of the instance, or None.
     """
     now_ns = time.time_ns()
-    with no_collection():
+    with without_collections():
         findings = lint_jobs(jobs, now_ns=now_ns)
         missing = look_for_missing(jobs)
         if missing.hangs:
