@@ -42,7 +42,7 @@ from taskman_cli.executors.keeperbooks import CalledOff, Owner
 from taskman_cli.executors.keeperguard import Guard
 from taskman_cli.executors.keeperloop import Loop, complain
 from taskman_cli.executors.keptcommand import KeptCommand, NotStarted
-from taskman_cli.supervisor.spawn import DEFAULT_SIGNALS
+from taskman_cli.supervisor.spawn import DEFAULT_SIGNALS, TRANSIENT
 from taskman_cli.supervisor.wire import Channel, WireError
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ _LINGER_S = 5.0
 #: How an ended command stood is kept for so long, if nobody lets it go.
 _KEEP_S = 86400.0
 _LONGEST_S = 60.0
+#: Where there is no descriptor for who comes, they wait for so long.
+_REST_S = 0.1
 
 
 class Keeper:
@@ -170,7 +172,10 @@ class Keeper:
     def _accept(self) -> None:
         try:
             sock, _ = self._listener.accept()
-        except OSError:
+        except OSError as error:
+            if error.errno in TRANSIENT:  # it would be asked again at once, and again
+                self._loop.unwatch(self._listener.fileno())
+                self._loop.after(_REST_S, lambda: self._loop.watch(self._listener.fileno(), self._accept))
             return
         peer = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
         if int.from_bytes(peer[4:8], sys.byteorder) not in (os.geteuid(), 0):

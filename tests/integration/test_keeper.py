@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from e2e.running import is_alive
@@ -17,7 +20,6 @@ from taskman_cli.supervisor.wire import Channel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 class Keeper:
@@ -101,3 +103,24 @@ def test_a_stopped_keeper_ends_what_runs_and_itself(tmp_path: Path) -> None:
         assert keeper.ask(keeper.door(), ("start", "h", 1, sleeper(argv=argv))) == [("started",)]
         pid = int(wait_until(lambda: pid_file.exists() and pid_file.read_text().strip()))
     assert not is_alive(pid)
+
+
+def test_who_comes_while_there_are_no_descriptors_waits_and_costs_nothing(tmp_path: Path) -> None:
+    with a_keeper(tmp_path / "k") as keeper:
+        first = keeper.door()
+        assert keeper.ask(first, ("stand", "h", 0)) == [("absent",)]
+        pid = keeper.process.pid
+        most = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, most[1]))
+        second = keeper.door()
+        before_s = cpu_s(pid)
+        time.sleep(1)
+        assert cpu_s(pid) - before_s < 0.2
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, most)
+        assert keeper.ask(second, ("stand", "h", 0)) == [("absent",)]
+
+
+def cpu_s(pid: int) -> float:
+    """Return how much processor time a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
