@@ -275,6 +275,21 @@ def test_a_limit_of_one_user_pauses_his_starts_and_nobody_else_s() -> None:
     assert of_type(driver.done, effects.SpawnDelayed)[-1].pause_ns == seconds(0.1)
 
 
+def test_a_process_that_was_made_before_its_user_s_limit_does_not_end_the_pause() -> None:
+    jobs = tuple(make_job(name, execution=as_user("ann")) for name in "abc")
+    driver = Driver(jobs)
+    driver.at(10)
+    first, second, third = (start.key for start in driver.starts)
+    driver.failed(second, is_transient=True, is_users=True)
+    driver.began(first)  # a fork reports late
+    driver.failed(third, is_transient=True, is_users=True)
+    assert (started_jobs(driver), driver.wake_s) == (["a", "b", "c"], (20, pytest.approx(10.1)))
+    driver.at(10.1)
+    assert started_jobs(driver) == ["a", "b", "c", "b", "c"]
+    driver.failed(is_transient=True, is_users=True)
+    assert of_type(driver.done, effects.SpawnDelayed)[-1].pause_ns == seconds(0.1)
+
+
 def test_what_waits_for_its_user_s_limit_can_be_cancelled_and_the_rest_goes_on() -> None:
     driver = Driver((make_job("a", execution=as_user("ann")), make_job("c", execution=as_user("ann"))))
     driver.at(10)

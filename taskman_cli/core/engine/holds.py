@@ -64,6 +64,8 @@ class Holds:
     def take_kept(self, hold: str) -> Iterator[Attempt]:
         """Yield the attempts that waited for the end of a pause which is over."""
         self._trials.discard(hold)
+        if self.counts.get(hold) == 0:
+            del self.counts[hold]
         for key in self._kept.pop(hold, ()):
             if key in self._waiting:
                 yield self._waiting[key]
@@ -90,11 +92,16 @@ class Holds:
             self._timers.put(hold, attempt.began_elapsed_ns + 3 * settings.spawn_retry_max_ns)
 
     def note_start(self, attempt: Attempt, elapsed_ns: int) -> None:
-        """Let the next pause be short again: a process could be made."""
+        """Let the next pause be short again: a process could be made.
+
+        A pause goes on: what started now may have been asked for before that began.
+        """
         if self.counts:
             hold = _name(attempt)
-            self.counts.pop(HOLD, None)
-            self.counts.pop(hold, None)
+            for name in self.counts.keys() & {HOLD, hold}:
+                self.counts[name] = 0
+                if name in self._trials or name not in self._timers:
+                    del self.counts[name]
             if hold in self._trials:
                 self._timers.put(hold, elapsed_ns)
 
