@@ -103,7 +103,8 @@ class TrustedPaths:
         cwd, search_path = spec["cwd"], spec["env"].get("PATH", os.defpath)
         yield self._is_home_local
         if cwd is not None:
-            yield self.is_trusted(cwd)
+            # In some of /proc each process is somewhere else, so only the child itself can go there.
+            yield self.is_trusted(cwd, excluded=self._without_data)
         for argv in (spec["argv"], spec["shell"]):
             if argv and argv[0]:
                 yield from self._programs_are_trusted(argv[0], cwd, search_path)
@@ -136,14 +137,17 @@ class TrustedPaths:
         # The kernel follows five; it refuses more at once.
         return depth > 5 or self._is_program_trusted(interpreter, depth=depth + 1)
 
-    def is_trusted(self, path: str) -> bool:
-        """Tell if no other user can delay the use of a path; `is_start_prompt` looks at the mounts."""
+    def is_trusted(self, path: str, *, excluded: frozenset[str] = frozenset()) -> bool:
+        """Tell if no other user can delay the use of a path, which is not below a mount point `excluded`.
+
+        `is_start_prompt` looks at the mounts.
+        """
         try:
             if path.startswith("/"):
-                self._walk("", path)
+                self._walk("", path, excluded=excluded)
             elif self._is_home_local:
                 # The start directory is entered by descriptor, whoever owns it; below it names count.
-                self._walk(self._home, path)
+                self._walk(self._home, path, excluded=excluded)
             else:
                 return False
         except _NotTrusted:

@@ -46,6 +46,18 @@ def test_a_command_starts_in_its_directory_and_the_next_one_is_back_home(
     assert (tmp_path / "out").read_text() == f"{os.getcwd()}\n"  # noqa: PTH109
 
 
+@pytest.mark.parametrize("link", [False, True], ids=["by its name", "through a link"])
+def test_a_directory_that_each_process_has_is_the_command_s_own(
+    scheduler: SchedulerEnd, tmp_path: Path, link: bool
+) -> None:
+    cwd = "/proc/self"
+    if link:
+        (tmp_path / "own").symlink_to(cwd)
+        cwd = str(tmp_path / "own")
+    is_own = "read -r pid rest < stat; [ $pid = $$ ] && echo own"
+    assert output(scheduler, tmp_path, ["/bin/sh", "-c", is_own], cwd=cwd) == "own\n"
+
+
 def test_a_program_is_found_relative_to_the_directory(scheduler: SchedulerEnd, tmp_path: Path) -> None:
     (tmp_path / "tool").write_text("#!/bin/sh\necho found\n")
     (tmp_path / "tool").chmod(0o755)
