@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,10 +11,13 @@ from unit.engine_driver import FIXED, Driver, make_job, of_type
 
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.marks import JobHidden
-from taskman_cli.core.model import Job, Settings
+from taskman_cli.core.executors import ExecutorDefinition
+from taskman_cli.core.model import Execution, Job, Policy, Resource, Settings
+from taskman_cli.core.protocol import Remove
+from taskman_cli.core.sinks import ReportKind, SinkDefinition
 from taskman_cli.jobfile import JobFile
 from taskman_cli.jobfile.difference import Difference
-from taskman_cli.scheduler.requests.job_changes import Definitions, JobChanges
+from taskman_cli.scheduler.requests.job_changes import Definitions, JobChanges, with_earlier
 
 JOBS = tuple(make_job(name) for name in "abcde")
 
@@ -24,8 +28,9 @@ class World:
     def __init__(self) -> None:
         self.given: list[events.JobsReloaded] = []
         self.engine: Any = SimpleNamespace(
-            is_stopping=False, once_jobs=[], timetable=SimpleNamespace(jobs={})
-        )
+            is_stopping=False, once_jobs=[], timetable=SimpleNamespace(jobs={}), settings=Settings(),
+            reports=SimpleNamespace(sinks=()),
+        )  # fmt: skip
         self.poison = SimpleNamespace(has_items=False)
         self.tokens = 0
         self.changes = JobChanges(
@@ -116,3 +121,65 @@ def test_what_is_removed_by_hand_in_between_is_told_apart_from_the_reload() -> N
     driver.send(events.JobsReloaded(1, (make_job("d"),), FIXED, (), "ann", removed=("a",)))
     taken = of_type(driver.done, effects.JobsTaken)[-2:]
     assert [(one.added, one.removed) for one in taken] == [((), ("b",)), (("c", "d"), ("a",))]
+
+
+# --- what jobs use whose part is to come ---
+
+
+def jobs_with(resource: str, sink: str) -> tuple[Job, ...]:
+    execution = Execution(resources=((resource, 1),))
+    return tuple(make_job(name, policy=Policy(sinks=(sink,)), execution=execution) for name in "abc")
+
+
+def world_of_an_engine(before: JobFile) -> tuple[World, Driver]:
+    """Return a world whose events go to an engine that has these jobs."""
+    world, driver = World(), Driver(before.jobs, before.settings)
+    driver.engine.reports.reload(before.sinks)
+    world.engine, world.give = driver.engine, driver.send  # type: ignore[method-assign, assignment]
+    world.changes = JobChanges(world, world, world, Definitions(before), timezone="UTC")  # type: ignore[arg-type]
+    world.changes.portion = 2
+    return world, driver
+
+
+def file_with(resource: str, sink: str) -> JobFile:
+    settings = replace(FIXED, resources=((resource, Resource(limit=1)),))
+    return JobFile(
+        jobs_with(resource, sink),
+        settings,
+        "UTC",
+        (),
+        sinks=(SinkDefinition(sink, "file", on=frozenset(ReportKind), repeat_ns=0),),
+    )
+
+
+def test_a_resource_and_a_sink_under_another_name_hold_for_the_jobs_whose_part_is_to_come() -> None:
+    before, after = file_with("db", "ops"), file_with("base", "duty")
+    world, driver = world_of_an_engine(before)
+    world.changes.reload(None, "ann")
+    world.changes.reloaded(after, difference=Difference(after.jobs, ()))
+    resources = driver.engine.pool.resources
+    assert {name: resources.limit_of(name) for name in ("db", "base")} == {"db": 1, "base": 1}
+    driver.at(10)
+    told = [to for report in of_type(driver.done, effects.Reported) for to, _ in report.to]
+    assert (sorted(start.job for start in driver.starts), told) == (["a", "c"], ["duty", "ops"])
+    finish(world)
+    assert {name: resources.limit_of(name) for name in ("db", "base")} == {"db": None, "base": 1}
+    assert [sink.name for sink in driver.engine.reports.sinks] == ["duty"]
+    (taken,) = [one for one in of_type(driver.done, effects.JobsTaken) if one.by == "ann"]
+    assert (taken.changed, taken.settings) == (("a", "b", "c"), ("resources", "sinks"))
+
+
+def test_what_is_removed_by_hand_in_between_leaves_them_as_they_are() -> None:
+    before, after = file_with("db", "ops"), file_with("base", "duty")
+    world, driver = world_of_an_engine(before)
+    world.changes.reload(None, "ann")
+    world.changes.reloaded(after, difference=Difference(after.jobs, ()))
+    world.changes.remove(Remove(job="c"), SimpleNamespace(pid=1, uid=0))  # type: ignore[arg-type]
+    assert driver.engine.pool.resources.limit_of("db") == 1
+    assert {sink.name for sink in driver.engine.reports.sinks} == {"duty", "ops"}
+
+
+def test_an_executor_that_goes_is_there_until_the_last_part() -> None:
+    before = replace(FIXED, executors=(ExecutorDefinition("far", "ssh"),))
+    found = with_earlier(replace(FIXED, executors=(ExecutorDefinition("near", "ssh"),)), before)
+    assert [one.name for one in found.executors] == ["far", "near"]

@@ -191,13 +191,15 @@ class JobSet:
             elif not _is_same(known.job, job):
                 taken.changed.append(job.id)
             self._put(job, known, now)
-        taken.other += [
+        other = [
             one.name.removesuffix("_ns")
             for one in fields(settings)
             if getattr(settings, one.name) != getattr(event.settings, one.name)
         ]
         if self._running.reports.reload(event.sinks):
-            taken.other.append("sinks")
+            other.append("sinks")
+        # What is to go stays until the last part, which changes it once more.
+        taken.other += [name for name in other if name not in taken.other]
         self._outbox.subject = None
 
     def _remove(self, name: str, now: Now) -> None:

@@ -6,16 +6,17 @@ for the files to be read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from taskman_cli.core import protocol
 from taskman_cli.core.engine import events
 from taskman_cli.core.engine.jobset import STOPPING, clashing, visible
 from taskman_cli.core.engine.marks import JobHidden
+from taskman_cli.core.executors import ExecutorDefinition
 from taskman_cli.core.nearest import did_you_mean
-from taskman_cli.core.sinks import secret_variables
+from taskman_cli.core.sinks import SinkDefinition, secret_variables
 from taskman_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE, Refused
 from taskman_cli.jobfile.difference import Difference
 from taskman_cli.jobfile.problems import Rejected
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Sequence
 
     from taskman_cli.control.peers import Client
-    from taskman_cli.core.model import Job
+    from taskman_cli.core.model import Job, Settings
     from taskman_cli.jobfile import JobFile
     from taskman_cli.scheduler.driver import EngineDriver
     from taskman_cli.scheduler.requests.job_files import JobFiles
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 #: How many jobs are replaced at once: with all that follows, a few milliseconds. It is even.
 PORTION = 64
+_Named = TypeVar("_Named", ExecutorDefinition, SinkDefinition)
 #: Warnings that a client gets of one reload; `taskman check` prints all.
 _MOST_WARNINGS = 100
 
@@ -101,6 +103,25 @@ def _steps(difference: Difference, known: Container[str]) -> list[Job | str]:
         *(step for step in paired if step is not None),
         *(job for job in difference.jobs if job.id in known),
     ]
+
+
+def with_earlier(settings: Settings, before: Settings) -> Settings:
+    """Return settings with the executors and resources that are to go: jobs use them until their part."""
+    known = {name for name, _ in settings.resources}
+    gone = (one for one in before.resources if one[0] not in known)
+    return replace(
+        settings,
+        executors=_with_gone(settings.executors, before.executors),
+        resources=tuple(sorted((*settings.resources, *gone), key=lambda one: one[0])),
+    )
+
+
+def _with_gone(wanted: tuple[_Named, ...], before: tuple[_Named, ...]) -> tuple[_Named, ...]:
+    """Return what is wanted, and of what was before it, what is to go; in the order of the names."""
+    names = {one.name for one in wanted}
+    found = list(wanted)
+    found += [one for one in before if one.name not in names]
+    return tuple(sorted(found, key=lambda one: one.name))
 
 
 class JobChanges:
@@ -241,19 +262,12 @@ class JobChanges:
             jobs, removed = visible(self.jobfile.jobs, self.hidden), None
         else:
             jobs, removed = difference.jobs, difference.removed
+        settings, sinks = self.jobfile.settings, self.jobfile.sinks
+        if self._parts is not None:
+            settings = with_earlier(settings, self._engine.settings)
+            sinks = _with_gone(sinks, self._engine.reports.sinks)
         self._driver.give(
-            events.JobsReloaded(
-                token,
-                jobs,
-                self.jobfile.settings,
-                hidden,
-                who,
-                kind,
-                detail,
-                self.jobfile.sinks,
-                removed,
-                is_part,
-            )
+            events.JobsReloaded(token, jobs, settings, hidden, who, kind, detail, sinks, removed, is_part)
         )
 
     def _check_not_stopping(self) -> None:

@@ -6,7 +6,6 @@ A part of the scheduler's loop, which registers its descriptors and gives it its
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from taskman_cli.jobfile.dump import dump
 from taskman_cli.scheduler.logs.loggers import job_log
 from taskman_cli.scheduler.poison import ReadFiles
 from taskman_cli.scheduler.requests.handlers import RequestHandlers
+from taskman_cli.scheduler.requests.job_changes import with_earlier
 from taskman_cli.scheduler.requests.reload import Reading
 from taskman_cli.scheduler.requests.waiters import WAITED_FOR
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from taskman_cli.core.engine.news import FilesNote
-    from taskman_cli.core.model import Settings
     from taskman_cli.jobfile import JobFile
     from taskman_cli.scheduler.driver import EngineDriver
     from taskman_cli.scheduler.exporter import Exporter
@@ -167,7 +166,9 @@ class RequestService:
         if reading.jobfile:
             poison.asked = ReadFiles(reading.jobfile.jobs)
             self._workers.forget_plans()
-            self._workers.configure(self._with_earlier(reading.jobfile.settings))
+            settings = with_earlier(reading.jobfile.settings, self._driver.engine.settings)
+            self._has_earlier = settings.executors != reading.jobfile.settings.executors
+            self._workers.configure(settings)
             self._exporter.configure(reading.jobfile.settings)
             self._workers.keep(JOBS, reading.dumped or dump(reading.jobfile))
             self._files.accept(reading.jobfile)
@@ -187,13 +188,6 @@ class RequestService:
                 self._files.note_trouble(reading.summary, shortened(reading.words))
         if not changes.is_reading:
             self._files.watch(reading.seen)
-
-    def _with_earlier(self, settings: Settings) -> Settings:
-        """Return settings with the executors that are to go: jobs use them until their part is in force."""
-        names = {one.name for one in settings.executors}
-        earlier = [one for one in self._driver.engine.settings.executors if one.name not in names]
-        self._has_earlier = bool(earlier)
-        return replace(settings, executors=(*settings.executors, *earlier)) if earlier else settings
 
     def _log_warnings(self, warnings: Iterable[tuple[str, str]]) -> None:
         """Log what will fail when jobs run, unless the last reload said so."""
