@@ -92,7 +92,7 @@ class Running:
 
     def wait_for_log(self, text: str) -> None:
         """Wait until a text has been logged."""
-        wait_until(lambda: text in self.log, what=f"{text!r} in the log: {self.log}")
+        wait_until(lambda: text in self.log, what=lambda: f"{text!r} in the log: {self.log}")
 
     def scheduler_pid(self) -> int:
         """Return the pid of the scheduler that lives now."""

@@ -82,7 +82,9 @@ class Shell:
         self._raw = b""
         threading.Thread(target=self._read, daemon=True).start()
         # What is typed before the first prompt may be thrown away.
-        wait_until(lambda: re.search(r"[#$%>] ", self.text), what=f"the prompt of {name}: {self.text!r}")
+        wait_until(
+            lambda: re.search(r"[#$%>] ", self.text), what=lambda: f"the prompt of {name}: {self.text!r}"
+        )
         self.type(PROMPT[name])
         self.type(LOAD[name])
         self.type("echo load''ed\n")
@@ -110,14 +112,14 @@ class Shell:
         mark = f"end{len(line)}"
         self.type(f"{line}\t")
         self.type(f"\nprintf '<%s>' {mark[:3]}'{mark[3:]}'\n")
-        wait_until(lambda: f"<{mark}>" in self.text, what=f"the end of {line!r}: {self.text!r}")
+        wait_until(lambda: f"<{mark}>" in self.text, what=lambda: f"the end of {line!r}: {self.text!r}")
         return self.text
 
     def list(self, line: str, until: str) -> str:
         """Press tab twice after a line, and return the screen once it has a text."""
         self._raw = b""
         self.type(f"{line}\t\t")
-        wait_until(lambda: until in self.text, what=f"{until!r} after {line!r}: {self.text!r}")
+        wait_until(lambda: until in self.text, what=lambda: f"{until!r} after {line!r}: {self.text!r}")
         text = self.text
         self.type("\x15")  # forget the line
         return text

@@ -65,7 +65,7 @@ def running(tmp_path: Path, crontab: str, post: Path) -> Iterator[Running]:
     environ = os.environ | {"PATH": f"{post}:{os.environ['PATH']}", "SECRET": "hunter2"}
     settings = "[taskman]\ncrontab_mail = true\n"
     with Running(tmp_path, settings, "--no-live", "--user-crontab", "my.crontab", environ=environ) as made:
-        wait_until(lambda: is_up(made), what=f"a scheduler: {made.log}")
+        wait_until(lambda: is_up(made), what=lambda: f"a scheduler: {made.log}")
         yield made
 
 
@@ -266,7 +266,7 @@ def test_debians_cron_and_taskman_send_the_same_mails(tmp_path: Path) -> None:
         environ = os.environ | {"PATH": f"{post}:{os.environ['PATH']}"}
         settings = '[taskman]\ncrontab_mail = true\ninclude = ["cron.d/tab"]\n'
         with Running(tmp_path, settings, "--no-live", environ=environ) as made:
-            wait_until(lambda: is_up(made), what=f"a scheduler: {made.log}")
+            wait_until(lambda: is_up(made), what=lambda: f"a scheduler: {made.log}")
             for job in jobs(made):
                 taskman(made, "trigger", job)
             wait_until(lambda: subjects() >= MAILED, timeout_s=240, what="ours")

@@ -82,7 +82,7 @@ class Started(Running):
 
     def wait_until_up(self) -> None:
         """Wait until a command has run, and its end was seen."""
-        wait_until(lambda: "status: succeeded" in self.log, timeout_s=30, what=f"an end: {self.log}")
+        wait_until(lambda: "status: succeeded" in self.log, timeout_s=30, what=lambda: f"an end: {self.log}")
 
 
 def call(directory: Path, prefix: list[str], *arguments: str) -> subprocess.CompletedProcess[str]:
