@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING
 
 import click
@@ -107,7 +107,7 @@ def show_rows(
     has_signs = _has_signs()
     width = None if width is None else max(width, _MIN_WIDTH)
     widths: list[int] = []
-    while chunk := [[printable(cell) for cell in row] for row in islice(rows, _CHUNK)]:
+    while chunk := _printable(islice(rows, _CHUNK)):
         if columns:
             chunk.insert(0, [*columns])
         _widen(widths, chunk)
@@ -174,12 +174,19 @@ def show_wrapped(rows: Iterable[Sequence[str]], *, colours: Mapping[str, str]) -
             click.echo(" " * margin + line)
 
 
+def _printable(rows: Iterable[Sequence[str]]) -> list[list[str]]:
+    """Escape what is not printable in rows."""
+    found = [*map(list, rows)]
+    if "".join(chain.from_iterable(found)).isprintable():  # nearly always
+        return found
+    return [[*map(printable, row)] for row in found]
+
+
 def _widen(widths: list[int], rows: Iterable[Sequence[str]]) -> None:
     """Widen columns to hold all cells of `rows` but the last of each."""
-    for row in rows:
-        widths += [0] * (len(row) - 1 - len(widths))
-        for index, cell in enumerate(row[:-1]):
-            widths[index] = max(widths[index], len(cell))
+    # A column is the lengths of its cells; of the last cell of a row there are none.
+    lengths = zip_longest(*([*map(len, row[:-1])] for row in rows), fillvalue=0)
+    widths[:] = map(max, zip_longest(widths, map(max, lengths), fillvalue=0))
 
 
 def _hold_name(widths: list[int], rows: Sequence[Sequence[str]], *, most: int) -> None:

@@ -40,6 +40,7 @@ from taskman_cli.instance.lock import holder
 from taskman_cli.instance.silence import STOPPED, in_words, is_starting, state_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
     from types import TracebackType
 
@@ -96,6 +97,10 @@ class Connection:
         self._pid, self.uid = _listener_of(sock)
         #: This connection waits for the end of a run, which would not arrive on a new one.
         self._has_promise = False
+        #: What is made of each item of the list in a long reply; what has come of that; and its beginning.
+        self._each: Callable[[Any], object] | None = None
+        self._items: list[object] = []
+        self._head = b""
 
     def __enter__(self) -> Connection:
         return self
@@ -109,8 +114,13 @@ class Connection:
         """Close the connection. What was requested goes on."""
         self._sock.close()
 
-    def ask(self, request: Request, *, timeout_s: float = ANSWER_S) -> dict[str, Any]:
+    def ask(
+        self, request: Request, *, timeout_s: float = ANSWER_S, each: Callable[[Any], object] | None = None
+    ) -> dict[str, Any]:
         """Send a request and return the reply. Raises ControlError if that is an error.
+
+        A long reply has what `each` makes of each item of its list, which is done while the rest comes. It
+        begins anew if the scheduler exits meanwhile.
 
         Raises SchedulerGone if no answer came and the request cannot safely be sent again.
         """
@@ -122,6 +132,7 @@ class Connection:
             )
         is_harmless = isinstance(request, _HARMLESS)
         for _ in range(_MOST_GONE):
+            self._each, self._items, self._head = each, [], b""
             try:
                 reply = self._exchange(line, timeout_s, "" if is_harmless else _MAY_STILL_BE_DONE)
             except SchedulerGone:
@@ -201,13 +212,42 @@ class Connection:
             if not data:
                 raise SchedulerGone(f"the scheduler with the state in {self._directory} {gone}")
             self._lines.feed(data)
-        try:
-            reply = json.loads(self._lines.take() or b"", object_hook=_Reply)
-        except ValueError:
-            reply = None
+            if self._each is not None:
+                self._take_part()
+        reply = self._decoded(self._head + (self._lines.take() or b""))
         if not isinstance(reply, dict):
-            raise ControlError(f"what listens on {self._directory / SOCKET} is not taskman")
+            raise self._is_not_ours()
+        if self._each is not None:
+            for name, value in reply.items():
+                if isinstance(value, list):
+                    reply[name] = [*self._items, *map(self._each, value)]
+            self._each, self._items, self._head = None, [], b""
         return reply
+
+    def _take_part(self) -> None:
+        """Take the items of a long reply that have come."""
+        part = self._lines.take_part()
+        if part is None:
+            return
+        if not self._head:
+            head, bracket, part = part.partition(b"[")
+            self._head = head + bracket
+        items = self._decoded(b"[" + part + b"]") if self._head.startswith(b"{") else None
+        if items is None:
+            raise self._is_not_ours()
+        assert self._each is not None
+        self._items += map(self._each, items)
+
+    @staticmethod
+    def _decoded(line: bytes) -> Any:
+        """Return what a line says; None: it is no JSON."""
+        try:
+            return json.loads(line, object_hook=_Reply)
+        except ValueError:
+            return None
+
+    def _is_not_ours(self) -> ControlError:
+        return ControlError(f"what listens on {self._directory / SOCKET} is not taskman")
 
     def _checked(self, reply: dict[str, Any]) -> dict[str, Any]:
         """Return the reply, or raise the error that it contains."""

@@ -10,6 +10,10 @@ if TYPE_CHECKING:
     from taskman_cli.core.protocol import Request
 
 
+#: What separates two portions of a long reply. JSON writes a tab in a text otherwise.
+BETWEEN = b",\t"
+
+
 class Lines:
     """Collects received bytes and returns them line by line."""
 
@@ -51,6 +55,18 @@ class Lines:
         del self._bytes[: self._end + 1]
         self._end = self._bytes.find(b"\n")
         return line
+
+    def take_part(self) -> bytes | None:
+        """Return the portions of the first line that have arrived, without its end; None: no more have."""
+        end = self._bytes.rfind(BETWEEN, 0, self._end if self._end >= 0 else len(self._bytes))
+        if end < 0:
+            return None
+        part = bytes(self._bytes[:end])
+        taken = end + len(BETWEEN)
+        del self._bytes[:taken]
+        if self._end >= 0:
+            self._end -= taken
+        return part
 
     @property
     def _is_too_long(self) -> bool:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.protocol import Request
 
+#: Portions of a long reply are sent when they are this long together, so that few wake the client.
+SENT_BYTES = 1 << 14
 #: With this much unread, the next portion of a long reply waits.
 PORTION_UNREAD_BYTES = 1 << 16
 #: With this much unread, the client's next request waits.
@@ -73,6 +75,7 @@ class Client:
         self._outgoing = bytearray()
         #: The reply that is made in portions; and what it is told meanwhile, which comes after it.
         self._long: LongReply | None = None
+        self._made = bytearray()
         self._behind = bytearray()
         #: How much of what is unread the server has counted.
         self.counted_bytes = 0
@@ -117,7 +120,7 @@ class Client:
     @property
     def unread_bytes(self) -> int:
         """Count the bytes of replies that the socket has not accepted."""
-        return len(self._held) + len(self._outgoing) + len(self._behind)
+        return len(self._held) + len(self._outgoing) + len(self._made) + len(self._behind)
 
     @property
     def is_waiting(self) -> bool:
@@ -143,17 +146,21 @@ class Client:
             self._long is not None
             and not self.is_closed
             and not self._held
-            and len(self._outgoing) <= PORTION_UNREAD_BYTES
+            and len(self._outgoing) + len(self._made) <= PORTION_UNREAD_BYTES
         )
 
     def make_portion(self) -> None:
-        """Make the next portion of a long reply ready to be sent."""
+        """Make the next portion of a long reply; with the last, or with enough of them, let them be sent."""
         assert self._long is not None
-        self._outgoing += self._long.piece()
-        if self._long.is_over:
+        self._made += self._long.piece()
+        is_over = self._long.is_over
+        if is_over:
             self._long = None
-            self._outgoing += self._behind
+            self._made += self._behind
             self._behind.clear()
+        if is_over or len(self._made) >= SENT_BYTES:
+            self._outgoing += self._made
+            self._made.clear()
 
     @property
     def is_done(self) -> bool:
@@ -228,5 +235,5 @@ class Client:
         """Note that the client has disconnected: drop its requests and replies."""
         self.is_at_end = self.is_closed = True
         self._long = None
-        for unread in (self._held, self._outgoing, self._behind):
+        for unread in (self._held, self._outgoing, self._made, self._behind):
             unread.clear()

@@ -1,6 +1,7 @@
 """A long reply that is made in portions, between the turns of the loop: one line as any other.
 
-Its `ok` is at its end, since what goes wrong on the way is known only then.
+Its `ok` is at its end, since what goes wrong on the way is known only then. Between two portions is a tab,
+which is nowhere else in a line: so a client can take what has come in parts (`lines.Lines.take_part`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.control.lines import BETWEEN
 from taskman_cli.errors import EXIT_FAILED, Refused
 
 if TYPE_CHECKING:
@@ -55,7 +57,7 @@ class LongReply:
         if items is None:
             return start + self._end({"ok": True})
         if text and self._has_items:
-            start += b","
+            start += BETWEEN
         self._has_items |= bool(text)
         return start + text.encode()
 

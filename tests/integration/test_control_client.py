@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +111,99 @@ def failure(directory: Path, request: Request, **options: Any) -> TaskmanError:
     with pytest.raises(TaskmanError) as raised, connect(directory, patience_s=0.2) as connection:
         connection.ask(request, **options)
     return raised.value
+
+
+# --- long replies ---
+
+#: Two portions and a rest, as a scheduler sends them; one text has what looks like the end of a portion.
+TABBED = b'{"jobs":[{"job":"a,\\t["},{"job":"b"},\t{"job":"c"},\t{"job":"d"}],"ok":true}\n'
+
+
+class Pieces:
+    """Listens, and sends pieces: the next one when the client has done something with the one before."""
+
+    def __init__(self, directory: Path, *conversations: tuple[bytes, ...]) -> None:
+        self._path = directory / "taskman.sock"
+        self._conversations = conversations
+        self.go_on = threading.Semaphore(0)
+
+    def __enter__(self) -> Pieces:
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(self._path))
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+        self._listener.close()
+        self._path.unlink()
+
+    def _run(self) -> None:
+        for pieces in self._conversations:
+            sock, _ = self._listener.accept()
+            with sock:
+                sock.recv(1 << 16)
+                for number, piece in enumerate(pieces):
+                    assert number == 0 or self.go_on.acquire(timeout=30)
+                    with suppress(BrokenPipeError):
+                        sock.sendall(piece)
+
+
+def test_items_of_a_long_reply_are_taken_while_the_rest_comes(tmp_path: Path) -> None:
+    taken: list[str] = []
+    first, second, rest = TABBED.split(b"\t", 2)
+
+    def take(item: dict[str, str]) -> str:
+        taken.append(item["job"])
+        if item["job"] in ("b", "c"):  # only now does the next piece come
+            pieces.go_on.release()
+        return item["job"].upper()
+
+    with Pieces(tmp_path, (first + b"\t", second + b"\t", rest)) as pieces, connect(tmp_path) as connection:
+        reply = connection.ask(ListJobs(), each=take)
+    assert reply == {"jobs": ["A,\t[", "B", "C", "D"], "ok": True}
+    assert taken == ["a,\t[", "b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    "line", [TABBED, TABBED.replace(b",\t", b",")], ids=["in portions", "of an older one"]
+)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_a_long_reply_is_the_same_however_it_comes(tmp_path: Path, line: bytes, size: int) -> None:
+    pieces = [line[at : at + size] for at in range(0, len(line), size)]
+    with Pieces(tmp_path, tuple(pieces)) as sender, connect(tmp_path) as connection:
+        for _ in pieces:
+            sender.go_on.release()
+        reply = connection.ask(ListJobs(), each=lambda item: item["job"])
+    assert reply == {"jobs": ["a,\t[", "b", "c", "d"], "ok": True}
+
+
+def test_a_long_reply_begins_anew_with_the_next_scheduler(tmp_path: Path) -> None:
+    half = TABBED.rpartition(b"\t")[0] + b"\t"
+    again = b'{"jobs":[{"job":"x"},\t{"job":"y"}],"ok":false,"error":"later","code":1,"again":true}\n'
+    with Pieces(tmp_path, (half,), (again,), (TABBED,)), connect(tmp_path) as connection:
+        reply = connection.ask(ListJobs(), each=lambda item: item["job"])
+    assert reply["jobs"] == ["a,\t[", "b", "c", "d"]
+
+
+def test_what_follows_a_long_reply_is_read_as_it_is(tmp_path: Path) -> None:
+    with (
+        Pieces(tmp_path, (TABBED + b'{"ok":true,"final":true,"rows":[1]}\n',)),
+        connect(tmp_path) as connection,
+    ):
+        connection.ask(ListJobs(), each=dict)
+        assert connection.read() == {"ok": True, "final": True, "rows": [1]}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b'{"jobs":[{"job":1],\t{}],"ok":true}\n', b'{"jobs":[{},\t]"ok":true}\n', b"x,\ty\n", b"[1,\t2]\n"],
+)
+def test_a_long_reply_that_is_none_is_recognized(tmp_path: Path, line: bytes) -> None:
+    with answering(tmp_path, line):
+        assert "is not taskman" in str(failure(tmp_path, ListJobs(), each=dict))
 
 
 # --- asking ---

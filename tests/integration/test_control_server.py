@@ -23,6 +23,7 @@ from taskman_cli.control.peers import (
     MAX_UNREAD_BYTES,
     PORTION_UNREAD_BYTES,
     READ_BYTES,
+    SENT_BYTES,
 )
 from taskman_cli.control.place import runtime_place
 from taskman_cli.control.server import MAX_CLIENTS, TURN_BYTES, TURN_REQUESTS
@@ -594,6 +595,24 @@ def test_a_client_that_does_not_read_a_long_reply_holds_neither_memory_nor_the_l
     long_driver.pass_time(1)
     assert long_driver.clients() == 1
     assert mute.is_dropped()
+
+
+def test_small_portions_are_sent_together(long_driver: LongDriver) -> None:
+    raw = long_driver.connected()
+    raw.send(ListJobs())
+    long_driver.settle()
+    seen = []
+    while long_driver.server.has_portions:
+        long_driver.server.make_portion(long_driver.now_ns)
+        raw.sock.setblocking(False)
+        with suppress(BlockingIOError):
+            raw.received += raw.sock.recv(1 << 16)
+        raw.sock.setblocking(True)
+        seen.append(len(raw.received))
+    steps = [now - before for before, now in zip([0, *seen], seen, strict=False) if now > before]
+    assert all(step >= SENT_BYTES for step in steps[:-1])
+    assert 1 < len(steps) < 7  # of the seven portions that are not empty
+    assert raw.read() == [{"jobs": numbers(10), "ok": True}]
 
 
 def test_a_client_that_reads_a_long_reply_slowly_gets_all_of_it(long_driver: LongDriver) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -167,7 +168,7 @@ def _refuse_known(connection: Connection, name: str) -> None:
 
 
 def _names(connection: Connection) -> set[str]:
-    return {job["job"] for job in list_jobs(connection, ListJobs(fields=["job"]))}
+    return set(list_jobs(connection, ListJobs(fields=["job"]), itemgetter("job")))
 
 
 def _time_to_come(text: str, timezone: str | None, directory: Path) -> datetime:

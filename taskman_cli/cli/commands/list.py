@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -25,11 +26,13 @@ from taskman_cli.core.protocol import ListJobs
 from taskman_cli.ui.amounts import countdown
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from datetime import tzinfo
     from pathlib import Path
 
     from taskman_cli.ledger.queries.results import LastResult
+
+T = TypeVar("T")
 
 #: The states of a job; a running job may also be paused, parked or disabled, and any may be failing.
 STATES = {
@@ -122,33 +125,47 @@ def list_(
         fields=_asked_for(fields, states) if as_json else [*_SHOWN],
     )  # fmt: skip
     with without_collections():
-        jobs = _jobs(directory, request)
-        last = read_results(directory) if jobs and (not fields or "last" in fields) else {}
         if as_json:
+            jobs = _jobs(directory, request, Documents())
+            last = read_results(directory) if jobs and (not fields or "last" in fields) else {}
             _print_json(jobs, last, fields)
-        else:
-            _print_table(
-                jobs, last, directory, is_all=not (tags or states or is_once or after or limit is not None)
-            )
+            return
+        is_all = not (tags or states or is_once or after or limit is not None)
+        _print_table(directory, request, nothing="there are no jobs" if is_all else "nothing found")
 
 
 def _print_json(
     jobs: list[dict[str, Any]], last: dict[str, LastResult], fields: tuple[str, ...] | None
 ) -> None:
-    to_json = Documents()
-    items = (to_json(job) | {"last": result_item(last.get(job.get("job", "")))} for job in jobs)
+    items = (job | {"last": result_item(last.get(job.get("job", "")))} for job in jobs)
     show_array({name: item.get(name) for name in fields} if fields else item for item in items)
 
 
-def _print_table(
-    jobs: list[dict[str, Any]], last: dict[str, LastResult], directory: Path, *, is_all: bool
-) -> None:
-    if not jobs:
-        note("there are no jobs" if is_all else "nothing found")
-        return
+class _Line(NamedTuple):
+    """What the table says of a job, without its latest result."""
+
+    #: Lines are in the order of these.
+    order: tuple[object, ...]
+    before: tuple[str, str, str]
+    failing: dict[str, Any] | None
+    after: tuple[str, ...]
+    #: The note says when something ends.
+    has_end: bool
+
+
+def _print_table(directory: Path, request: ListJobs, *, nothing: str) -> None:
     now_ns = time.time_ns()
     zone = shown_zone(directory)
-    rows = [_row(job, last.get(job["job"]), now_ns, zone) for job in sorted(jobs, key=_order)]
+    lines = _jobs(directory, request, lambda job: _line(job, now_ns, zone))
+    if not lines:
+        note(nothing)
+        return
+    last = read_results(directory)
+    lines.sort(key=itemgetter(0))
+    rows = [
+        (*before, result_words(last.get(before[0]), failing, now_ns=now_ns), *after)
+        for _, before, failing, after, _ in lines
+    ]
     has_notes = any(len(row) > len(_COLUMNS) for row in rows)
     show_rows(
         rows,
@@ -156,7 +173,7 @@ def _print_table(
         spare=(4, 2),
         colours=_COLOURS,
         # Only the end of a pause or a park is a time.
-        heading=zone_heading(zone) if any(job["pause"] or job.get("park") for job in jobs) else "",
+        heading=zone_heading(zone) if any(line.has_end for line in lines) else "",
         columns=(*_COLUMNS, "NOTE") if has_notes else _COLUMNS,
         is_name_whole=True,
     )
@@ -175,16 +192,17 @@ def _asked_for(fields: tuple[str, ...] | None, states: tuple[str, ...]) -> list[
     return [*wanted] or ["job"]
 
 
-def _jobs(directory: Path, request: ListJobs) -> list[dict[str, Any]]:
+def _jobs(directory: Path, request: ListJobs, each: Callable[[dict[str, Any]], T]) -> list[T]:
+    """Return what `each` makes of each job, while more of them come."""
     with connect(directory) as connection:
         if "failing" not in request.states:
-            return list_jobs(connection, request)
+            return list_jobs(connection, request, each)
         # Which jobs fail is decided here: an older scheduler does not know that state.
-        jobs = list_jobs(connection, replace(request, states=[], limit=None))
+        jobs = list_jobs(connection, replace(request, states=[], limit=None), dict)
     from taskman_cli.core.engine.answers import is_in_state
 
     found = [job for job in jobs if job.get("failing") or is_in_state(job, request.states)]
-    return found[: request.limit]
+    return [each(job) for job in found[: request.limit]]
 
 
 #: What the table needs of a job.
@@ -210,13 +228,18 @@ def _order(job: dict[str, Any]) -> tuple[object, ...]:
     return not job.get("park"), -failing["failures"] if failing else 1, words
 
 
-def _row(job: dict[str, Any], last: LastResult | None, now_ns: int, zone: tzinfo | None) -> tuple[str, ...]:
-    """Return name, state, next start, latest result, schedule, and other facts in words."""
+def _line(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> _Line:
+    """Put a job in words: its name, state and next start; its schedule, and other facts."""
     is_due = job["due_ns"] is not None and job["state"] not in ("paused", "parked", "disabled")
     upcoming = countdown(job["due_ns"] - now_ns) if is_due else ""
-    # An older scheduler sends neither `failing` nor `retrying`.
-    result = result_words(last, job.get("failing"), now_ns=now_ns)
-    return (*(job["job"], job["state"], upcoming, result, job["schedule"]), *_words(job, now_ns, zone))
+    # An older scheduler sends neither `failing` nor `retrying`, nor `park`.
+    return _Line(
+        _order(job),
+        (job["job"], job["state"], upcoming),
+        job.get("failing"),
+        (job["schedule"], *_words(job, now_ns, zone)),
+        bool(job["pause"] or job.get("park")),
+    )
 
 
 def _words(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from taskman_cli.cli.render import flush, note
 from taskman_cli.control.client import connect
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from taskman_cli.control.client import Connection
     from taskman_cli.core.protocol import ListJobs, Request
+
+T = TypeVar("T")
 
 #: How long to wait for the next scheduler: longer than other commands, since we wait anyway.
 _NEXT_S = 30.0
@@ -32,25 +34,26 @@ def ask(directory: Path, request: Request) -> dict[str, Any]:
         return connection.ask(request)
 
 
-def list_jobs(connection: Connection, request: ListJobs) -> list[dict[str, Any]]:
-    """Return the jobs that a request lists; a scheduler of an earlier version sends more of each.
+def list_jobs(connection: Connection, request: ListJobs, each: Callable[[dict[str, Any]], T]) -> list[T]:
+    """Return what `each` makes of each job that a request lists, while more of them come.
 
-    What a brief list leaves out is there.
+    What a brief list leaves out is there. A scheduler of an earlier version sends more of each job.
     """
+    if request.brief:
+        from taskman_cli.core.engine.answers import FIELDS
+
+        empty = {name: FIELDS[name] for name in request.fields or FIELDS}
+    else:
+        empty = {}
     try:
-        jobs: list[dict[str, Any]] = connection.ask(request)["jobs"]
+        found: list[T] = connection.ask(request, each=lambda job: each(empty | job))["jobs"]
     except ControlError as error:
         if error.exit_code != EXIT_USAGE or _UNKNOWN not in str(error) or request.after is not None:
             raise
         older = replace(request, fields=[], limit=None, brief=False)
-        found: list[dict[str, Any]] = connection.ask(older)["jobs"]
+        found = connection.ask(older, each=each)["jobs"]
         return found[: request.limit]
-    if not request.brief:
-        return jobs
-    from taskman_cli.core.engine.answers import FIELDS
-
-    empty = {name: FIELDS[name] for name in request.fields or FIELDS}
-    return [empty | job for job in jobs]
+    return found
 
 
 class Answer(NamedTuple):

@@ -90,6 +90,7 @@ class Listing:
         self._removed = removed
         self._tags = frozenset(request.tags)
         self._states = frozenset(request.states)
+        self._fields = frozenset(request.fields)
         self._left = request.limit
         self._names = self._in_order(order)
         #: Where the list begins has not been found yet.
@@ -134,7 +135,8 @@ class Listing:
         """Leave out of a job what was not asked for."""
         fields = self._request.fields
         if self._request.brief:
-            return {name: value for name in fields or item if (value := item.get(name))}
+            wanted = self._fields or item
+            return {name: value for name, value in item.items() if value and name in wanted}
         return {name: item[name] for name in fields} if fields else item
 
     def _may_be_wanted(self, armed: ArmedJob) -> bool:
