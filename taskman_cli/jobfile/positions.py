@@ -1,14 +1,15 @@
 """The positions of keys and values in a TOML text.
 
-tomllib does not report them. This scanner runs only when there is an error to place, on text that tomllib has
-accepted, so it checks nothing and only finds where things end. It keeps its own stack and a tree of nodes
-(not a map of paths), so that neither deep nesting nor long dotted keys are a problem.
+The parser does not report them. This scanner runs only when there is an error to place, on text that the
+parser has accepted, so it checks nothing and only finds where things end. It keeps its own stack and a tree
+of nodes (not a map of paths), so that neither deep nesting nor long dotted keys are a problem.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
+
+import tomli
 
 from taskman_cli.jobfile.problems import TreePath
 
@@ -53,16 +54,42 @@ class Node:
 
 
 def scan(text: str) -> Node:
-    """Return the tree of a text that tomllib accepts, its line ends made `\\n`."""
+    """Return the tree of a text that the parser accepts, its line ends made `\\n`."""
+    return _walk(text)[0]
+
+
+def unclosed(text: str) -> tuple[int, int]:
+    """Return where the innermost bracket opens that is never closed, and where the last item ends.
+
+    `text` is what the parser has accepted before it found that out.
+    """
+    _, open_, last = _walk(text)
+    return open_[-1][2], last
+
+
+def deepest(text: str, depth: int) -> Span:
+    """Return the span of the first table or array below `depth` others; there must be one."""
+    level = [_walk(text)[0]]
+    for _ in range(depth):
+        level = [child for node in level for child in node.children.values()]
+    node = next(one for one in level if one.value is None or text[one.value[0]] in "[{")
+    span = node.key or node.value
+    assert span is not None, "what is no item of an array has a key"
+    return span
+
+
+def _walk(text: str) -> tuple[Node, list[tuple[Node, str, int]], int]:
+    """Return the tree, the brackets that are open at the end, and where the last item ends."""
     root = Node()
     table = root
     # The arrays and inline tables around the position: node, closing bracket, where it opened.
     open_: list[tuple[Node, str, int]] = []
     at = 0
     while True:
+        last = at
         at = _end(_SKIP, text, at)
         if at == len(text):
-            return root
+            return root, open_, last
         if open_ and text[at] == open_[-1][1]:
             node, _, start = open_.pop()
             at += 1
@@ -137,7 +164,7 @@ def _name(raw: str) -> str:
         return raw
     if raw[0] == "'" or "\\" not in raw:
         return raw[1:-1]
-    name: str = tomllib.loads(f"name = {raw}")["name"]
+    name: str = tomli.loads(f"name = {raw}")["name"]
     return name
 
 

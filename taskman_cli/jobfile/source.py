@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import ast
+import marshal
 import os
 import re
 import stat
-import tomllib
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, Any
 
+import tomli
+
 from taskman_cli.core.lookalikes import find_look_alike
-from taskman_cli.jobfile.positions import Node, find, scan
+from taskman_cli.jobfile.positions import Node, deepest, find, scan, unclosed
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath, dotted
 from taskman_cli.trust import Trust, Untrusted
 
@@ -28,13 +30,14 @@ _MANY_PARTS = re.compile(
     re.MULTILINE,
 )
 
-#: Deeper nesting of brackets is a mistake, even if Python's stack could hold it.
+#: Deeper nesting is a mistake, even if Python's stack could hold it.
 _DEEP = 100
+_TOO_DEEP = "nested too deeply"
 
 
 @dataclass(frozen=True)
 class Source:
-    """The text of one job file, and the tables that tomllib makes of it."""
+    """The text of one job file, and the tables that it holds."""
 
     path: Path
     text: str
@@ -94,9 +97,13 @@ class LineIndex:
         """Return the offset of a line and column, both counted from 1."""
         return self._starts[min(line, len(self._starts)) - 1] + column - 1
 
+    def line(self, at: int) -> int:
+        """Return the line of an offset, counted from 1."""
+        return bisect_right(self._starts, at)
+
     def problem(self, start: int, end: int, *, key: str = "", message: str) -> Problem:
         """Return the problem for a span of the text; its first line is shown."""
-        line = bisect_right(self._starts, start)
+        line = self.line(start)
         first = self._starts[line - 1]
         last = self._starts[line] - 1 if line < len(self._starts) else len(self._text)
         return Problem(
@@ -189,48 +196,70 @@ def _unreadable(path: Path, reason: str) -> JobFileError:
 
 def parse_source(text: str, path: Path) -> Source:
     """Parse the text of one file."""
-    # As tomllib does; done here so that positions are right.
+    # As the parser does; done here so that positions are right.
     text = text.removeprefix("\ufeff").replace("\r\n", "\n")
-    if many := _MANY_PARTS.search(text):
-        # tomllib would take hours for a key with 100,000 parts.
-        problem = LineIndex(str(path), text).problem(*many.span(), message="a key of more than 200 parts")
-        raise JobFileError([problem])
     try:
-        return Source(path, text, tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
-        problem = _syntax_problem(text, path, str(error))
+        tables = tomli.loads(text)
+    except tomli.TOMLDecodeError as error:
+        problem = _syntax_problem(text, path, error)
     except RecursionError:
-        at = _too_deep(text)
-        problem = LineIndex(str(path), text).problem(at, at + 1, message="nested too deeply")
+        problem = _recursion_problem(text, path)
     except ValueError as error:
-        # Python's limit on the digits of a number, which tomllib passes on.
+        # Python's limit on the digits of a number, which the parser passes on.
         match = re.search(r"\d[\d_]{4000,}", text)
         start, end = match.span() if match else (0, 1)
         message = "the number has too many digits" if match else f"not a valid value: {error}"
         problem = LineIndex(str(path), text).problem(start, end, message=message)
+    else:
+        if not _is_deep(tables):
+            return Source(path, text, _compacted(tables))
+        problem = LineIndex(str(path), text).problem(*deepest(text, _DEEP), message=_TOO_DEEP)
     raise JobFileError([problem])
 
 
-_AT = re.compile(
-    r"(?P<what>.*) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)", re.DOTALL
-)
+def _is_deep(tables: dict[str, Any]) -> bool:
+    """Tell whether tables and arrays are nested more deeply than functions that call themselves may be."""
+    level: list[Any] = [tables]
+    for _ in range(_DEEP):
+        level = [
+            item
+            for one in level
+            for item in (one.values() if type(one) is dict else one)
+            if type(item) is dict or type(item) is list
+        ]
+        if not level:
+            return False
+    return True
 
-#: Messages of tomllib and clearer ones; the first match counts.
+
+def _compacted(tables: dict[str, Any]) -> dict[str, Any]:
+    """Return the tables in memory of their own, and empty the given ones.
+
+    The parser leaves them among all that it has freed, and that is not given back as long as the names and
+    commands of jobs are there: with 100,000 jobs, two thirds of what these need themselves.
+    """
+    try:
+        whole = marshal.dumps(tables)
+    except ValueError:  # a date or time, which it does not know
+        return tables
+    tables.clear()
+    compacted: dict[str, Any] = marshal.loads(whole)  # noqa: S302 - what was written above
+    return compacted
+
+
+_NO_KEY = "Invalid initial character for a key part"
+
+#: Messages of the parser and clearer ones; the first match counts.
 _WORDS: tuple[tuple[str, str], ...] = (
     (r"Invalid value", "not a valid value: put text in quotes"),
     (r"Invalid statement", "expected a key or a [table]"),
-    (
-        r"Invalid initial character for a key part",
-        "not a valid key: put it in quotes if it is meant to be one",
-    ),
+    (_NO_KEY, "not a valid key: put it in quotes if it is meant to be one"),
     (r"Expected newline or end of document.*", "unexpected text after the value"),
     (r"Expected '=' after a key.*", "= is missing after the key"),
     (r"Expected '\]+' at the end.*", "] is missing after the table's name"),
     (r"Illegal character '\\n'", "the string must end on the same line"),
     (r"(Illegal|Found invalid) character (?P<char>.*)", "character {char} is not allowed here"),
     (r"Unterminated string|Expected .*", "the string is not closed"),
-    (r"Unclosed array", "the array is not closed, or a comma is missing"),
-    (r"Unclosed inline table", "the inline table is not closed on its line, or a comma is missing"),
     (r"Unescaped '\\' in a string", "a lone backslash: double it, or put the string into 'single quotes'"),
     (
         r"Cannot (?:declare|redefine namespace) (?P<path>\(.*\))(?: twice)?",
@@ -245,29 +274,47 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"Invalid date or datetime", "no such date or time"),
 )
 
-#: Errors that tomllib raises only after the offending item.
+#: Errors that the parser raises only after the offending item.
 _AFTER = ("Cannot declare", "Cannot redefine", "Cannot mutate", "Cannot overwrite")
 
 
-def _syntax_problem(text: str, path: Path, message: str) -> Problem:
-    """Return the problem for an error of tomllib, with its place and in clearer words."""
+def _syntax_problem(text: str, path: Path, error: tomli.TOMLDecodeError) -> Problem:
+    """Return the problem for an error of the parser, with its place and in clearer words."""
     lines = LineIndex(str(path), text)
-    match = _AT.fullmatch(message)
-    what = match["what"] if match else message
+    what = error.msg
     # An unexpected end is shown after the last item.
-    at = len(text.rstrip())
-    if match and match["line"]:
-        at = lines.offset(int(match["line"]), int(match["column"]))
+    at = error.pos if error.pos < len(text) else len(text.rstrip())
     end = at + 1
+    if strange := find_look_alike(text[at:end]):
+        return lines.problem(at, end, message=f"{strange.name} is not allowed in TOML: {strange.fix}")
     if what == "Invalid value" and text[at:].lstrip(" \t")[:1] in ("", "\n"):
         return lines.problem(at, end, message="a value is missing")
+    if what.startswith("Unclosed") or (what == _NO_KEY and _is_table_left_open(text, error.pos)):
+        return _unclosed_problem(text, error.pos, lines)
     if what.startswith(_AFTER):
-        # tomllib is past the item by now.
+        # The parser is past the item by now.
         line = text[text.rfind("\n", 0, at) + 1 : at]
         at -= len(line.lstrip())
-    strange = find_look_alike(text[at : at + 1])
-    message = f"{strange.name} is not allowed in TOML: {strange.fix}" if strange else _in_words(what)
-    return lines.problem(at, end, message=message)
+    return lines.problem(at, end, message=_in_words(what))
+
+
+def _is_table_left_open(text: str, at: int) -> bool:
+    """Tell whether there is no key because an inline table was to end before: at a header, or at the end."""
+    before = text[:at].rstrip()
+    if at >= len(text):
+        return before.endswith(("{", ","))
+    return text[at] == "[" and "\n" in text[len(before) : at]
+
+
+def _unclosed_problem(text: str, at: int, lines: LineIndex) -> Problem:
+    """Return the problem of an array or inline table that is not closed, as the parser finds out at `at`."""
+    opens, last = unclosed(text[:at])
+    if "\n" in text[last:at] or at >= len(text):
+        at = last  # what comes next is right
+    what = "array" if text[opens] == "[" else "inline table"
+    begun, shown = lines.line(opens), lines.line(at)
+    where = "" if begun == shown else f" that begins in line {begun}"
+    return lines.problem(at, at + 1, message=f"the {what}{where} is not closed, or a comma is missing")
 
 
 def _in_words(what: str) -> str:
@@ -281,11 +328,15 @@ def _in_words(what: str) -> str:
     return what[:1].lower() + what[1:]
 
 
-def _too_deep(text: str) -> int:
-    """Return where brackets are nested too deeply; roughly, since strings and comments count too."""
-    depth = 0
+def _recursion_problem(text: str, path: Path) -> Problem:
+    """Return the problem for what is too deep for the parser, roughly: strings and comments count too."""
+    lines = LineIndex(str(path), text)
+    if many := _MANY_PARTS.search(text):
+        return lines.problem(*many.span(), message="a key of more than 200 parts")
+    depth = at = 0
     for match in re.finditer(r"[\[\]{}]", text):
         depth += 1 if match[0] in "[{" else -1
         if depth > _DEEP:
-            return match.start()
-    return 0
+            at = match.start()
+            break
+    return lines.problem(at, at + 1, message=_TOO_DEEP)

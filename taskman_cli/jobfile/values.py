@@ -1,7 +1,7 @@
 """Readers of plain values: text, numbers, choices, lists.
 
-A reader takes a value from tomllib and returns what the model needs, or raises `Rejected` with a message that
-includes the fix. It gets exactly the types of tomllib, so `type(x) is int` excludes booleans.
+A reader takes a value of a job file and returns what the model needs, or raises `Rejected` with a message
+that includes the fix. It gets exactly the types of TOML, so `type(x) is int` excludes booleans.
 """
 
 from __future__ import annotations

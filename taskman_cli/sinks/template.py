@@ -9,11 +9,12 @@ characters are written that the service would take for its own, `[limits]` how m
 from __future__ import annotations
 
 import json
-import tomllib
 from dataclasses import dataclass, field
 from datetime import UTC
 from importlib import resources
 from typing import TYPE_CHECKING, Any
+
+import tomli
 
 from taskman_cli.core.clock import wall_time
 from taskman_cli.core.escapes import as_utf8, printable
@@ -185,8 +186,8 @@ def _filled(item: Any, values: Mapping[str, Any]) -> Any:
 def parse(text: str) -> Template:
     """Read a template from the text of its file; raises TemplateError."""
     try:
-        return Template(tomllib.loads(text))
-    except tomllib.TOMLDecodeError as error:
+        return Template(tomli.loads(text))
+    except ValueError as error:  # TOMLDecodeError, or Python's limit on the digits of a number
         raise TemplateError(str(error)) from None
     except RecursionError:
         raise TemplateError("nested too deeply") from None

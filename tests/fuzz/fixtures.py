@@ -26,7 +26,9 @@ tidy = "@daily true"
 [jobs.backup]
 cron = "30 2 * * *"
 command = ["echo", "restic"]
-retry = { max = 1, delay = "10ms" }
+retry = { # TOML 1.1
+  max = 1, delay = "10m\\x73",
+}
 tags = ["disk"]
 [jobs.probe]
 every = "2s"
@@ -41,7 +43,7 @@ command = "true"
 cron = "H * * * *"
 command = "echo no >&2; exit 7"
 [jobs.once]
-at = 2099-12-24T15:00:00+01:00
+at = 2099-12-24T15:00+01:00
 command = "true"
 """
 CRONTAB = "PATH=/usr/bin:/bin\nMAILTO=root\n*/5 * * * * echo 5%x\n@daily true\n@reboot true\n"

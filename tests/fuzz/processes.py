@@ -212,7 +212,7 @@ def load_modules() -> None:
     for module in pkgutil.walk_packages(taskman_cli.__path__, "taskman_cli."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for name in ("rich.console", "sqlite3", "tomli_w", "tzlocal", "platformdirs", "tomllib"):
+    for name in ("rich.console", "sqlite3", "tomli_w", "tzlocal", "platformdirs"):
         importlib.import_module(name)
 
 

@@ -284,6 +284,13 @@ def test_remove_delete_deletes_what_add_wrote(new: Path, scheduler: FakeSchedule
     assert capsys.readouterr().out == f"removed new\ndeleted {new}\n"
 
 
+def test_remove_delete_deletes_what_an_editor_has_changed(new: Path, capsys: Captured) -> None:
+    text = new.read_text().replace("\n", "\r\n")
+    new.write_bytes(f"\ufeff{text}jobs.new.env = {{\r\n  A = 'a', # more to come\r\n}}\r\n".encode())
+    assert main(["remove", "--delete", "new"]) == 0
+    assert [*new.parent.iterdir()] == []
+
+
 def test_a_file_whose_deletion_is_refused_is_put_back(
     new: Path, scheduler: FakeScheduler, capsys: Captured
 ) -> None:
@@ -303,6 +310,7 @@ def test_a_file_whose_deletion_is_refused_is_put_back(
         pytest.param("@daily true\n", id="a crontab"),
         pytest.param(b"\xff\xfe", id="no text"),
         pytest.param("jobs = 3\n", id="no table"),
+        pytest.param(f"jobs = {'[' * 5000}", id="nested"),
     ],
 )
 def test_a_file_that_defines_more_is_left_alone(

@@ -68,6 +68,19 @@ def test_strict_fails_for_warnings_alone(check: Callable[..., tuple[int, list[st
     assert check(info + "[taskman]\ntimezone = 'UTC'\n", "--strict") == (0, ["herd"])
 
 
+def test_a_comment_inside_of_a_table_in_braces_allows_what_is_wrong_with_the_next_line(
+    check: Callable[..., tuple[int, list[str]]],
+) -> None:
+    tables = "env = { # }\n}\ntasks = {\n  # COMMENT\n  a = ['no-such-program'], # }\n}\n"
+    text = f"[jobs.x]\nevery = '1h'\n{tables}"
+    assert check(text) == (0, ["no-such-program"])
+    assert check(text.replace("COMMENT", "taskman: allow no-such-program")) == (0, [])
+    unused = text.replace("# }", "# taskman: allow herd", 1).replace(
+        "COMMENT", "taskman: allow no-such-program"
+    )
+    assert check(unused) == (0, ["unused-allow"])
+
+
 def test_warnings_go_to_standard_error_with_their_place(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -90,7 +90,7 @@ def test_python_m_taskman_cli_is_the_same_program() -> None:
     assert result.stdout == run("--version").stdout
 
 
-HEAVY = {"asyncio", "msgspec", "rich", "sqlite3", "tomllib", "tzlocal", "zoneinfo"}
+HEAVY = {"asyncio", "msgspec", "rich", "sqlite3", "tomli", "tomllib", "tzlocal", "zoneinfo"}
 
 
 @pytest.mark.parametrize(

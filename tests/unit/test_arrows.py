@@ -66,8 +66,8 @@ THIRD_PARTY: dict[str, set[str]] = {
     "core": {"croniter"},
     "executors": {"distributed"},
     "instance": {"platformdirs"},
-    "jobfile": {"tomli_w", "tzlocal", "yaml"},
-    "sinks": {"apprise"},
+    "jobfile": {"tomli", "tomli_w", "tzlocal", "yaml"},
+    "sinks": {"apprise", "tomli"},
     "ui": {"rich"},
 }
 

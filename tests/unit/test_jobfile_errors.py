@@ -460,8 +460,31 @@ SYNTAX = {
     "a = 'x": (1, "the string is not closed"),
     'a = """x\n': (1, "the string is not closed"),
     'a = "\\q"\n': (1, "a lone backslash: double it, or put the string into 'single quotes'"),
-    "a = { b = 1\n": (1, "the inline table is not closed on its line, or a comma is missing"),
+    "a = { b = 1\n": (1, "the inline table is not closed, or a comma is missing"),
     "a = [1 2]\n": (1, "the array is not closed, or a comma is missing"),
+    "\na = [1, # ]\n2\n# ,\nb = 2": (
+        3,
+        "the array that begins in line 2 is not closed, or a comma is missing",
+    ),
+    "a = { b = [1, # }\n] # }\n[c]": (
+        2,
+        "the inline table that begins in line 1 is not closed, or a comma is missing",
+    ),
+    "a = { b = 1,\nc = '''\n}''' d = 2 }": (
+        3,
+        "the inline table that begins in line 1 is not closed, or a comma is missing",
+    ),
+    "a = { b = 1,\n[c]": (1, "the inline table is not closed, or a comma is missing"),
+    "a = {\n\n": (1, "the inline table is not closed, or a comma is missing"),
+    "a = { b = 1,\nc = 2,\n": (
+        2,
+        "the inline table that begins in line 1 is not closed, or a comma is missing",
+    ),
+    "a = { b = 1,, c = 2 }": (1, "not a valid key: put it in quotes if it is meant to be one"),
+    "a = { b = 1,\n.c = 2 }": (2, "not a valid key: put it in quotes if it is meant to be one"),
+    "a = { b\n= 1 }": (1, "= is missing after the key"),
+    'a = "\\x4"\n': (1, "invalid hex value"),
+    "a = 10:61\n": (1, "unexpected text after the value"),
     "[a\n": (1, "] is missing after the table's name"),
     "a b\n": (1, "= is missing after the key"),
     "= 3\n": (1, "expected a key or a [table]"),
@@ -475,6 +498,12 @@ SYNTAX = {
     "a = { b = 1 }\n[a.c]\n": (2, "a.c is already defined above"),
     "a = []\n[[a]]\n": (2, "a is already complete: nothing can be added to it here"),
     f"a = {'[' * 5000}": (1, "nested too deeply"),
+    f"a = {'[' * 300}{']' * 300}\n": (1, "nested too deeply"),
+    f"[a]\nb = {'{ c = [' * 50}{']}' * 50}\n": (2, "nested too deeply"),
+    f"a = 1\n{'b.' * 150}b = 1": (2, "nested too deeply"),
+    f"a = 1\n[{'b.' * 99}b]": (2, "nested too deeply"),
+    f"a = 1\n[[{'b.' * 98}b]]": (2, "nested too deeply"),
+    f"a = 1 # [{{\n[{'a.' * 1500}b]": (2, "a key of more than 200 parts"),
     f"\na = {'9' * 5000}": (2, "the number has too many digits"),
 }
 
@@ -484,6 +513,35 @@ def test_broken_toml_is_explained(text: str, expected: tuple[int, str]) -> None:
     (problem,) = problems(text)
     assert ((problem.line, problem.message), problem.key) == (expected, "")
     assert 1 <= problem.column <= len(problem.source_line or "") + 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"a = {'[' * 99}{']' * 99}",
+        f"{'b.' * 99}b = 1",
+        f"[{'b.' * 98}b]",
+        f"[[{'b.' * 97}b]]",
+        f"a={'{b=' * 99}1{'}' * 99}",
+    ],
+)
+def test_what_is_not_nested_too_deeply_is_read(text: str) -> None:
+    assert [problem.key for problem in problems(text)] == [text.lstrip("[")[0]]
+
+
+def test_the_place_of_what_is_nested_too_deeply_is_shown() -> None:
+    (problem,) = problems(f"a = [1, {'[' * 99} ']' {']' * 99}]")
+    assert (problem.line, problem.column, problem.length) == (1, 5 + 4 + 98, len("[ ']' ]"))
+    (problem,) = problems(f"[{'b.' * 99}bcd]")
+    assert (problem.line, problem.column, problem.length) == (1, 2 + 2 * 99, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "column", "length"), [("a = [1,\n  2\n\n [3],\n 4 5]", 4, 1), ("a = [1, 2\n\n# x\n", 10, 1)]
+)
+def test_what_is_not_closed_is_shown_after_its_last_item(text: str, column: int, length: int) -> None:
+    (problem,) = problems(text)
+    assert (problem.column, problem.length) == (column, length)
 
 
 def test_carets_stand_below_tabs_wide_characters_and_a_long_line() -> None:

@@ -30,7 +30,9 @@ tidy = "@daily find /tmp -mtime +7 -delete"
 [jobs.backup]
 cron = "30 2 * * *"
 command = ["restic", "backup", '/home']
-retry = { max = 3, delay = "1m", backoff = 2, max_delay = "30m", exit_codes = [75] }
+retry = { max = 3, delay = "1m", backoff = 2, # TOML 1.1
+  max_delay = "\\x330m", exit_codes = [75],
+}
 overlap = "allow"
 max_running = 2
 [jobs.probe]
@@ -39,7 +41,7 @@ every = "15s"
 api = "curl -fsS https://example.org/health"
 db = { command = ["pg_isready"], timeout = "5s" }
 [jobs.report]
-at = 2026-12-24T15:00:00+01:00
+at = 2026-12-24T15:00+01:00
 command = '''
 ./report.sh'''
 """

@@ -235,6 +235,9 @@ def test_pagerduty_resolves_with_the_key_that_it_was_triggered_with() -> None:
         ("text = 'a'\n[levels.x]\nproblem = 1", 'levels: "x" needs a value for each of problem'),
         ("text = 'a'\n[levels]\nx = 1", 'levels: "x" needs a value for each of problem'),
         ("text = ", "Invalid value"),
+        (f"text = {'9' * 5000}", "Exceeds the limit"),
+        (f"text = {'[' * 5000}", "nested too deeply"),
+        (f"body = {'[' * 390}{']' * 390}\ntext = ''", "a template has either [body], a table"),
     ],
 )
 def test_a_template_of_ones_own_that_is_wrong_says_why(text: str, expected: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import tempfile
-import tomllib
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
@@ -14,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.errors import TaskmanError
 from taskman_cli.jobfile import JobFileError, load
 from taskman_cli.jobfile.crontab.source import crontabs_in
-from taskman_cli.jobfile.source import read_source
+from taskman_cli.jobfile.source import decoded, parse_source, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -154,8 +153,8 @@ def _check_deletable(name: str, place: Path, directory_fd: int, uid: int) -> Non
             raise TaskmanError(f"{place} is not of the user of the scheduler (uid {uid}): left alone")
         text = file.read(_MOST_BYTES)
     try:
-        tables = tomllib.loads(text.decode())
-    except ValueError:
+        tables = parse_source(decoded(text, place), place).tables
+    except JobFileError:
         tables = {}
     jobs = tables.get("jobs")
     if tables.keys() != {"jobs"} or not isinstance(jobs, dict) or jobs.keys() != {name}:

@@ -14,7 +14,7 @@ from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.insight.lint import LINTS, UNSHOWN, Finding, Severity
 from taskman_cli.jobfile.crontab.source import CrontabSource
 from taskman_cli.jobfile.places import problem_of_job
-from taskman_cli.jobfile.positions import Node, scan
+from taskman_cli.jobfile.positions import scan
 from taskman_cli.jobfile.problems import Fault, Problem, TreePath
 from taskman_cli.jobfile.source import LineIndex, Source
 
@@ -135,7 +135,7 @@ def _allows(source: Source) -> Iterator[_Allow]:
         return
     is_crontab = isinstance(source, CrontabSource)
     allowing = source.allowing if isinstance(source, CrontabSource) else frozenset()
-    strings = [] if is_crontab else sorted(_strings(scan(text)))
+    strings = [] if is_crontab else sorted(_strings(text))
     starts = [start for start, _ in strings]
     lines = [0, *(match.end() for match in re.finditer("\n", text))]
     for match in _ALLOW.finditer(text):
@@ -152,14 +152,14 @@ def _allows(source: Source) -> Iterator[_Allow]:
             yield _Allow(name[0], line, match.start("names") + name.start(), not before.strip(), is_used)
 
 
-def _strings(node: Node) -> Iterator[tuple[int, int]]:
+def _strings(text: str) -> Iterator[tuple[int, int]]:
     """Yield the places of all values that are not tables or arrays."""
-    stack = [node]
+    stack = [scan(text)]
     while stack:
         node = stack.pop()
         if node.children:
             stack += node.children.values()
-        elif node.value is not None:
+        elif node.value is not None and text[node.value[0]] not in "[{":
             yield node.value
 
 

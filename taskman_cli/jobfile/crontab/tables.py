@@ -45,7 +45,7 @@ _SHARED = ("jitter", "inherit_env", "overlap", "timeout", "on_missed", "user", "
 class Converted:
     """The tables, and the lines that they came from."""
 
-    #: As tomllib would return them for a job file.
+    #: As the parser would return them for a job file.
     tables: dict[str, Any] = field(default_factory=dict)
     #: The line of each job.
     entries: dict[str, Entry] = field(default_factory=dict)
