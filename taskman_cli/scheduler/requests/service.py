@@ -5,6 +5,7 @@ A part of the scheduler's loop, which registers its descriptors and gives it its
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -215,6 +216,7 @@ class RequestService:
 
     def _jobs_taken(self, record: effects.JobsTaken) -> None:
         if record.by is not None:
+            gc.freeze()  # as at the start: the jobs stay
             self._files.note_news(f"reload: {changes_in_words(record)}")
 
     def _once_over(self, _: effects.OnceOver) -> None:
