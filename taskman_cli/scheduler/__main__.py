@@ -46,6 +46,7 @@ from taskman_cli.scheduler.exporter import Exporter
 from taskman_cli.scheduler.flightrecorder import FlightRecorder
 from taskman_cli.scheduler.greeting import greeting
 from taskman_cli.scheduler.heard import Hello
+from taskman_cli.scheduler.items import print_of_jobs
 from taskman_cli.scheduler.logs.log import Log
 from taskman_cli.scheduler.logs.loggers import ledger_log, logger, notice
 from taskman_cli.scheduler.loop import Loop
@@ -281,7 +282,13 @@ def _open_requests(
     )
     start = options.start or given.cwd
     arguments = options.load_arguments() | {"trust": given.trust.as_json()}
-    reloader = Reloader(arguments, start=start, prepare=lambda jobfile: given.log.prepare(jobfile.logging))
+
+    def prepare(jobfile: JobFile) -> str:
+        given.log.prepare(jobfile.logging)
+        # The loop would stand still meanwhile.
+        return print_of_jobs(jobfile.jobs) if driver.poison.has_files else ""
+
+    reloader = Reloader(arguments, start=start, prepare=prepare)
     reloader.begin_with(jobfile, dumped)
     files = JobFiles(driver, reloader, Watcher(start=start), workers, hello.kept.get(FILES_TROUBLE))
     known = Definitions(jobfile, driver.ledger.hidden, driver.ledger.last_once)

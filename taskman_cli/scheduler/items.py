@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,8 @@ from taskman_cli.core.model import Policy
 from taskman_cli.core.schedule import Reboot
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from taskman_cli.core.engine.blame import Item
     from taskman_cli.core.model import Job
 
@@ -52,3 +55,31 @@ def stand_in(job: Job) -> Job:
     """Return a job of the same name that is never due."""
     policy = Policy(max_runs=job.policy.max_runs)  # its earlier runs still count
     return replace(job, schedule=Reboot("UTC"), policy=policy, is_once=False)
+
+
+def print_of(value: object) -> str:
+    """Return a few characters by which the next scheduler recognizes a request."""
+    return f"{_checksum(value):08x}"
+
+
+def print_of_jobs(jobs: Iterable[Job]) -> str:
+    """Return the same for the jobs of job files: jobs that are defined alike have the same."""
+    known: dict[int, tuple[object, int]] = {}
+
+    def shared(part: object) -> int:
+        """Return the checksum of what many jobs share, which is written once for all of them."""
+        found = known.get(id(part))
+        if found is None:
+            found = known[id(part)] = part, _checksum(part)
+        return found[1]
+
+    total = 0
+    for job in jobs:
+        tasks = [(task.id, task.command, shared(task.execution)) for task in job.commands]
+        own = (job.id, job.enabled, job.description, job.tags, job.source, job.is_once, job.gate is None)
+        total = _checksum((own, tasks, shared(job.schedule), shared(job.policy)), total)
+    return f"{total:08x}"
+
+
+def _checksum(value: object, before: int = 0) -> int:
+    return zlib.crc32(repr(value).encode("utf-8", "surrogatepass"), before)

@@ -10,7 +10,6 @@ item, it is set aside. An error that leaves no half-made change is handled at on
 from __future__ import annotations
 
 import signal
-import zlib
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,7 +18,7 @@ from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.blame import ADMISSION, EngineBroken, Item, item_of
 from taskman_cli.core.engine.parts import is_of_gate
 from taskman_cli.core.escapes import printable
-from taskman_cli.scheduler.items import named, stand_in, without
+from taskman_cli.scheduler.items import named, print_of, print_of_jobs, stand_in, without
 from taskman_cli.scheduler.logs.loggers import logger
 
 if TYPE_CHECKING:
@@ -61,6 +60,8 @@ class ReadFiles(NamedTuple):
     """Job files that have been read and are about to take effect."""
 
     jobs: tuple[Job, ...]
+    #: What they are recognized by, where that is known: it takes long to find out for many jobs.
+    print: str = ""
 
 
 class Without(NamedTuple):
@@ -308,13 +309,20 @@ class Poison:
         return is_any
 
     @property
-    def has_items(self) -> bool:
-        """Tell whether anything was set aside by a scheduler that crashed."""
-        return bool(self._entries)
+    def has_files(self) -> bool:
+        """Tell whether job files were set aside; another thread may ask."""
+        return any(kind == "files" for kind, _ in list(self._entries))
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Return the names of the jobs in whose place others stand."""
+        return frozenset(entry.item.job for entry in self._entries.values() if entry.is_left_out)
 
     def objection(self, asked: Request | ReadFiles, now_ns: int) -> str | None:
         """Return why a request or job files are refused; None if they are not."""
         if not self._entries or (isinstance(asked, protocol.Stop) and asked.drain_ns is None):
+            return None
+        if isinstance(asked, ReadFiles) and not self.has_files:
             return None
         item = _item_of(asked)
         entry = self._entries.get(item[:2]) if item else None
@@ -378,7 +386,7 @@ def _item_of(doing: object) -> Item | None:
     """Return an item that the next scheduler can recognize; None if this cannot come again."""
     match doing:
         case ReadFiles():
-            return Item("files", _print(doing.jobs))
+            return Item("files", doing.print or print_of_jobs(doing.jobs))
         case events.RequestReceived():
             return _item_of(doing.request)
     if type(doing) in _OF_GATE:
@@ -386,9 +394,5 @@ def _item_of(doing: object) -> Item | None:
     if type(doing) in _OF_ATTEMPTS:
         return Item("attempt", doing.key)  # type: ignore[attr-defined]
     if type(doing) in protocol.REQUESTS.values():
-        return Item("request", f"{doing.do} {_print(doing)}")  # type: ignore[attr-defined]
+        return Item("request", f"{doing.do} {print_of(doing)}")  # type: ignore[attr-defined]
     return None
-
-
-def _print(value: object) -> str:
-    return f"{zlib.crc32(repr(value).encode('utf-8', 'surrogatepass')):08x}"

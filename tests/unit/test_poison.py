@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import marshal
 import signal
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
@@ -18,12 +19,15 @@ from taskman_cli.core.engine.blame import ADMISSION, EngineBroken, Item
 from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.engine.memory import Memory
-from taskman_cli.core.model import Exit
+from taskman_cli.core.model import Execution, Exit, Job, Policy, Settings, Task
 from taskman_cli.core.pause import Pause
 from taskman_cli.core.schedule import Reboot
 from taskman_cli.core.tuning import AdmissionTuning
+from taskman_cli.jobfile import JobFile
+from taskman_cli.jobfile.dump import dump, load_dump
 from taskman_cli.scheduler.clocks import Clocks
 from taskman_cli.scheduler.driver import EngineDriver
+from taskman_cli.scheduler.items import print_of_jobs
 from taskman_cli.scheduler.poison import MOST_ITEMS, REFUSED_NS, Poison, ReadFiles, words_of
 
 NOW = START.wall_ns
@@ -161,6 +165,79 @@ def test_files_are_refused_while_unchanged_and_their_jobs_are_not_blamed() -> No
     assert poison.objection(files, NOW)
     assert poison.objection(ReadFiles((make_job("new"),)), NOW) is None
     assert poison.take_out([], [JOB], {}).paused == {}
+
+
+class Unread(tuple[Job, ...]):
+    """Jobs that nobody may look at: that takes long where there are many."""
+
+    def __iter__(self) -> Any:
+        raise AssertionError("they are read")
+
+    __repr__ = __iter__
+
+
+def test_files_are_not_looked_at_while_something_else_is_set_aside() -> None:
+    files = ReadFiles(Unread())
+    assert ended(Item("job", "job", "job")).objection(files, NOW) is None
+    assert ended(asked=protocol.Resume(jobs=["job"])).objection(files, NOW) is None
+
+
+def test_files_whose_print_is_known_are_not_looked_at() -> None:
+    poison = ended(asked=ReadFiles((JOB,)))
+    assert (poison.has_files, Poison().has_files) == (True, False)
+    assert poison.objection(ReadFiles(Unread(), print_of_jobs((JOB,))), NOW)
+    assert poison.objection(ReadFiles(Unread(), print_of_jobs(())), NOW) is None
+
+
+class Counted(dict[str, str]):
+    """Variables that count how often they are written."""
+
+    count = 0
+
+    def __repr__(self) -> str:
+        self.count += 1
+        return super().__repr__()
+
+
+def test_what_jobs_share_is_looked_at_once() -> None:
+    env = Counted(A="a")
+    execution = Execution(env=env)
+    jobs = tuple(replace(JOB, id=name, tasks=(Task("main", name, execution),)) for name in "abc")
+    found = print_of_jobs(jobs)
+    assert env.count == 1
+    alone = [replace(job, tasks=(replace(job.tasks[0], execution=replace(execution)),)) for job in jobs]
+    assert print_of_jobs(alone) == found
+    assert env.count == 1 + len(jobs)
+
+
+def test_jobs_that_differ_anywhere_have_another_print() -> None:
+    task = replace(JOB.tasks[0], id="a")
+    job = replace(JOB, tasks=(task, replace(task, id="b")))
+    others: dict[str, Any] = {
+        "id": "other", "schedule": Reboot("UTC"), "tasks": (task,), "policy": Policy(priority=1),
+        "enabled": False, "description": "x", "tags": ("x",), "source": "other.toml", "is_once": True,
+        "gate": task,
+    }  # fmt: skip
+    assert others.keys() == {field.name for field in fields(Job)}
+    changed = [replace(job, **{name: value}) for name, value in others.items()]
+    of_tasks: dict[str, Any] = {"id": "c", "command": ("a",), "execution": Execution(nice=5)}
+    assert of_tasks.keys() == {field.name for field in fields(Task)}
+    changed += [
+        replace(job, tasks=(job.tasks[0], replace(job.tasks[1], **{name: value})))
+        for name, value in of_tasks.items()
+    ]
+    lists = [(), (job,), (job, job), *((one,) for one in changed), (job, changed[0]), (changed[0], job)]
+    lists.append((replace(job, tasks=job.tasks[1:], gate=task),))
+    assert len({print_of_jobs(jobs) for jobs in lists}) == len(lists)
+    again = load_dump(dump(JobFile((job, *changed), Settings(), "UTC", ()))).jobs
+    assert print_of_jobs(again) == print_of_jobs((job, *changed))
+
+
+def test_the_jobs_in_whose_place_others_stand_are_named() -> None:
+    poison = ended(Item("job", "job", "job"), times=2)
+    poison.take_out([], [JOB], {})
+    assert poison.left_out == {"job"}
+    assert ended(Item("job", "job", "job")).left_out == set()
 
 
 def test_an_event_for_a_request_is_identified_by_the_request() -> None:

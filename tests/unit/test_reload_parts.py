@@ -31,7 +31,7 @@ class World:
             is_stopping=False, once_jobs=[], timetable=SimpleNamespace(jobs={}), settings=Settings(),
             reports=SimpleNamespace(sinks=()),
         )  # fmt: skip
-        self.poison = SimpleNamespace(has_items=False)
+        self.poison = SimpleNamespace(left_out=frozenset())
         self.tokens = 0
         self.changes = JobChanges(
             self, self, self, Definitions(JobFile(JOBS, Settings(), "UTC", ())), timezone="UTC"  # type: ignore[arg-type]
@@ -107,11 +107,14 @@ def test_during_a_stop_the_rest_is_left_to_the_next_scheduler(world: World) -> N
     assert world.told() == [("ab", "", True), ("", "", False)]
 
 
-def test_where_jobs_were_set_aside_all_are_told(world: World) -> None:
-    world.poison.has_items = True
+def test_jobs_in_whose_place_others_stand_are_told_too(world: World) -> None:
+    world.poison.left_out = frozenset("aex")
+    world.reload((make_job("f"),), removed=("b", "x"))
+    finish(world)
+    assert world.told() == [("f", "b", True), ("a", "x", True), ("e", "", False)]
+    world.given.clear()
     world.reload(JOBS[:1])
-    (event,) = world.given
-    assert (len(event.jobs), event.removed) == (6, None)
+    assert world.told() == [("ae", "", False)]
 
 
 def test_what_is_removed_by_hand_in_between_is_told_apart_from_the_reload() -> None:

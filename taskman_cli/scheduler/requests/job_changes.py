@@ -318,10 +318,13 @@ class JobChanges:
         more = {"warnings": [list(one) for one in warnings[:_MOST_WARNINGS]]} if warnings else {}
         token = self._pending.add(wanted.clients, protocol.Reload(), **more)
         by = ", ".join(wanted.by)
-        # In the place of a job that was set aside another may stand.
-        if difference is None or self._driver.poison.has_items:
+        if difference is None:
             self._put_in_force(token, by, None, kind="reloaded")
             return
+        # In the place of a job that was set aside another stands: the engine's is different, too.
+        if again := self._driver.poison.left_out - {job.id for job in difference.jobs}:
+            others = tuple(job for job in jobfile.jobs if job.id in again)
+            difference = Difference((*difference.jobs, *others), difference.removed)
         self._parts = _Parts(token, by, _steps(difference, self._engine.timetable.jobs))
         self.take_part()
 

@@ -57,11 +57,15 @@ class Reading:
     difference: Difference | None = None
     #: `dump` of the job files, if they are right; b"": it was not made.
     dumped: bytes = b""
+    #: What `prepare` returned.
+    prepared: str = ""
 
 
 #: What another process says of a reading besides the job files.
 _SAID = tuple(
-    field.name for field in fields(Reading) if field.name not in ("jobfile", "difference", "dumped")
+    field.name
+    for field in fields(Reading)
+    if field.name not in ("jobfile", "difference", "dumped", "prepared")
 )
 
 
@@ -69,7 +73,7 @@ class Reloader:
     """Reads in another process, which a thread waits for; `fileno` is readable when that is done."""
 
     def __init__(
-        self, arguments: dict[str, Any], *, start: str, prepare: Callable[[JobFile], None] = lambda _: None
+        self, arguments: dict[str, Any], *, start: str, prepare: Callable[[JobFile], str] = lambda _: ""
     ) -> None:
         """`arguments` are those of `jobfile.load`; relative paths begin at `start`.
 
@@ -141,7 +145,8 @@ class Reloader:
         try:
             result = self._read(limit_s)
             if result.jobfile:
-                self._prepare(result.jobfile)
+                with _courtesy():
+                    result = replace(result, prepared=self._prepare(result.jobfile))
         except TaskmanError as error:
             words = error.render()
             result = replace(result, jobfile=None, words=words, summary=words, code=error.exit_code)

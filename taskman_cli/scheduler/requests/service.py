@@ -162,10 +162,10 @@ class RequestService:
     def _take(self, reading: Reading) -> None:
         """Put in force what was read, or say what is wrong with it."""
         changes, poison = self._handlers.changes, self._driver.poison
-        if reading.jobfile and (objection := self._objection(reading.jobfile)):
+        if reading.jobfile and (objection := self._objection(reading.jobfile, reading.prepared)):
             reading = Reading(words=objection, summary=objection, code=EXIT_FAILED, seen=reading.seen)
         if reading.jobfile:
-            poison.asked = ReadFiles(reading.jobfile.jobs)
+            poison.asked = ReadFiles(reading.jobfile.jobs, reading.prepared)
             self._workers.forget_plans()
             settings = with_earlier(reading.jobfile.settings, self._driver.engine.settings)
             self._has_earlier = settings.executors != reading.jobfile.settings.executors
@@ -196,8 +196,8 @@ class RequestService:
         for words in list(dict.fromkeys(words for _, words in warnings if words not in before))[:MOST_NAMED]:
             job_log.warning("%s", words.partition("\n")[0])
 
-    def _objection(self, jobfile: JobFile) -> str | None:
-        known = self._driver.poison.objection(ReadFiles(jobfile.jobs), self._driver.now.wall_ns)
+    def _objection(self, jobfile: JobFile, print_: str) -> str | None:
+        known = self._driver.poison.objection(ReadFiles(jobfile.jobs, print_), self._driver.now.wall_ns)
         found = known or self._handlers.changes.objection(jobfile)
         if self._log is not None:
             try:
