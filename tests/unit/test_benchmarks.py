@@ -249,3 +249,17 @@ def test_the_mix_of_lines_has_the_shares_that_real_crontabs_have():
     counted = [simple for simple, line in zip(read, mix.LINES, strict=True) if simple and ";" not in line]
     shares = [len(each) / len(read) for each in (only_redirected, counted)]
     assert (mix.PLAIN_COUNT / len(read), *shares) == pytest.approx((0.36, 0.57, 0.61), abs=0.03)
+
+
+def test_a_moment_is_calm_if_the_machine_was_not_slow_before_it_or_after_it():
+    calm_moments = module("lists").calm_moments
+    usual, slow = 100, 250
+    paces = (
+        [usual, slow, usual, usual, usual, usual, usual, usual]
+        + [usual] * 8
+        + [usual] * 2
+        + [slow]
+        + [usual] * 5
+    )
+    assert calm_moments(paces, 3, first=0) == [False, True, False]
+    assert calm_moments(paces, 2, first=4) == [True, True]
