@@ -118,6 +118,8 @@ class Supervisor:
                 self._notice(fd)
         now = elapsed_ns()
         self._timers.run_due(now)
+        if self._inbox:  # the scheduler records these ends while this process starts more
+            self._speak(now)
         self._work(limits.MESSAGES_A_TURN)
         self._early.fill()
         self._children.captures.settle()
@@ -158,8 +160,8 @@ class Supervisor:
             self._inbox += VOICE.trace("from", messages)
         return bool(messages)
 
-    def _work(self, limit: int | None = None) -> None:
-        """Carry out the scheduler's messages, at most `limit` of them."""
+    def _work(self, limit: int = -1) -> None:
+        """Carry out the scheduler's messages, at most `limit` of them; less than 0: all."""
         while self._inbox and limit != 0:
             message = self._inbox.popleft()
             try:
@@ -168,8 +170,7 @@ class Supervisor:
                     kind(*message[1:])
             except Exception as error:  # of a broken scheduler: attempts must not lose their parent
                 say(f"cannot carry out {name_of(message)}: {type(error).__name__}: {error}")
-            if limit is not None:
-                limit -= 1
+            limit -= 1
 
     def _speak(self, now_ns: int) -> None:
         """Send the waiting messages to the scheduler, unless that can wait a little."""

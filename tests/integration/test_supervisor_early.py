@@ -12,7 +12,8 @@ import pytest
 from integration.supervisor_driver import NUMBERS, SchedulerEnd, Supervision, make_spec, sh, start_sleep
 from wait import wait_until
 
-from taskman_cli.supervisor import early
+from taskman_cli.supervisor import early, limits
+from taskman_cli.supervisor.loop import Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -260,6 +261,21 @@ def test_with_many_held_ends_are_told_together(supervise: Callable[..., Supervis
     ask_early(scheduler, tmp_path, "a", "b", "c", "d")
     scheduler.wait_for("ended", "b")  # with two left, the first ends are told
     assert {message[1] for message in scheduler.poll() if message[0] == "ended"} >= {"busy", "a"}
+
+
+def test_the_scheduler_hears_of_ends_before_more_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It records them and decides what comes next while this process starts what it has."""
+    monkeypatch.setattr(limits, "MESSAGES_A_TURN", 1)
+    done: list[str] = []
+    supervisor = Supervisor(["true"])
+    supervisor._scheduler = SimpleNamespace(  # type: ignore[assignment]
+        fd=-1, send=lambda messages: done.append(f"told of {[message[1] for message in messages]}")
+    )
+    supervisor._kinds["start"] = done.append
+    supervisor._inbox += [("start", "b"), ("start", "c")]
+    supervisor._outbox += [("started", "a", 1, 2, 3), ("ended", "a", {})]
+    supervisor._turn(-1)
+    assert done == ["told of ['a', 'a']", "b"]
 
 
 def start_sleep_untold(scheduler: SchedulerEnd, directory: Path) -> None:
