@@ -162,6 +162,27 @@ def test_an_attempt_that_begins_anew_goes_where_its_job_says_now() -> None:
         assert of_type(driver.done, effects.AttemptBegun)[-1].handle == handle
 
 
+def recovered(job: Job, fate: events.Unstarted | events.Going) -> Driver:
+    """Return an engine that has found an attempt of a job which was a command here when it began."""
+    opened = events.OpenRun(
+        encode_run_id(1), "job", None, Trigger.MANUAL, (events.OpenAttempt("main", 1, fate),)
+    )
+    return Driver((job,), SETTINGS, is_first=False, runs=(opened,))
+
+
+def test_what_was_to_begin_here_begins_on_the_executor_that_its_job_has_now() -> None:
+    driver = recovered(far_job(), events.Unstarted())
+    [start], [begun] = driver.starts, of_type(driver.done, effects.AttemptBegun)
+    assert start.handle == begun.handle == f"far/.{start.key}"
+    assert len(of_type(driver.done, effects.AttemptWithdrawn)) == 1
+
+
+def test_what_runs_here_still_does_when_its_job_is_for_an_executor_now() -> None:
+    driver = recovered(far_job(), events.Going(9, START, None))
+    [row] = take_snapshot(driver.engine, driver.now, started_ns=START.wall_ns, rows=9).workers
+    assert (row.executor, row.pid) == ("", 9)
+
+
 def test_an_attempt_of_a_lost_ledger_keeps_the_name_that_it_has() -> None:
     run = encode_run_id(1)
     attempt = events.OpenAttempt("main", 1, events.Unstarted(), handle="far/x", is_on_record=False)

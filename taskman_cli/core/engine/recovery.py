@@ -207,9 +207,10 @@ class Recovery:
         needs = resources.needs(attempt.task.execution.resources) if seen.holds is None else seen.holds
         marks = resources.give_back(needs, now.elapsed_ns)
         self._outbox.records += marks
-        # What is on record with a handle counts as running after the supervisor's death, until it is found.
-        is_named = marks or attempt.handle
-        if is_named and isinstance(fate, events.Unstarted) and fate.ending is None:
+        # What is on record with a handle counts as running after the supervisor's death, until it is found;
+        # what is on record without one would be started here.
+        is_other = marks or attempt.handle or attempt.executor != attempt.task.execution.executor
+        if is_other and isinstance(fate, events.Unstarted) and fate.ending is None:
             self._running.attempts.withdraw(attempt)
 
     def _place_told(self, attempt: Attempt, told: events.Told, now: Now) -> None:

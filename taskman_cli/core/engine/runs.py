@@ -130,7 +130,7 @@ class Attempt:
     def be_named(self, handle: str) -> None:
         """Note by which its executor finds it again; "": it has not begun, or is a command here."""
         self.handle = handle
-        self.is_remote = handle != "" or self.task.execution.executor != LOCAL
+        self.is_remote = self.executor != LOCAL
 
     def stopped_until_ns(self, elapsed_ns: int) -> int:
         """Return how long it has been stopped in total, up to an instant on the elapsed clock."""
@@ -145,7 +145,9 @@ class Attempt:
     @property
     def executor(self) -> str:
         """Return the name of what carries it out: of the executor that it has begun on, if it has."""
-        return split_handle(self.handle)[0] if self.handle else self.task.execution.executor
+        if self.handle:
+            return split_handle(self.handle)[0]
+        return LOCAL if self.has_begun else self.task.execution.executor
 
     @property
     def is_in_pool(self) -> bool:
