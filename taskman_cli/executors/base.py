@@ -188,6 +188,17 @@ class Executor(ABC):
         is cancelled where its attempt is given up: what it holds then has to go.
         """
 
+    def begin(self, work: Work, over: Callable[[Result | BaseException], None]) -> bool:
+        """Carry out an order as `run` does, without a task of its own; return False if `run` is to do it.
+
+        To have this is optional, for those that have many short attempts. `over` is called once, not before
+        this has returned, with what `run` would return or raise, except ConnectionLost.
+        """
+        return False
+
+    def give_up(self, work: Work) -> None:  # noqa: B027 - only with `begin`
+        """Let go of an order that was begun by `begin`: what it holds has to go, and `over` is not called."""
+
     @abstractmethod
     async def signal(self, work: Work, number: int) -> None:
         """Send a signal to all processes of an attempt that was started. SIGKILL ends it, come what may.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from taskman_cli.executors.base import Order, Work
@@ -28,16 +28,48 @@ class Carried:
         self.order = order
         self.file = file
         self.work: Work | None = None
+        #: None: its executor carries it out without one.
         self.task: asyncio.Task[None] | None = None
-        #: It can be signalled.
-        self.is_there = asyncio.Event()
-        self.signals: deque[int] = deque()
+        #: How it ended is known.
+        self.is_over = False
+        self.signals: deque[int] | None = None
         self.signaller: asyncio.Task[None] | None = None
+        #: Set once it can be signalled.
+        self._waiter: asyncio.Event | None = None
         #: Nobody waits for its end.
         self.is_abandoned = False
         #: Why it was given up before it was begun.
         self.given_up = ""
+        #: The connection to it was lost, and is not back.
+        self.is_cut = False
         self.unheard_since_s = 0.0
         self.is_unheard = False
         self.progress: tuple[float | None, str] | None = None
         self.is_telling = False
+
+    @property
+    def is_begun(self) -> bool:
+        """Tell whether its executor has begun it."""
+        return self.work is not None and self.work.is_started
+
+    async def until_there(self) -> Work:
+        """Wait until it can be signalled; return what is to be signalled."""
+        while self.work is None or not self.is_begun or self.is_cut:
+            self._waiter = self._waiter or asyncio.Event()
+            self._waiter.clear()
+            await self._waiter.wait()
+        return self.work
+
+    def written(self) -> dict[str, Any]:
+        """Return how much it has printed, as it is told."""
+        if (file := self.file) is None:
+            return {}
+        return {
+            "output_bytes": file.total_bytes, "cut_bytes": file.cut_bytes, "output_error": file.error
+        }  # fmt: skip
+
+    def be_there(self) -> None:
+        """Note that it can be signalled."""
+        self.is_cut = False
+        if self._waiter is not None:
+            self._waiter.set()

@@ -7,8 +7,9 @@ stands is asked until it is known, or `lost_after` is over.
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.clock import SECOND_NS
@@ -27,14 +28,14 @@ from taskman_cli.executors.base import (
 )
 from taskman_cli.executors.carried import Carried, Lost
 from taskman_cli.executors.leftovers import end_left
-from taskman_cli.executors.orders import complete, is_want, order_of, result_values, short, unpacked
+from taskman_cli.executors.orders import complete, env_files_of, is_want, order_of, result_values, short
 from taskman_cli.executors.surroundings import Surroundings
 from taskman_cli.executors.telling import Telling
 from taskman_cli.executors.types import make
 from taskman_cli.supervisor.output import BoundedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Coroutine, Iterator
 
     from taskman_cli.executors.base import Standing
     from taskman_cli.executors.messages import Messages
@@ -95,14 +96,7 @@ class ExecutorHost:
 
     def _configure(self, definition: dict[str, Any], facts: dict[str, Any]) -> None:
         self._definition = ExecutorDefinition(**definition)
-        state = Path(facts["state_directory"])
-        self._around = Surroundings(
-            instance=facts["instance"],
-            ledger=facts["ledger"],
-            state_directory=state,
-            directory=state / "executors" / self._definition.name,
-            hidden=frozenset(facts["hidden"]),
-        )
+        self._around = Surroundings.of(facts, self._definition.name)
 
     def _ready(self) -> Executor:
         """Return the executor, made when it is first needed. Raises ValueError, in words."""
@@ -130,52 +124,72 @@ class ExecutorHost:
     def _begin(
         self, key: str, values: dict[str, Any], file: BoundedFile | None, *, is_new: bool, unheard_ns: int
     ) -> None:
-        values = unpacked(values)
-        carried = Carried(key, order_of(values), file)
-        carried.unheard_since_s = self._loop.time() - unheard_ns / SECOND_NS
+        carried = Carried(key, order_of(values, is_new=is_new), file)
         self._carried[key] = carried
+        if is_new and self._executor is not None and not env_files_of(values):
+            try:
+                if self._executor.begin(self._work(carried), partial(self._over, carried)):
+                    return
+            except Exception as error:  # of an executor that is not ours
+                self._over(carried, error)
+                return
+        carried.unheard_since_s = self._loop.time() - unheard_ns / SECOND_NS
         carried.task = self._loop.create_task(self._carry(carried, values, is_new=is_new))
 
     async def _carry(self, carried: Carried, values: dict[str, Any], *, is_new: bool) -> None:
         """Carry an attempt out, and say how it ended, whatever is raised on the way."""
-        said: dict[str, Any]
+        outcome: Result | BaseException
         try:
-            said = result_values(await self._follow(carried, values, is_new=is_new))
-        except StartFailed as error:
-            await self._close(carried)
-            if error.is_transient:
-                self._telling.unwell(error)
-            self._say("failed", carried.key, self._words(error), error.is_transient)
-            return
-        except Lost as error:
-            await end_left(carried.order)
-            said = {"lost": short(error), "is_over": error.is_over}
-        except asyncio.CancelledError:
-            if carried.is_abandoned:
-                await self._close(carried)
-                return
-            said = {"signal": 9, "error": carried.given_up}
+            outcome = await self._follow(carried, values, is_new=is_new)
         except BaseException as error:  # SystemExit too: it must not end the other attempts
-            words = self._words(f"{type(error).__name__}: {error}")
-            if carried.work is None or not carried.work.is_started:
-                await self._close(carried)
-                self._say("failed", carried.key, words, is_want(error))
-                return
-            said = {"error": words}
-        await self._close(carried)
-        if carried.file is not None:
-            file = carried.file
-            said |= {
-                "output_bytes": file.total_bytes, "cut_bytes": file.cut_bytes, "output_error": file.error
-            }  # fmt: skip
-        self._say("ended", carried.key, said)
+            outcome = error
+        if isinstance(outcome, Lost):
+            await end_left(carried.order)
+        self._over(carried, outcome)
 
-    async def _close(self, carried: Carried) -> None:
+    def _over(self, carried: Carried, outcome: Result | BaseException) -> None:
+        """Say how an attempt ended; the steps of a large file are made one by one before that."""
+        carried.is_over = True
         if carried.signaller is not None:
             carried.signaller.cancel()
         if carried.file is not None:
-            for _ in carried.file.finish():
-                await asyncio.sleep(0)  # between the steps of a large file, others have their turn
+            steps = carried.file.finish()
+            if next(steps, steps) is not steps:
+                self._do(self._over_later(carried, steps, outcome))
+                return
+        self._tell_end(carried, outcome)
+
+    async def _over_later(
+        self, carried: Carried, steps: Iterator[None], outcome: Result | BaseException
+    ) -> None:
+        for _ in steps:
+            await asyncio.sleep(0)  # others have their turn
+        self._tell_end(carried, outcome)
+
+    def _tell_end(self, carried: Carried, outcome: Result | BaseException) -> None:
+        if self._keeps_nothing:  # nor do we
+            self._carried.pop(carried.key, None)
+        said: dict[str, Any]
+        if isinstance(outcome, Result):
+            said = result_values(outcome)
+        elif isinstance(outcome, StartFailed):
+            if outcome.is_transient:
+                self._telling.unwell(outcome)
+            self._say("failed", carried.key, self._words(outcome), outcome.is_transient)
+            return
+        elif isinstance(outcome, Lost):
+            said = {"lost": short(outcome), "is_over": outcome.is_over}
+        elif isinstance(outcome, asyncio.CancelledError):
+            if carried.is_abandoned:
+                return
+            said = {"signal": 9, "error": carried.given_up}
+        else:
+            words = self._words(f"{type(outcome).__name__}: {outcome}")
+            if not carried.is_begun:
+                self._say("failed", carried.key, words, is_want(outcome))
+                return
+            said = {"error": words}
+        self._say("ended", carried.key, said | carried.written())
 
     async def _follow(self, carried: Carried, values: dict[str, Any], *, is_new: bool) -> Result:
         """Begin an attempt or find it again, and follow it to its end through lost connections."""
@@ -204,27 +218,29 @@ class ExecutorHost:
 
     def _cut(self, carried: Carried, error: ConnectionLost) -> str:
         """Note that the connection to an attempt was lost; return why."""
-        carried.is_there.clear()
+        carried.is_cut = True
         self._telling.unwell(error)
         return short(error)
 
     def _work(self, carried: Carried) -> Work:
         """Make the work that the executor is given."""
-
-        def started() -> None:
-            carried.is_there.set()
-            self._telling.well()
-            self._heard(carried)
-            self._say_soon("started", carried.key)
-
-        def write(data: bytes) -> None:
-            if carried.file is not None:
-                carried.file.write(memoryview(data))
-
         carried.work = Work(
-            carried.order, on_started=started, on_output=write, on_progress=self._progress_of(carried)
+            carried.order,
+            on_started=partial(self._started, carried),
+            on_output=partial(self._write, carried),
+            on_progress=partial(self._progress, carried),
         )
         return carried.work
+
+    def _started(self, carried: Carried) -> None:
+        carried.be_there()
+        self._telling.well()
+        self._heard(carried)
+        self._say_soon("started", carried.key)
+
+    def _write(self, carried: Carried, data: bytes) -> None:
+        if carried.file is not None:
+            carried.file.write(memoryview(data))
 
     async def _found(self, carried: Carried, why: str, pause_s: float) -> Result | None:
         """Ask how an attempt stands until that is known; return its result, or None if it runs."""
@@ -282,51 +298,57 @@ class ExecutorHost:
 
     # --- progress ---
 
-    def _progress_of(self, carried: Carried) -> Callable[[float | None, str], None]:
-        def tell() -> None:
-            carried.is_telling = False
-            if carried.progress is not None:
-                part, words = carried.progress
-                carried.progress = None
-                self._say("progress", carried.key, part, words)
-                carried.is_telling = True
-                self._loop.call_later(_PROGRESS_S, tell)
+    def _progress(self, carried: Carried, part: float | None, words: str) -> None:
+        known = None if part is None else min(1.0, max(0.0, float(part)))
+        carried.progress = known, short(words)
+        if not carried.is_telling:
+            self._tell_progress(carried)
 
-        def note(part: float | None, words: str) -> None:
-            known = None if part is None else min(1.0, max(0.0, float(part)))
-            carried.progress = known, short(words)
-            if not carried.is_telling:
-                tell()
-
-        return note
+    def _tell_progress(self, carried: Carried) -> None:
+        carried.is_telling = False
+        if carried.progress is not None:
+            part, words = carried.progress
+            carried.progress = None
+            self._say("progress", carried.key, part, words)
+            carried.is_telling = True
+            self._loop.call_later(_PROGRESS_S, self._tell_progress, carried)
 
     # --- signals ---
 
     def _signal(self, key: str, number: int) -> None:
         carried = self._carried.get(key)
-        if carried is None or carried.task is None or carried.task.done():
+        if carried is None or carried.is_over:
             return
+        if carried.signals is None:
+            carried.signals = deque()
         carried.signals.append(number)
         if carried.signaller is None or carried.signaller.done():
-            carried.signaller = self._loop.create_task(self._pass_on(carried))
-        if number == 9 and (carried.work is None or not carried.work.is_started) and not carried.is_unheard:
+            carried.signaller = self._loop.create_task(self._pass_on(carried, carried.signals))
+        if number == 9 and not carried.is_begun and not carried.is_unheard:
             self._loop.call_later(_UNBEGUN_S, self._give_up, carried)
 
     def _give_up(self, carried: Carried) -> None:
         """Give up an attempt that should be killed and was not begun."""
-        is_begun = carried.work is not None and carried.work.is_started
-        if carried.task is not None and not is_begun and not carried.is_unheard:
+        if not carried.is_begun and not carried.is_unheard:
             carried.given_up = self._words("killed before it was known to have begun")
-            carried.task.cancel()
+            self._let_go(carried)
 
-    async def _pass_on(self, carried: Carried) -> None:
+    def _let_go(self, carried: Carried) -> None:
+        if carried.is_over:
+            return
+        if carried.task is not None:
+            carried.task.cancel()
+        elif self._executor is not None and carried.work is not None:
+            self._executor.give_up(carried.work)
+            self._over(carried, asyncio.CancelledError())
+
+    async def _pass_on(self, carried: Carried, signals: deque[int]) -> None:
         """Pass signals on, in order, as soon as the attempt is there."""
-        while carried.signals:
-            await carried.is_there.wait()
-            assert carried.work is not None
-            number = carried.signals[0]
+        while signals:
+            work = await carried.until_there()
+            number = signals[0]
             try:
-                await asyncio.wait_for(self._ready().signal(carried.work, number), _SIGNAL_S)
+                await asyncio.wait_for(self._ready().signal(work, number), _SIGNAL_S)
             except ConnectionLost:
                 await asyncio.sleep(_FIRST_S)
                 continue
@@ -335,13 +357,13 @@ class ExecutorHost:
             except BaseException as error:  # KILL comes next, or nothing can be done about it
                 words = f"signal {number} did not reach {carried.key}: {type(error).__name__}: {short(error)}"
                 self._say("said", words)
-            carried.signals.popleft()
+            signals.popleft()
 
     def _abandon(self, key: str, values: dict[str, Any]) -> None:
         carried = self._carried.pop(key, None)
-        if carried is not None and carried.task is not None:
+        if carried is not None:
             carried.is_abandoned = True
-            carried.task.cancel()
+            self._let_go(carried)
         self._clean_up(values)
 
     # --- the end ---
@@ -352,7 +374,7 @@ class ExecutorHost:
 
     def _clean_up(self, values: dict[str, Any]) -> None:
         if not self._keeps_nothing:
-            self._do(self._forget(order_of(unpacked(values))))
+            self._do(self._forget(order_of(values)))
 
     async def _forget(self, order: Order) -> None:
         """Have the executor remove what is kept of an attempt."""

@@ -6,6 +6,7 @@ import asyncio
 import marshal
 import os
 import time
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ from taskman_cli.supervisor.envfile import EnvFile, EnvFileError
 from taskman_cli.supervisor.spawn import TRANSIENT
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from taskman_cli.executors.base import Result
 
@@ -24,48 +25,73 @@ _LONGEST_WORDS = 500
 _READ_S = 30.0
 
 
-def unpacked(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of an order with those that are the same in many (`launch/spec.py`)."""
-    if "packed" not in values:
-        return values
-    same, told = _unpack(values["packed"]), values["told"]
-    return {**same, **values, "env": same["env"] | told, "local_env": Layers(same["local_env"], told)}
-
-
-class Layers(dict[str, str]):
+class Layers(Mapping[str, str]):
     """An environment, made of one that many orders share, which nobody changes, and what one order adds."""
 
-    __slots__ = ("added", "shared")
+    __slots__ = ("_all", "added", "shared")
 
     def __init__(self, shared: dict[str, str], added: dict[str, str]) -> None:
-        super().__init__(shared)
-        self.update(added)
         self.shared, self.added = shared, added
+        self._all: dict[str, str] | None = None
 
-    def since(self, before: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-        """Return what differs in it from an earlier environment, and which names are not in it any more."""
-        if isinstance(before, Layers) and before.shared is self.shared:
-            names = self.added.keys() | before.added.keys()
-            differs = {name: self[name] for name in names if name in self and before.get(name) != self[name]}
-            return differs, [name for name in before.added if name not in self]
-        return since(self, before)
+    def _merged(self) -> dict[str, str]:
+        if self._all is None:  # few look at all of it
+            self._all = self.shared | self.added
+        return self._all
+
+    def __getitem__(self, name: str) -> str:
+        return self._merged()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._merged())
+
+    def __len__(self) -> int:
+        return len(self._merged())
 
 
-def since(env: Mapping[str, str], before: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
-    """Do the same as `Layers.since` for any environment."""
-    differs = {name: text for name, text in env.items() if before.get(name) != text}
-    return differs, [name for name in before if name not in env]
-
-
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def _unpack(packed: bytes) -> dict[str, Any]:
     return marshal.loads(packed)  # type: ignore[no-any-return] # noqa: S302 - like all that `wire` carries
 
 
-def order_of(values: dict[str, Any]) -> Order:
-    """Return an order of the values that travel; unknown ones are of another version."""
-    known = {name: value for name, value in values.items() if name in Order.__slots__}
-    return Order(**known)
+def order_of(values: dict[str, Any], *, is_new: bool = False) -> Order:
+    """Return an order of the values that travel (`launch/spec.py`); unknown ones are of another version.
+
+    `is_new`: it begins now, so its deadline is known.
+    """
+    if "packed" not in values:
+        order = Order(**{name: value for name, value in values.items() if name in Order.__slots__})
+        return _changed(order, deadline_ns=_deadline_of(values)) if is_new else order
+    same, told = _unpack(values["packed"]), values["told"]
+    return Order(
+        handle=values["handle"],
+        job=values["job"],
+        task=values["task"],
+        run=values["run"],
+        attempt=values["attempt"],
+        command=values["command"],
+        keys=same["keys"],
+        env=Layers(same["env"], told),
+        local_env=Layers(same["local_env"], told),
+        cwd=same["cwd"],
+        stdin=values["stdin"],
+        user=same["user"],
+        umask=same["umask"],
+        nice=same["nice"],
+        resources=same["resources"],
+        deadline_ns=_deadline_of(same) if is_new else None,
+    )
+
+
+def env_files_of(values: dict[str, Any]) -> Sequence[str]:
+    """Return the files of variables that an order names."""
+    return (_unpack(values["packed"]) if "packed" in values else values).get("env_files", ())  # type: ignore[no-any-return]
+
+
+def _deadline_of(values: dict[str, Any]) -> int | None:
+    """Return when an attempt that begins now is out of time."""
+    timeout_ns = values.get("timeout_ns")
+    return None if timeout_ns is None else time.time_ns() + int(timeout_ns)
 
 
 def _changed(order: Order, **values: Any) -> Order:
@@ -108,19 +134,16 @@ def short(error: object) -> str:
     return printable(str(error))[:_LONGEST_WORDS]
 
 
-async def complete(order: Order, values: Mapping[str, Any]) -> Order:
-    """Add the variables of files and the deadline to an order. Raises StartFailed."""
-    files = values.get("env_files", ())
-    if files:
-        try:
-            found = await asyncio.wait_for(asyncio.to_thread(_read_env, files), _READ_S)
-        except EnvFileError as error:
-            raise StartFailed(str(error)) from error
-        except TimeoutError:
-            raise StartFailed(f"cannot read env_file {files[0]}: no answer") from None
-        local = {**order.local_env, **found, **order.env}
-        order = _changed(order, env=found | dict(order.env), local_env=local)
-    timeout_ns = values.get("timeout_ns")
-    if timeout_ns is not None:
-        order = _changed(order, deadline_ns=time.time_ns() + timeout_ns)
-    return order
+async def complete(order: Order, values: dict[str, Any]) -> Order:
+    """Add the variables of the files that an order names. Raises StartFailed."""
+    files = env_files_of(values)
+    if not files:
+        return order
+    try:
+        found = await asyncio.wait_for(asyncio.to_thread(_read_env, files), _READ_S)
+    except EnvFileError as error:
+        raise StartFailed(str(error)) from error
+    except TimeoutError:
+        raise StartFailed(f"cannot read env_file {files[0]}: no answer") from None
+    local = {**order.local_env, **found, **order.env}
+    return _changed(order, env=found | dict(order.env), local_env=local)

@@ -1,56 +1,92 @@
-"""A worker of type "python", seen from its executor: started, given calls, ended."""
+"""A worker of type "python", seen from its executor: started, given calls, ended.
+
+It may be given calls ahead, which it makes one after the other. What it has not begun can be taken back: that
+is how a call moves to another worker if one takes its time, and how a signal reaches only the call that it is
+meant for. The last call that the worker has taken is the only one that may run.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import struct
+from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from taskman_cli.core.escapes import printable
 from taskman_cli.executors.base import Result, StartFailed
-from taskman_cli.executors.orders import Layers, since
 from taskman_cli.executors.program import Program
+from taskman_cli.executors.pycall import close
 from taskman_cli.executors.pyline import WorkerLine
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from taskman_cli.executors.base import Work
     from taskman_cli.executors.program import Launch
+    from taskman_cli.executors.pycall import Call, Plan
 
 #: How long an interpreter may take to be ready, and a worker to begin a call.
 _START_LIMIT_S = 30.0
 #: How long a worker may take to end by itself.
 _END_LIMIT_S = 5.0
-#: How long a worker whose connection has ended may take to be seen dead.
+#: How long a worker whose line has ended may take to be seen dead.
 _DEATH_LIMIT_S = 1.0
-#: What is left in a pipe after a call is read up to so much: another process may go on writing.
-_MOST_LEFT_BYTES = 2 << 20
-_CHUNK_BYTES = 1 << 16
+#: How long calls wait behind others that were thought to be short.
+_BEHIND_S = 0.002
 #: How long the output of a call is left in its pipe.
 _UNWATCHED_S = 0.02
+_CHUNK_BYTES = 1 << 16
 _MOST_WORDS, _MOST_ERROR = 300, 1000
 #: What a worker can tell of itself at the most.
-_MOST_BYTES, _MOST_CPU_S = 1 << 60, 1e9
+_MOST_BYTES, _MOST_CPU_US = 1 << 60, 10**15
+#: As `pyworker` has it.
+_DONE = struct.Struct("!?BBIQQQI")
+#: Signals that end no process.
+HARMLESS = {
+    0, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT, signal.SIGCHLD,
+    signal.SIGURG, signal.SIGWINCH,
+}  # fmt: skip
+
+
+class Keeper(Protocol):
+    """Who gives the calls."""
+
+    def came(self, worker: Worker) -> None:
+        """Note that a worker was started."""
+
+    def left(self, worker: Worker) -> None:
+        """Note that a worker has ended."""
+
+    def free(self, worker: Worker) -> None:
+        """Note that a worker has no call any more."""
+
+    def again(self, call: Call) -> None:
+        """Take a call that a worker has not begun."""
+
+    def took(self, call: Call, worker: Worker, took_us: int) -> bool:
+        """Note how long a function has taken; tell whether its worker has done its share."""
 
 
 class Worker:
     """One interpreter that makes calls."""
 
-    def __init__(self, program: Program, line: WorkerLine, lifeline: int) -> None:
+    def __init__(self, program: Program, line: WorkerLine, lifeline: int, keeper: Keeper) -> None:
         self.program = program
         #: What it has for life.
         self.key: tuple[object, ...] = ()
         self.version = ""
-        self.calls = 0
+        #: How many calls it was given.
+        self.count = 0
         self.rss_bytes = 0
         #: It can have another call.
         self.is_sound = True
+        #: Those that it has, in order.
+        self.calls: deque[Call] = deque()
+        self._keeper = keeper
         self._line = line
-        #: The environment of its last call.
-        self._env: Mapping[str, str] = {}
+        line.on_progress = self._progress
+        #: That of the last call that it was given; None: not known.
+        self._plan: Plan | None = None
         #: While this pipe is open, the worker and what it has started live: the kernel sees to it.
         self._lifeline = lifeline
         self._loop = asyncio.get_running_loop()
@@ -58,36 +94,45 @@ class Worker:
         self._timer: asyncio.TimerHandle | None = None
         #: When it has rested for too long; None: it is at work.
         self._rests_to_s: float | None = None
-        #: The pipe of the call that is made.
-        self._output: _Output | None = None
+        #: When its first call was the first.
+        self._since_s = 0.0
+        self._is_told = True
+        self._count_at_look = 0
+        #: Why it was killed, in words.
+        self._words = ""
         program.ended.add_done_callback(self._has_ended)
+        keeper.came(self)
 
     @classmethod
-    async def start(cls, python: str, text: bytes, launch: Launch) -> Worker:
+    async def start(cls, python: str, text: bytes, launch: Launch, keeper: Keeper) -> Worker:
         """Start an interpreter and wait until it is ready; raises StartFailed."""
-        line, theirs = WorkerLine.pair()
+        found: list[Worker] = []
+        line = WorkerLine(lambda: found[0].hear() if found else None)
         life_read, life_write = os.pipe2(os.O_CLOEXEC)
         said, say = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        theirs = line.take_theirs()
         try:
             program = await Program.start(launch, ((theirs, 0), (life_read, 1), (say, 2)))
         except BaseException:
             line.close()
-            os.close(life_write)
-            os.close(said)
+            close((life_write, said))
             raise
         finally:
-            for fd in (theirs, life_read, say):
-                os.close(fd)
-        worker = cls(program, line, life_write)
+            close((theirs, life_read, say))
+        worker = cls(program, line, life_write, keeper)
+        found.append(worker)
         try:
-            line.send_bytes(text)
-            hello = await worker._next(_START_LIMIT_S)
-            if hello is None or hello.get("type") != "hello":
+            hello = None
+            with suppress(TimeoutError):
+                # Not wait_for, which forgets a cancellation that comes together with the frame.
+                async with asyncio.timeout(_START_LIMIT_S):
+                    hello = await line.hello(text)
+            if hello is None or "version" not in hello:
                 has_ended = program.ended.done() or line.has_ended
                 worker.kill()
                 await asyncio.shield(program.ended)
                 raise StartFailed(f"{printable(python)} {_why_not(said, has_ended=has_ended)}")
-            worker.version = str(hello.get("version"))
+            worker.version = str(hello["version"])
         except BaseException:
             worker.kill()
             raise
@@ -95,74 +140,153 @@ class Worker:
             os.close(said)
         return worker
 
-    async def call(self, work: Work, frame: dict[str, Any]) -> Result | None:
-        """Make one call; None: the worker was stale, or had just died. Raises StartFailed."""
-        self.calls += 1
-        read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        given = [write]
+    # --- calls ---
+
+    def give(self, call: Call) -> None:
+        """Put a call behind those that it has; `go` tells it. Raises OSError."""
+        given = call.open()
         try:
-            os.set_blocking(write, True)
-            if work.order.user is not None:
-                with suppress(OSError):  # so that it can be opened again by its name
-                    os.fchown(write, work.order.user[0], -1)
-            if work.order.stdin is not None:
-                given.append(_memory_file(work.order.stdin))
-            self._line.send(frame | self._changed(work.order.local_env) | {"number": self.calls}, given)
-            self._line.on_progress = work.progress
-            work.started()
+            self._line.put(self.count + 1, call.text(is_known=self._plan is call.plan), given)
         except BaseException:
-            os.close(read)
+            call.close()
             raise
         finally:
-            for fd in given:
-                os.close(fd)
-        self._output = output = _Output(read, work)
-        self._look_in(_UNWATCHED_S)
-        try:
-            told = await self._answer(work)
-        finally:
-            self._output = None
-            output.close()
-        if isinstance(told, dict):
-            self.rss_bytes = _number(told, "rss_bytes")
-            if told.get("is_changed"):
-                self.retire()
-            if value := told.get("value"):
-                work.write(f"return value: {value}\n".encode("utf-8", "backslashreplace"))
-            return _result(told)
-        return told
+            close(given)
+        self.count += 1
+        call.worker, call.number = self, self.count
+        self._plan, self._is_told, self._rests_to_s = call.plan, False, None
+        self.calls.append(call)
+        if len(self.calls) == 1:
+            self._since_s = self._loop.time()
+            call.work.started()
+        self._look_in(_BEHIND_S)
 
-    async def _answer(self, work: Work) -> dict[str, Any] | Result | None:
-        """Wait for the end of a call: what the worker says of it, or how the worker itself has ended."""
-        told = await self._line.next()
-        kind = None if told is None else told.get("type")
-        if kind == "done":
-            return told
-        if kind == "refused":
-            words = printable(str(told and told.get("words")))[:_MOST_WORDS]
-            return Result(error=words)
-        if kind == "stale":
+    def go(self) -> None:
+        """Tell it that it has calls, unless it knows."""
+        if not self._is_told:
+            self._is_told = True
+            self._line.go()
+
+    def hear(self) -> None:
+        """Take what it has answered, and see whether it is still there."""
+        for kind, number, words in self._line.answers():
+            if not self.calls or self.calls[0].number != number:
+                self._misused("an answer that nobody has asked for")
+                break
+            self._take(self.calls[0], kind, words)
+        if self._line.has_ended and not self.program.ended.done():
+            if self.is_sound:
+                self.is_sound = False
+                self._set_no_timer()
+                self._again(self._take_back())
+                self._timer = self._loop.call_later(_DEATH_LIMIT_S, self._be_dead)
+        elif self.is_sound and self.count and not self.calls and self._rests_to_s is None:
+            self._keeper.free(self)
+
+    def _be_dead(self) -> None:
+        self._words = self._line.trouble or "the call has closed the connection of its worker"
+        self.kill()
+
+    def _misused(self, words: str) -> None:
+        self._words = f"the call has written to the connection of its worker: {words}"
+        self.kill()
+
+    def _take(self, call: Call, kind: bytes, words: bytes) -> None:
+        """Take the answer to the first call."""
+        result = None
+        if kind == b"d" and len(words) >= _DONE.size:
+            result = self._done(call, words)
+        elif kind == b"r":
+            result = Result(error=printable(words.decode("utf-8", "replace"))[:_MOST_WORDS])
+        elif kind != b"s":
+            self._misused("an answer that is none")
+            return
+        self.calls.popleft()
+        if kind == b"s":  # its imports are stale: it has not begun, and the worker is of no more use
             self.retire()
-            return None
-        # It has ended, or the call has closed or misused the connection.
-        await asyncio.wait((self.program.ended,), timeout=_DEATH_LIMIT_S)
-        words = ""
-        if not self.program.ended.done():
-            words = self._line.trouble or "the call has closed the connection of its worker"
-            self.kill()
-        return _broken(await asyncio.shield(self.program.ended), words)
+            call.tries += 1
+            self._again([call, *self._take_back()])
+            return
+        if self.calls:
+            self._since_s = self._loop.time()
+        call.work.started()
+        if kind == b"d" and (value := words[_DONE.size + _DONE.unpack_from(words)[7] :]):
+            call.close(is_read=True)
+            call.work.write(b"return value: " + value + b"\n")
+        assert result is not None
+        call.end(result)
 
-    def signal(self, number: int) -> None:
-        """Send a signal to the worker and to what the call has started."""
-        # Beside it, so that it can tell for which call it is meant.
-        self._line.send({"type": "cancel", "number": self.calls})
-        self.program.signal(number)
+    def _done(self, call: Call, words: bytes) -> Result:
+        """Return the end that a worker tells, which is only as honest as the call's user."""
+        is_last, status, number, took_us, cpu_us, peak_bytes, rss_bytes, length = _DONE.unpack_from(words)
+        self.rss_bytes = min(rss_bytes, _MOST_BYTES)
+        has_done_its_share = self._keeper.took(call, self, took_us)
+        error = words[_DONE.size : _DONE.size + length].decode("utf-8", "replace") if length else ""
+        if is_last and self.is_sound:
+            self.retire()
+        if is_last or has_done_its_share:
+            self._again(self._take_back())
+        number = number if number <= signal.SIGRTMAX else 0
+        return Result(
+            exit_code=None if number else status,
+            signal=number or None,
+            error=printable(error[:_MOST_ERROR]) if error else "",
+            cpu_s=cpu_us / 1e6 if cpu_us < _MOST_CPU_US else 0.0,
+            peak_rss_bytes=peak_bytes if peak_bytes <= _MOST_BYTES else 0,
+        )
 
-    def _changed(self, env: Mapping[str, str]) -> dict[str, Any]:
-        """Return what differs in the environment of a call from that of the one before."""
-        before, self._env = self._env, env
-        differs, gone = env.since(before) if isinstance(env, Layers) else since(env, before)
-        return {"set": differs, "unset": gone}
+    def take_back(self, call: Call) -> bool:
+        """Take back all calls that it has not begun; return whether this one is one of them.
+
+        It is the caller's then; the others are their keeper's.
+        """
+        taken = self._take_back()
+        is_taken = call in taken
+        self._again([one for one in taken if one is not call])
+        return is_taken
+
+    def _take_back(self) -> list[Call]:
+        numbers = set(self._line.take_back())
+        taken = [call for call in self.calls if call.number in numbers]
+        for call in taken:
+            self.calls.remove(call)
+            call.worker = None
+            call.close()
+        if taken:
+            self._plan = None
+        return taken
+
+    def _again(self, calls: list[Call]) -> None:
+        for call in calls:
+            call.worker = None
+            call.close()
+            self._keeper.again(call)
+
+    def signal(self, call: Call, number: int) -> bool:
+        """Send a signal to a call and what it has started; False: it was not begun, and is the caller's."""
+        self.hear()
+        if call.worker is not self or call.is_over:
+            return True
+        if self.take_back(call):
+            if number not in HARMLESS:
+                return False
+            self.give(call)
+            self.go()
+        if self.calls and self.calls[-1] is call:
+            # Beside it, so that it can tell for which call it is meant.
+            self._line.cancel(call.number)
+            self.program.signal(number)
+        return True
+
+    def _progress(self, number: int, part: Any, words: Any) -> None:
+        if self.calls and self.calls[0].number != number:
+            self.hear()  # of those before it
+        if self.calls and self.calls[0].number == number:
+            is_part = isinstance(part, int | float) and 0 <= part <= 1
+            told = printable(str(words or "")[:_MOST_WORDS])
+            self.calls[0].work.progress(float(part) if is_part else None, told)
+
+    # --- looks ---
 
     def rest(self, most_s: float) -> None:
         """Be idle for so long at the most."""
@@ -178,27 +302,54 @@ class Worker:
             self._timer = self._loop.call_later(after_s, self._look)
 
     def _look(self) -> None:
-        """Read the output of a call that takes its time; end a worker that has rested for too long."""
+        """See whether its calls get on; end a worker that has rested for too long."""
         self._timer = None
+        self._line.read()  # ahead of the answers, which may be later
+        self.hear()
         now_s = self._loop.time()
-        if self._output is not None:
-            if (left_s := self._output.watch(now_s)) > 0:
-                self._look_in(left_s)
+        if self.calls and self.is_sound:
+            self._look_at_calls(now_s)
+        elif self.is_sound and self.count != self._count_at_look:
+            self._count_at_look = self.count
+            self._look_in(_BEHIND_S)  # as long as it is at work, no timer is set for each call
         elif self._rests_to_s is not None and self._rests_to_s <= now_s:
             self.retire()
         elif self._rests_to_s is not None:
             self._look_in(self._rests_to_s - now_s)
 
-    def wake(self) -> bool:
-        """Tell if it can have a call now."""
-        self._rests_to_s = None
-        return self.is_sound and not self.program.ended.done() and self._line.is_open()
+    def _look_at_calls(self, now_s: float) -> None:
+        """Read the output of a call that takes its time; let what waits behind it move on."""
+        first, waited_s = self.calls[0], now_s - self._since_s
+        first.work.started()
+        if waited_s < _BEHIND_S:
+            self._look_in(_BEHIND_S - waited_s)
+        elif waited_s < _UNWATCHED_S:
+            self._look_in(_UNWATCHED_S - waited_s)
+        else:
+            first.watch()
+        if len(self.calls) > 1 and waited_s >= _BEHIND_S:
+            self._keeper.took(first, self, int(waited_s * 1e6))
+            taken = self._take_back()
+            if first in taken:  # it has not come to any of them: it is the machine that is slow
+                taken.remove(first)
+                self._give_back(first)
+            self._again(taken)
+
+    def _give_back(self, call: Call) -> None:
+        try:
+            self.give(call)
+        except OSError:
+            self._again([call])
+        else:
+            self.go()
+
+    # --- the end ---
 
     def retire(self) -> None:
         """Have it end by itself; what its calls have left running goes on."""
         self.is_sound = False
         self.program.ends_its_group = False
-        self._line.send({"type": "end"})
+        self._line.end()
         self._set_no_timer()
         self._timer = self._loop.call_later(_END_LIMIT_S, self.kill)
 
@@ -212,84 +363,21 @@ class Worker:
         self.is_sound = False
         self.program.signal(signal.SIGKILL)
 
-    async def _next(self, limit_s: float) -> dict[str, Any] | None:
-        try:
-            # Not wait_for, which forgets a cancellation that comes together with the frame.
-            async with asyncio.timeout(limit_s):
-                return await self._line.next()
-        except TimeoutError:
-            return None
-
-    def _has_ended(self, _: object) -> None:
+    def _has_ended(self, ended: asyncio.Future[int]) -> None:
+        """Conclude the call that it was making; what it has not begun is for others."""
         self.is_sound = False
         self._set_no_timer()
-        if not self._line.has_ended:
-            self._line.read()
-            self._line.close()
+        for _ in range(len(self.calls) + 1):
+            self.hear()
+        taken = self._take_back()
+        self._line.close()
         os.close(self._lifeline)
-
-
-class _Output:
-    """The pipe of one call, read as it fills."""
-
-    def __init__(self, fd: int, work: Work) -> None:
-        self._fd = fd
-        self._work = work
-        self._has_ended = False
-        self._is_watched = False
-        self._loop = asyncio.get_running_loop()
-        self._began_s = self._loop.time()
-
-    def close(self) -> None:
-        """Read what is left, and let go of it: whatever the call has left running writes to nobody."""
-        left = _MOST_LEFT_BYTES
-        while not self._has_ended and left > 0:
-            count = self._pass_on()
-            if count < _CHUNK_BYTES:
-                break
-            left -= count
-        self._unwatch()
-        os.close(self._fd)
-
-    def watch(self, now_s: float) -> float:
-        """Read it as it fills from now on; or return how long to wait before that.
-
-        Most calls are over before that: what they have written is read at their end.
-        """
-        left_s = self._began_s + _UNWATCHED_S - now_s
-        if left_s <= 0 and not (self._is_watched or self._has_ended):
-            self._is_watched = True
-            self._loop.add_reader(self._fd, self._pass_on)
-        return left_s
-
-    def _unwatch(self) -> None:
-        if self._is_watched:
-            self._is_watched = False
-            self._loop.remove_reader(self._fd)
-
-    def _pass_on(self) -> int:
-        try:
-            data = os.read(self._fd, _CHUNK_BYTES)
-        except BlockingIOError:
-            return 0
-        if not data:
-            self._has_ended = True
-            self._unwatch()
-        self._work.write(data)
-        return len(data)
-
-
-def _result(told: dict[str, Any]) -> Result:
-    """Return the end that a worker tells, which is only as honest as the call's user."""
-    number = _number(told, "signal", most=signal.SIGRTMAX)
-    cpu_s = told.get("cpu_s")
-    return Result(
-        exit_code=None if number else _number(told, "status", most=255),
-        signal=number or None,
-        error=printable(str(told.get("error") or "")[:_MOST_ERROR]),
-        cpu_s=cpu_s if isinstance(cpu_s, float) and 0 <= cpu_s < _MOST_CPU_S else 0.0,
-        peak_rss_bytes=_number(told, "peak_bytes"),
-    )
+        self._keeper.left(self)
+        while self.calls:
+            call = self.calls.popleft()
+            call.work.started()
+            call.end(_broken(ended.result(), self._words))
+        self._again(taken)
 
 
 def _broken(status: int, words: str) -> Result:
@@ -297,11 +385,6 @@ def _broken(status: int, words: str) -> Result:
     if os.WIFSIGNALED(status):
         return Result(signal=os.WTERMSIG(status), error=words)
     return Result(exit_code=os.WEXITSTATUS(status), error=words)
-
-
-def _number(told: dict[str, Any], name: str, *, most: int = _MOST_BYTES) -> int:
-    value = told.get(name)
-    return value if isinstance(value, int) and 0 < value <= most else 0
 
 
 def _why_not(said: int, *, has_ended: bool) -> str:
@@ -313,15 +396,3 @@ def _why_not(said: int, *, has_ended: bool) -> str:
         if words:
             return f"{how}: {words[-1][:_MOST_WORDS]}"
     return how
-
-
-def _memory_file(data: bytes) -> int:
-    fd = os.memfd_create("stdin", os.MFD_CLOEXEC)
-    try:
-        with os.fdopen(fd, "wb", closefd=False) as file:
-            file.write(data)
-        os.lseek(fd, 0, os.SEEK_SET)
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd

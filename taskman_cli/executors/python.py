@@ -1,35 +1,47 @@
 """Type "python": calls of functions, in warm workers of the job's own interpreter.
 
-A worker (`pyworker`) belongs to one user, niceness and start-up environment. It has one call at a time, and
+A worker (`pyworker`) belongs to one user, niceness and start-up environment. It makes one call at a time, and
 is replaced after `max_calls` calls, when it has grown beyond `max_memory`, when a file that it has imported
 has changed, and whenever a call has broken it.
+
+Calls of functions that have taken next to no time of late are given to one worker ahead, a few at a time: to
+wake another process for each would cost more than the calls. If one of them takes longer after all, those
+behind it move to other workers.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
-from functools import lru_cache
+from collections import deque
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.escapes import printable
 from taskman_cli.executors.base import Executor, Finding, Result, StartFailed
+from taskman_cli.executors.orders import is_want
 from taskman_cli.executors.program import Launch
-from taskman_cli.executors.pyhost import Worker
+from taskman_cli.executors.pycall import Call, Place, Plans
+from taskman_cli.executors.pyhost import HARMLESS, Worker
 from taskman_cli.trust import Untrusted, standing_trust
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from taskman_cli.core.executors import ExecutorDefinition
     from taskman_cli.executors.base import Order, Work
+    from taskman_cli.executors.pycall import Key
 
 _SECOND_NS = 1_000_000_000
-#: How often a call is given to another worker, because the first one was stale or had just died.
+#: How often a call is given to another worker, because the first one was stale or cannot take it.
 _MOST_TRIES = 3
-#: Variables that an interpreter reads when it starts: a worker has them for life.
-_AT_START = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_")
+#: Calls that a worker has at a time, if all are short.
+_MOST_AHEAD = 8
+#: A call that takes less costs less than to wake another worker for it.
+_SHORT_US = 100
+#: Functions that are known to be short.
+_MOST_SHORT = 1000
 
 _BOOTSTRAP = (
     "import os\n"
@@ -42,8 +54,6 @@ _BOOTSTRAP = (
     " return b\n"
     "exec(compile(take(int(take(8))),'<taskman>','exec'),{'__name__':'taskman_start','__file__':'<taskman>'})"
 )
-
-Key = tuple[object, ...]
 
 
 def module_text(name: str) -> str:
@@ -70,11 +80,24 @@ def start_text(path: list[str]) -> bytes:
         "sys.modules['taskman_cli'].jobs=sys.modules['taskman_cli.jobs']=jobs\n"
         f"worker=module('taskman_worker',{module_text('taskman_cli.executors.pyworker')!r})\n"
         f"ends=module('taskman_ends',{module_text('taskman_cli.executors.pyends')!r})\n"
+        f"places=module('taskman_place',{module_text('taskman_cli.executors.pyplace')!r})\n"
         f"wire=module('taskman_wire',{module_text('taskman_cli.executors.pywire')!r})\n"
-        f"worker.start(jobs,ends,wire,{path!r})\n"
+        f"worker.start(jobs,ends,places,wire,{path!r})\n"
     )
     data = text.encode("utf-8", "surrogateescape")
     return b"%08d" % len(data) + data
+
+
+class Lane:
+    """The workers that are alike in what they have for life."""
+
+    def __init__(self) -> None:
+        self.idle: list[Worker] = []
+        #: Calls that wait for a worker, and how many are on their way.
+        self.waiting: deque[Call] = deque()
+        self.coming = 0
+        #: That was given a call last.
+        self.last: Worker | None = None
 
 
 class PythonExecutor(Executor):
@@ -88,38 +111,66 @@ class PythonExecutor(Executor):
         self._max_memory_bytes: int | None = settings.get("max_memory_bytes")
         self._idle_s: float = settings.get("idle_timeout_ns", 300 * _SECOND_NS) / _SECOND_NS
         self._text = start_text(self._path)
-        self._cwd = _own_directory()
-        self._umask = _own_umask()
-        self._idle: dict[Key, list[Worker]] = {}
+        self._plans = Plans(Place(is_size_wanted=self._max_memory_bytes is not None))
+        self._lanes: dict[Key, Lane] = {}
         self._all: set[Worker] = set()
-        self._busy: dict[Work, Worker] = {}
+        self._calls: dict[Work, Call] = {}
+        #: Functions that took next to no time the last time.
+        self._short: set[str] = set()
+        #: Those that were given calls in this turn of the loop, and are told at its end.
+        self._given: list[Worker] = []
+        self._starts: set[asyncio.Task[None]] = set()
+
+    def begin(self, work: Work, over: Callable[[Result | BaseException], None]) -> bool:
+        """Have a worker make the call."""
+        if not isinstance(work.order.keys.get("call"), str):
+            return False
+        self.again(Call(work, over, *self._plans.of(work.order), among=self._calls))
+        return True
 
     async def run(self, work: Work) -> Result:
-        """Have a worker make the call."""
-        order = work.order
-        if not isinstance(order.keys.get("call"), str):
+        """Do the same, and wait for its end."""
+        ended: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+
+        def over(outcome: Result | BaseException) -> None:
+            if isinstance(outcome, Result):
+                ended.set_result(outcome)
+            else:
+                ended.set_exception(outcome)
+
+        if not self.begin(work, over):
             raise StartFailed('there is no call: set call = "package.module:function"')
-        key = _key_of(order)
-        for _ in range(_MOST_TRIES):
-            worker = self._warm(key) or await self._started(key, order)
-            self._busy[work] = worker
-            try:
-                result = await worker.call(work, self._frame(order))
-            except BaseException:
-                worker.kill()
-                raise
-            finally:
-                del self._busy[work]
-                self._put_back(worker)
-            if result is not None:
-                return result
-        return Result(error="a file that the call imports changed each time before it began")
+        try:
+            return await ended
+        except asyncio.CancelledError:
+            self.give_up(work)
+            raise
+
+    def give_up(self, work: Work) -> None:
+        """Let a call go that nobody waits for: it never begins, or is killed."""
+        call = self._calls.get(work)
+        if call is None:
+            return
+        call.give_up()
+        if call.worker is not None:
+            if not call.worker.take_back(call):
+                call.worker.kill()
+        elif call in (lane := self._lanes[call.plan.key]).waiting:
+            lane.waiting.remove(call)
 
     async def signal(self, work: Work, number: int) -> None:
         """Send a signal to a worker that makes a call, and to all that the call has started."""
-        worker = self._busy.get(work)
-        if worker is not None:
-            worker.signal(number)
+        call = self._calls.get(work)
+        if call is None:
+            return
+        if call.worker is not None:
+            if call.worker.signal(call, number):
+                return
+        elif number in HARMLESS:
+            return
+        else:
+            self._lanes[call.plan.key].waiting.remove(call)
+        call.end(Result(signal=int(number)))
 
     async def check(self) -> tuple[Finding, ...]:
         """Tell if the interpreter starts, and its version."""
@@ -130,9 +181,7 @@ class PythonExecutor(Executor):
             words = f"{printable(self._python)} is not started as root to find its version: {error}"
             return (Finding(is_good=True, words=words),)
         try:
-            worker = self._kept(
-                await Worker.start(self._python, self._text, _launch(self._python, os.environ))
-            )
+            worker = await Worker.start(self._python, self._text, _launch(self._python, os.environ), self)
         except StartFailed as error:
             advice = "set python to the path of an interpreter of version 3.8 or later"
             return (Finding(is_good=False, words=str(error), advice=advice),)
@@ -141,69 +190,131 @@ class PythonExecutor(Executor):
 
     async def close(self) -> None:
         """Kill all workers."""
+        for start in self._starts:
+            start.cancel()
+        if self._starts:
+            await asyncio.wait([*self._starts])
         workers = [*self._all]
         for worker in workers:
             worker.kill()
         for worker in workers:
             await worker.program.end()
 
-    def _frame(self, order: Order) -> dict[str, Any]:
-        given = {name: text for name, text in order.env.items() if not name.startswith("TASKMAN_")}
-        return {
-            "type": "call",
-            "call": order.keys["call"],
-            "args": list(order.keys.get("args", ())),
-            "kwargs": dict(order.keys.get("kwargs", {})),
-            "cwd": order.cwd or self._cwd,
-            "umask": self._umask if order.umask is None else order.umask,
-            "context": {
-                "job": order.job,
-                "task": order.task,
-                "run": order.run,
-                "attempt": order.attempt,
-                "parameters": given,
-                "deadline_ns": order.deadline_ns,
-            },
-        }
+    # --- what workers say ---
 
-    def _warm(self, key: Key) -> Worker | None:
-        workers = self._idle.get(key)
-        while workers:
-            worker = workers.pop()
-            if worker.wake():
-                return worker
-        return None
-
-    async def _started(self, key: Key, order: Order) -> Worker:
-        launch = _launch(self._python, order.local_env, user=order.user, nice=order.nice)
-        worker = self._kept(await Worker.start(self._python, self._text, launch))
-        worker.key = key
-        return worker
-
-    def _kept(self, worker: Worker) -> Worker:
-        """Note a worker until it has ended."""
+    def came(self, worker: Worker) -> None:
+        """Note that a worker was started."""
         self._all.add(worker)
-        worker.program.ended.add_done_callback(lambda _: self._drop(worker))
-        return worker
 
-    def _put_back(self, worker: Worker) -> None:
-        """Keep a worker for the next call, unless it has done its share."""
-        if not worker.is_sound:
-            return
-        is_large = self._max_memory_bytes is not None and worker.rss_bytes > self._max_memory_bytes
-        if is_large or worker.calls >= self._max_calls:
-            worker.retire()
-            return
-        self._idle.setdefault(worker.key, []).append(worker)
-        worker.rest(self._idle_s)
-
-    def _drop(self, worker: Worker) -> None:
+    def left(self, worker: Worker) -> None:
+        """Note that a worker has ended."""
         self._all.discard(worker)
-        resting = self._idle.get(worker.key, [])
-        if worker in resting:
-            resting.remove(worker)
-        if not resting:
-            self._idle.pop(worker.key, None)
+        lane = self._lanes.get(worker.key)
+        if lane is None:
+            return
+        if worker in lane.idle:
+            lane.idle.remove(worker)
+        if lane.last is worker:
+            lane.last = None
+        if not (lane.idle or lane.waiting or lane.coming or lane.last):
+            del self._lanes[worker.key]
+
+    def free(self, worker: Worker) -> None:
+        """Give a worker the next call, or keep it for later, unless it has done its share."""
+        lane = self._lanes.setdefault(worker.key, Lane())
+        if self._is_worn(worker):
+            worker.retire()
+        elif lane.waiting:
+            self._give(lane, worker, lane.waiting.popleft())
+        else:
+            lane.idle.append(worker)
+            worker.rest(self._idle_s)
+
+    def took(self, call: Call, worker: Worker, took_us: int) -> bool:
+        """Note how long a function has taken; tell whether its worker has done its share."""
+        if took_us >= _SHORT_US:
+            self._short.discard(call.plan.call)
+        elif len(self._short) < _MOST_SHORT:
+            self._short.add(call.plan.call)
+        return self._max_memory_bytes is not None and worker.rss_bytes > self._max_memory_bytes
+
+    def again(self, call: Call) -> None:
+        """Give a call to a worker, or let it wait for one."""
+        if call.is_over:
+            return
+        if call.tries >= _MOST_TRIES:
+            words = "a file that the call imports changed each time before it began"
+            call.end(Result(error=words))
+            return
+        key = call.plan.key
+        lane = self._lanes.get(key) or self._lanes.setdefault(key, Lane())
+        last = lane.last
+        while lane.idle and not lane.idle[-1].is_sound:
+            lane.idle.pop()
+        if last is not None and last.calls and self._is_short(call, last):
+            self._give(lane, last, call)
+        elif lane.idle:
+            self._give(lane, lane.idle.pop(), call)
+        else:
+            lane.waiting.append(call)
+            if lane.coming < len(lane.waiting):
+                lane.coming += 1
+                start = asyncio.get_running_loop().create_task(self._start(lane, call.work.order, key))
+                self._starts.add(start)
+                start.add_done_callback(self._starts.discard)
+
+    # --- giving ---
+
+    def _is_worn(self, worker: Worker) -> bool:
+        limit = self._max_memory_bytes
+        return worker.count >= self._max_calls or (limit is not None and worker.rss_bytes > limit)
+
+    def _is_short(self, call: Call, worker: Worker) -> bool:
+        """Tell whether a call can be given to a worker that has others."""
+        return (
+            worker.is_sound
+            and call.plan.call in self._short
+            and worker.calls[0].plan.call in self._short
+            and len(worker.calls) < _MOST_AHEAD
+            and not self._is_worn(worker)
+        )
+
+    def _give(self, lane: Lane, worker: Worker, call: Call) -> None:
+        lane.last = worker
+        try:
+            worker.give(call)
+        except OSError as error:
+            if is_want(error):
+                if not worker.calls:
+                    lane.idle.append(worker)
+                call.end(error)
+            else:  # a call has broken what ties it to us
+                worker.kill()
+                call.tries += 1
+                self.again(call)
+            return
+        if not self._given:
+            asyncio.get_running_loop().call_soon(self._go)
+        self._given.append(worker)
+
+    def _go(self) -> None:
+        given, self._given = self._given, []
+        for worker in given:
+            worker.go()
+
+    async def _start(self, lane: Lane, order: Order, key: Key) -> None:
+        """Start a worker for the first call that waits by then."""
+        try:
+            launch = _launch(self._python, order.local_env, user=order.user, nice=order.nice)
+            worker = await Worker.start(self._python, self._text, launch, self)
+        except Exception as error:  # it is the call's failure
+            if lane.waiting:
+                lane.waiting.popleft().end(error)
+            return
+        finally:
+            lane.coming -= 1
+        worker.key = key
+        self.free(worker)
 
 
 def _launch(
@@ -214,30 +325,6 @@ def _launch(
     nice: int = 0,
 ) -> Launch:
     return Launch(argv=(python, "-c", _BOOTSTRAP), env=env, user=user, nice=nice)
-
-
-def _key_of(order: Order) -> Key:
-    """Return what a worker has for life: calls that differ in it have different workers."""
-    env = order.local_env
-    return order.user, order.nice, *[(name, env[name]) for name in _read_at_start(tuple(env))]
-
-
-@lru_cache(maxsize=64)
-def _read_at_start(names: tuple[str, ...]) -> list[str]:
-    return sorted(name for name in names if name.startswith(_AT_START))
-
-
-def _own_directory() -> str:
-    try:
-        return os.getcwd()  # noqa: PTH109 - as it is
-    except FileNotFoundError:
-        return "/"
-
-
-def _own_umask() -> int:
-    umask = os.umask(0o077)
-    os.umask(umask)
-    return umask
 
 
 def make(definition: ExecutorDefinition, _around: object = None) -> PythonExecutor:

@@ -1,11 +1,21 @@
-"""The worker's end of the socket to its executor: runs in the interpreter of the job, like `pyworker`.
+"""The worker's end of what ties it to its executor: runs in the interpreter of the job, like `pyworker`.
 
-A frame is a length of 4 bytes and JSON; descriptors may come beside it.
+Three things come with descriptor 0:
+
+- the line, a stream: frames with a length of 4 bytes. To the worker: empty, there may be calls; 8 bytes, the
+  number of a call that should end; 1 byte, end yourself. From it: empty, it waits for calls; JSON, news.
+- the queue, where each packet is a call with its descriptors. A call is the worker's once it is read; until
+  then the executor may take it back.
+- the answers, a pipe: a length of 4 bytes, a kind, the number of the call, and what the kind says. They are
+  there before the next call is read, and are looked for only when the worker waits: a few at a time.
 """
 
 from __future__ import annotations
 
+import fcntl
 import json
+import marshal
+import os
 import socket
 import struct
 from contextlib import suppress
@@ -14,64 +24,117 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-#: For the descriptors beside a frame.
+#: The lowest number that our own descriptors get, out of the way of calls that close a few.
+_OWN_FDS = 100
+#: For the descriptors beside a packet.
 _ROOM = socket.CMSG_SPACE(4 * 8)
+_MOST_BYTES = 1 << 16
+_LENGTH = struct.Struct("!I")
+_NUMBER = struct.Struct("!Q")
+_ANSWER = struct.Struct("!IcQ")
+#: Ahead of a call: whether it is in a file of its own, and its number.
+_HEAD = struct.Struct("!?Q")
 
 
 class Line:
-    """The socket to the executor."""
+    """The line, the queue and the answers."""
 
     def __init__(self, fd: int) -> None:
-        self._socket = socket.socket(fileno=fd)
+        self._line = socket.socket(fileno=fd)
+        queue, answers = self._fds(self._line.recvmsg(1, _ROOM)[1])
+        self._queue = socket.socket(fileno=moved(queue))
+        self._answers = moved(answers)
         self._data = b""
-        self._fds: list[int] = []
+        #: The executor is to look for answers.
+        self._has_answered = False
         #: The number of the last call that was asked to end.
         self._cancelled = 0
+        self._is_over = False
 
-    def send(self, frame: dict[str, Any]) -> None:
-        data = json.dumps(frame).encode("ascii")
-        self._socket.sendall(struct.pack("!I", len(data)) + data)
+    def tell(self, news: dict[str, Any]) -> None:
+        """Say what cannot wait."""
+        data = json.dumps(news).encode("ascii")
+        self._line.sendall(_LENGTH.pack(len(data)) + data)
 
-    def receive(self) -> tuple[dict[str, Any], list[int]]:
-        """Return the next call and the descriptors that came with it; raises EOFError at the end."""
+    def answer(self, kind: bytes, number: int, words: bytes) -> None:
+        data = _ANSWER.pack(9 + len(words), kind, number) + words
+        self._has_answered = True
+        while data:
+            data = data[os.write(self._answers, data) :]
+
+    def next_call(self) -> tuple[int, tuple[Any, ...], list[int]]:
+        """Wait for a call; return its number, what it says and descriptors. Raises EOFError at the end."""
         while True:
-            frame = self._next()
-            while frame is None:
-                self._read(0)
-                frame = self._next()
-            if frame["type"] == "cancel":
-                self._cancelled = frame["number"]
-                continue
-            fds, self._fds = self._fds, []
-            return frame, fds
+            try:
+                data, told, _flags, _address = self._queue.recvmsg(_MOST_BYTES, _ROOM, socket.MSG_DONTWAIT)
+                break
+            except BlockingIOError:
+                self.rest()
+        if not data:
+            raise EOFError
+        is_long, number = _HEAD.unpack_from(data)
+        fds = self._fds(told)
+        text = _read(fds.pop()) if is_long else data[_HEAD.size :]
+        return number, marshal.loads(text), fds  # noqa: S302 - of the executor
+
+    def rest(self) -> None:
+        """Wait until something is said; raises EOFError at the end."""
+        if self._has_answered:
+            self._has_answered = False
+            self._line.sendall(b"\0\0\0\0")
+        self._read_line(0)
+        if self._is_over:
+            raise EOFError
 
     def is_cancelled(self, number: int) -> bool:
-        """Tell, without waiting, if a call should end. Nothing else comes while one is made."""
+        """Tell, without waiting, if a call should end."""
         with suppress(OSError, EOFError):
-            self._read(socket.MSG_DONTWAIT)
-        frame = self._next()
-        while frame is not None:
-            self._cancelled = frame.get("number", self._cancelled)
-            frame = self._next()
+            self._read_line(socket.MSG_DONTWAIT)
         return self._cancelled == number
 
-    def _next(self) -> Any:
-        if len(self._data) < 4:
-            return None
-        end = 4 + struct.unpack_from("!I", self._data)[0]
-        if len(self._data) < end:
-            return None
-        frame, self._data = json.loads(self._data[4:end].decode("ascii")), self._data[end:]
-        return frame
-
-    def _read(self, flags: int) -> None:
-        data, told, _flags, _address = self._socket.recvmsg(1 << 16, _ROOM, flags)
-        for level, kind, content in told:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                self._fds += struct.unpack("%di" % (len(content) // 4), content)  # noqa: UP031
+    def _read_line(self, flags: int) -> None:
+        data = self._line.recv(_MOST_BYTES, flags)
         if not data:
             raise EOFError
         self._data += data
+        while len(self._data) >= 4:
+            end = 4 + _LENGTH.unpack_from(self._data)[0]
+            if len(self._data) < end:
+                return
+            frame, self._data = self._data[4:end], self._data[end:]
+            if len(frame) == 8:
+                (self._cancelled,) = _NUMBER.unpack(frame)
+            elif frame:
+                self._is_over = True
+
+    @staticmethod
+    def _fds(told: Any) -> list[int]:
+        fds: list[int] = []
+        for level, kind, content in told:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds += struct.unpack("%di" % (len(content) // 4), content)  # noqa: UP031
+        return fds
+
+    @staticmethod
+    def open(path: str, flags: int) -> Any:
+        """Open a file under a number out of the way of calls; None: it is not there."""
+        with suppress(OSError):
+            return moved(os.open(path, flags))
+        return None
 
     def close(self) -> None:
-        self._socket.close()
+        for fd in (self._line.detach(), self._queue.detach(), self._answers):
+            with suppress(OSError):  # a call has closed it
+                os.close(fd)
+
+
+def _read(fd: int) -> bytes:
+    with os.fdopen(fd, "rb") as file:
+        return file.read()
+
+
+def moved(fd: int) -> int:
+    """Move a descriptor out of the way of calls; programs that they start do not have it."""
+    number = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OWN_FDS)
+    os.close(fd)
+    return number

@@ -11,10 +11,12 @@ import _signal  # type: ignore[import-not-found]
 import fcntl
 import importlib
 import importlib.util
-import io
+import json
+import marshal
 import os
 import resource
 import signal
+import struct
 import sys
 import time
 from contextlib import suppress
@@ -23,136 +25,142 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable, NoReturn  # noqa: UP035 - for Python 3.8
 
-#: The lowest number that our own descriptors get, out of the way of calls that close a few.
-_OWN_FDS = 100
 _MOST_WORDS = 1000
 #: The shortest time between two reports of progress.
 _PROGRESS_GAP_S = 0.1
-#: These ask a call to end, whatever an earlier call did to them.
+#: These ask a call to end.
 _ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-_DEFAULT = (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
-_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 #: A call may lower these, but not always raise them again.
 _LIMITS = resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE
+#: How a call ended: whether this was the worker's last, exit code, signal, microseconds in the function,
+#: processor time in microseconds, peak and size of the memory in bytes, length of the error in words. That
+#: and what the function has returned come behind it.
+_DONE = struct.Struct("!?BBIQQQI")
 
 
 class Worker:
     """Calls functions for one executor."""
 
-    def __init__(self, line: Any, jobs: Any, ends: Any) -> None:
+    def __init__(self, line: Any, jobs: Any, ends: Any, places: Any) -> None:
         self._line = line
         self._ends = ends
         self._jobs = jobs
         self._pid = os.getpid()
-        self._flush_c = _c_flush()
         self._told_at_s = 0.0
         #: That of the call that is made; 0: there is none.
         self._number = 0
         self._was_asked = False  # a signal came while there was none: maybe for the next call
         self._children_s = 0.0  # the processor time of children that have ended
+        #: What the last call said that is the same in many.
+        self._plan: tuple[Any, ...] = ()
         #: Files of modules that calls have imported, each with its fingerprint.
         self._seen: dict[str, Any] = {}
         #: As they were when they were read, which may be long before the call ends.
         self._read = _note_reads()
         self._known = set(sys.modules)
         self._files: dict[str, Any] = {}
-        self._streams: tuple[Any, ...] = ()
-        #: The environment of the last call; each says what differs in its own.
-        self._env: dict[bytes, bytes] = {}
-        self._has_input = False
-        self._depth = sys.getrecursionlimit()
         self._standing = _standing()
-        #: What every call finds signals set to; SIGPIPE as Python has it.
-        self._actions: list[tuple[int, Any]] = [(number, self._asked_to_end) for number in _ASKING]
-        self._actions += [(number, signal.SIG_DFL) for number in _DEFAULT]
-        self._actions.append((signal.SIGPIPE, signal.SIG_IGN))
-        for number, action in self._actions:
-            signal.signal(number, action)
-        self._null = _own(os.devnull, os.O_RDWR)
-        self._peaks = _own("/proc/self/clear_refs", os.O_WRONLY)
-        self._sizes = _own("/proc/self/statm", os.O_RDONLY)
+        null = line.open(os.devnull, os.O_RDWR)
+        self._place = places.Place(null, _ASKING, self._asked_to_end)
+        self._peaks = line.open("/proc/self/clear_refs", os.O_WRONLY)
+        self._sizes = line.open("/proc/self/statm", os.O_RDONLY)
 
     def serve(self) -> None:
-        """Carry out calls until there are no more."""
-        while True:
-            try:
-                frame, fds = self._line.receive()
-            except EOFError:
-                return
-            if frame["type"] != "call":
-                return
-            if self._is_stale():
-                self._line.send({"type": "stale"})
-                return
-            self._call(frame, *fds)
+        """Carry out calls until there are no more, or another one would not find what it has a right to."""
+        with suppress(EOFError):
+            while True:
+                number, call, fds = self._line.next_call()
+                if self._is_stale():
+                    self._line.answer(b"s", number, b"")
+                    break
+                if not self._call(number, call, *fds):
+                    break
+            while True:  # the executor is to know first
+                self._line.rest()
 
     def _is_stale(self) -> bool:
         """Tell if a file that was imported has changed since."""
         return any(_fingerprint(path) != seen for path, seen in self._seen.items())
 
-    def _call(self, frame: dict[str, Any], output: int, given: int | None = None) -> None:
+    def _call(self, number: int, call: tuple[Any, ...], output: int, given: int | None = None) -> bool:
+        """Make a call and say how it ended; return False if it was the last one."""
+        text, job, task, run, attempt, deadline_ns, added = call
+        if text is not None:
+            self._plan = marshal.loads(text)  # noqa: S302 - of the executor
+        plan = self._plan
         try:
-            self._prepare(frame, output, given)
+            self._place.prepare(plan, added, output, given)
         except OSError as error:
-            self._let_go_of_output()
-            self._line.send({"type": "refused", "words": str(error)})
-            return
-        self._jobs._current = self._jobs.Context(frame["context"], self._progress)
+            self._place.let_go()
+            self._line.answer(b"r", number, str(error).encode("utf-8", "backslashreplace"))
+            return True
+        told: Any = {"job": job, "task": task, "run": run, "attempt": attempt, "deadline_ns": deadline_ns}
+        told["parameters"] = dict(plan[6])
+        told["parameters"].update((name, text) for name, text in added.items() if name[:8] != "TASKMAN_")
+        self._jobs._current = self._jobs.Context(told, self._progress)
+        if self._peaks is not None:
+            with suppress(OSError):
+                os.write(self._peaks, b"5")  # the peak of memory counts from here
         before_s = time.process_time()
         told = None
         try:
-            self._number = frame["number"]
+            self._number = number
             # A signal for this call may have come before it could be told that it was for this one.
-            if self._was_asked and self._line.is_cancelled(self._number):
+            if self._was_asked and self._line.is_cancelled(number):
                 self._asked_to_end(signal.SIGTERM, None)
             self._was_asked = False
-            told = self._outcome(frame)
+            told = self._outcome(plan)
             self._number = 0
         except BaseException as error:  # asked to end before or after the call itself
             self._number = 0
             told = told or self._ends.failure(error, self._jobs.Cancelled)
         if os.getpid() != self._pid:
             # The call has forked, and this is the child: not the one that answers.
-            self._flush()
+            self._place.flush()
             os._exit(told.get("status", 1))
-        self._flush()
+        self._place.flush()
         self._jobs._current = None
         self._note_imports()
-        self._let_go_of_output()
-        told.update(self._used_since(before_s), type="done")
-        if _standing() != self._standing:
-            told["is_changed"] = True
-        self._line.send(told)
+        self._place.let_go()
+        is_last = _standing() != self._standing
+        self._line.answer(b"d", number, self._done(told, before_s, is_last=is_last))
+        return not is_last
 
-    def _outcome(self, frame: dict[str, Any]) -> dict[str, Any]:
+    def _outcome(self, plan: tuple[Any, ...]) -> dict[str, Any]:
         """Call the function; return how that ended, for the executor."""
+        began_s = time.perf_counter()
         try:
             try:
-                value = self._resolve(frame["call"])(*frame["args"], **frame["kwargs"])
+                args, kwargs = json.loads(plan[1]) if plan[1] else ((), {})
+                value = self._resolve(plan[0])(*args, **kwargs)
                 if hasattr(value, "__await__"):
                     import asyncio
 
                     value = asyncio.run(_awaited(value))
             finally:
-                self._take_back()
-            return {"status": 0, "value": self._ends.as_json(value)}
+                self._place.take_back()
+            took_s = time.perf_counter() - began_s
+            return {"status": 0, "value": self._ends.as_json(value), "took_s": took_s}
         except BaseException as error:
             return self._ends.failure(error, self._jobs.Cancelled)  # type: ignore[no-any-return]
 
-    def _take_back(self) -> None:
-        """Undo what a call has set that would break the next one, or what we do after it."""
-        if sys.getrecursionlimit() != self._depth:
-            sys.setrecursionlimit(self._depth)
-        for timer in _TIMERS:
-            _signal.setitimer(timer, 0)
-
-    def _used_since(self, before_s: float) -> dict[str, Any]:
-        """Return what a call has used: processor time, ended children included, and memory."""
+    def _done(self, told: dict[str, Any], before_s: float, *, is_last: bool) -> bytes:
+        """Return how a call ended and what it has used: its processor time has that of ended children."""
         ended, known_s = resource.getrusage(resource.RUSAGE_CHILDREN), self._children_s
         self._children_s = ended.ru_utime + ended.ru_stime
         cpu_s = time.process_time() - before_s + self._children_s - known_s
-        peak_bytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-        return {"cpu_s": cpu_s, "peak_bytes": peak_bytes, "rss_bytes": self._resident_bytes()}
+        error = told.get("error", "").encode("utf-8", "backslashreplace")
+        head = _DONE.pack(
+            is_last,
+            told.get("status", 0),
+            told.get("signal", 0),
+            min(int(told.get("took_s", 1) * 1e6), (1 << 32) - 1),
+            max(0, int(cpu_s * 1e6)),
+            resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10,
+            self._resident_bytes() if self._plan[5] else 0,
+            len(error),
+        )
+        return b"".join((head, error, told.get("value", "").encode("utf-8", "backslashreplace")))
 
     def _resident_bytes(self) -> int:
         with suppress(OSError, TypeError):
@@ -191,70 +199,6 @@ class Worker:
             self._files[path] = module
         return self._files[path]
 
-    def _prepare(self, frame: dict[str, Any], output: int, given: int | None) -> None:
-        """Give a call what a process of its own would have: descriptors, environment, directory, signals."""
-        for fd, number in ((self._null if given is None else given, 0), (output, 1), (output, 2)):
-            os.dup2(fd, number)
-        for fd in (given, output):
-            if fd is not None:
-                os.close(fd)
-        self._renew_streams(has_input=given is not None)
-        self._set_environment(frame)
-        os.chdir(frame["cwd"] or "/")
-        os.umask(frame["umask"])
-        for number, action in self._actions:
-            if _signal.getsignal(number) != action:
-                _signal.signal(number, action)
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-        sys.argv[:] = [frame["call"]]
-        if self._peaks is not None:
-            with suppress(OSError):
-                os.write(self._peaks, b"5")  # the peak of memory counts from here
-
-    def _set_environment(self, frame: dict[str, Any]) -> None:
-        """Have the environment be the call's, whatever the one before has done to it."""
-        env: Any = os.environb if getattr(os.environb, "_data", None) == self._env else {}
-        given = {os.fsencode(name): os.fsencode(value) for name, value in frame["set"].items()}
-        for one in (self._env, env):
-            for name in frame["unset"]:
-                one.pop(os.fsencode(name), None)
-            one.update(given)
-        if env is not os.environb:
-            found = dict(os.environb)
-            for odd in found.keys() - self._env.keys():
-                del os.environb[odd]
-            for odd, text in self._env.items():
-                if found.get(odd) != text:
-                    os.environb[odd] = text
-
-    def _renew_streams(self, *, has_input: bool) -> None:
-        """Make the streams anew that a call closed, replaced or has read from."""
-        out, err = self._streams[1:] if self._streams else (None, None)
-        if out is None or out is not sys.stdout or out.closed:
-            out = _text(1, "surrogateescape")
-        if err is None or err is not sys.stderr or err.closed:
-            err = _text(2, "backslashreplace")
-        stdin: Any = self._streams[0] if self._streams else None
-        if stdin is None or stdin is not sys.stdin or stdin.closed or has_input or self._has_input:
-            given = io.BufferedReader(io.FileIO(0, "r", closefd=False))
-            stdin = io.TextIOWrapper(given, "utf-8", "surrogateescape")
-        self._has_input = has_input
-        self._streams = (stdin, out, err)
-        sys.stdin = sys.__stdin__ = stdin  # type: ignore[misc]
-        sys.stdout = sys.__stdout__ = out  # type: ignore[misc]
-        sys.stderr = sys.__stderr__ = err  # type: ignore[misc]
-
-    def _flush(self) -> None:
-        for stream in {sys.stdout, sys.stderr, *self._streams[1:]}:
-            with suppress(BaseException):  # closed by the call, or an object of its own
-                stream.flush()
-        self._flush_c()
-
-    def _let_go_of_output(self) -> None:
-        """Leave the pipe of this call to what it has left running."""
-        for number in (0, 1, 2):
-            os.dup2(self._null, number)
-
     def _note_imports(self) -> None:
         """Fingerprint the files of new modules, except those of the interpreter and of packages."""
         if len(sys.modules) == len(self._known):
@@ -271,7 +215,8 @@ class Worker:
             return
         self._told_at_s = now_s
         if os.getpid() == self._pid:
-            self._line.send({"type": "progress", "part": part, "words": words[:_MOST_WORDS]})
+            news = {"number": self._number, "part": part, "words": words[:_MOST_WORDS]}
+            self._line.tell(news)
 
     def _asked_to_end(self, number: int, _frame: Any) -> None:
         """Tell the call, or break it off if it never asks."""
@@ -286,11 +231,6 @@ class Worker:
 
 #: Where the modules of the interpreter are.
 _INSTALLED = os.__file__.rpartition("/")[0] + "/"
-
-
-def _text(fd: int, errors: str) -> io.TextIOWrapper:
-    raw = io.BufferedWriter(io.FileIO(fd, "w", closefd=False))
-    return io.TextIOWrapper(raw, "utf-8", errors, line_buffering=True)
 
 
 def _fingerprint(path: str) -> Any:
@@ -322,33 +262,8 @@ def _standing() -> tuple[Any, ...]:
     return (*who, top.st_dev, top.st_ino, *map(resource.getrlimit, _LIMITS))
 
 
-def _own(path: str, flags: int) -> Any:
-    """Open a file under a number out of the way of calls; None: it is not there."""
-    with suppress(OSError):
-        return _moved(os.open(path, flags))
-    return None
-
-
-def _c_flush() -> Callable[[], Any]:
-    """Return what flushes the streams of C code."""
-    try:
-        import ctypes
-
-        flush = ctypes.CDLL(None).fflush
-    except (ImportError, OSError, AttributeError):
-        return lambda: None
-    return lambda: flush(None)
-
-
 async def _awaited(value: Any) -> Any:
     return await value
-
-
-def _moved(fd: int) -> int:
-    """Move a descriptor out of the way of calls; programs that they start do not have it."""
-    moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _OWN_FDS)
-    os.close(fd)
-    return moved
 
 
 def _die_with(lifeline: int) -> None:
@@ -382,9 +297,9 @@ def _let_children_be(line: Any) -> None:
     os.register_at_fork(before=before, after_in_child=in_child, after_in_parent=in_parent)
 
 
-def start(jobs: Any, ends: Any, wire: Any, path: list[str]) -> NoReturn:
+def start(jobs: Any, ends: Any, places: Any, wire: Any, path: list[str]) -> NoReturn:
     """Serve on descriptor 0, with the lifeline as 1; the rest but `path` are modules of ours."""
-    line, lifeline, null = wire.Line(_moved(0)), _moved(1), os.open(os.devnull, os.O_RDWR)
+    line, lifeline, null = wire.Line(wire.moved(0)), wire.moved(1), os.open(os.devnull, os.O_RDWR)
     for number in (0, 1, 2):
         if number != null:
             os.dup2(null, number)
@@ -393,8 +308,8 @@ def start(jobs: Any, ends: Any, wire: Any, path: list[str]) -> NoReturn:
     if "" in sys.path:
         sys.path.remove("")
     sys.path[:0] = path
-    line.send({"type": "hello", "version": "%d.%d.%d" % sys.version_info[:3]})  # noqa: UP031
-    Worker(line, jobs, ends).serve()
+    line.tell({"version": "%d.%d.%d" % sys.version_info[:3]})  # noqa: UP031
+    Worker(line, jobs, ends, places).serve()
     # Let go before the executor does: what calls have left running goes on.
     fcntl.fcntl(lifeline, fcntl.F_SETFL, os.O_NONBLOCK)
     sys.exit(0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taskman_cli.launch.environment import PRIVATE
 
@@ -27,6 +27,18 @@ class Surroundings:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ), repr=False)
     #: The variables that are secrets of sinks: no program that an executor starts gets them.
     hidden: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any], executor: str) -> Surroundings:
+        """Return those that the scheduler tells of, for an executor of this name."""
+        state = Path(facts["state_directory"])
+        return cls(
+            instance=facts["instance"],
+            ledger=facts["ledger"],
+            state_directory=state,
+            directory=state / "executors" / executor,
+            hidden=frozenset(facts["hidden"]),
+        )
 
     def inherited(self) -> dict[str, str]:
         """Return the environment of the programs that an executor starts for itself."""

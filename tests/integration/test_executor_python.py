@@ -16,6 +16,7 @@ from integration.executing import Attempt, begin, order, with_executor
 from wait import wait_until
 
 from taskman_cli.executors.base import Result, StartFailed
+from taskman_cli.executors.orders import Layers
 from taskman_cli.executors.python import PythonExecutor
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
@@ -160,29 +161,48 @@ def pool():
     child.join()
     return child.exitcode
 
-def lie():
-    import json, struct
-    def send(frame):
-        data = json.dumps(frame).encode()
-        return struct.pack("!I", len(data)) + data
+def ends_of(kind):
     import stat
     for fd in range(100, 120):
         try:
-            if stat.S_ISSOCK(os.fstat(fd).st_mode):
-                os.write(fd, send({"type": "progress", "part": "x", "words": ["\ud800\n"]}) + send(
-                    {"type": "done", "status": -5, "signal": 1 << 70, "error": "\ud800\n",
-                     "cpu_s": float("inf"), "peak_bytes": 1 << 90, "rss_bytes": "many",
-                     "value": {"a": "\ud800"}}))
+            if getattr(stat, kind)(os.fstat(fd).st_mode):
+                yield fd
         except OSError:
             pass
 
-def flood():
-    import stat
-    for fd in range(100, 120):
+def send_all(data, kind="S_ISSOCK"):
+    for fd in ends_of(kind):
         try:
-            if stat.S_ISSOCK(os.fstat(fd).st_mode):
-                while True:
-                    os.write(fd, b"\0\0\0\2{}" * 1000)
+            os.write(fd, data)
+        except OSError:
+            pass
+
+def lie():
+    import json, struct
+    data = json.dumps({"number": 1, "part": "x", "words": ["\ud800\n"]}).encode()
+    send_all(struct.pack("!I", len(data)) + data)
+    most = (1 << 64) - 1
+    told = struct.pack("!?BBIQQQI", False, 0, 255, (1 << 32) - 1, most, most, most, 5) + b"\xed\xa0\x80\n\0"
+    send_all(struct.pack("!IcQ", 9 + len(told), b"d", 1) + told, "S_ISFIFO")
+    send_all(bytes(4))
+
+def answer(kind, number, words):
+    import struct
+    send_all(struct.pack("!IcQ", 9 + len(words), kind, number) + words, "S_ISFIFO")
+    send_all(bytes(4))
+    time.sleep(60)
+
+def answer_at_length():
+    send_all(b"\xff" * 64, "S_ISFIFO")
+    send_all(bytes(4))
+    time.sleep(60)
+
+def flood(kind, data):
+    threading.Timer(0.1, send_all, (bytes(4),)).start()
+    for fd in ends_of(kind):
+        try:
+            while True:
+                os.write(fd, data.encode("latin-1") * 1000)
         except OSError:
             pass
     time.sleep(60)
@@ -197,20 +217,48 @@ async def later():
     await asyncio.sleep(0)
     return "later"
 
+def gate(path, note=None):
+    if note:
+        with open(note, "a") as file:
+            file.write(f"{os.getpid()}\n")
+    while os.path.exists(path):
+        time.sleep(0.001)
+    return os.getpid()
+
+def meet(directory, count):
+    open(os.path.join(directory, str(os.getpid())), "w").close()
+    while len(os.listdir(directory)) < count:
+        time.sleep(0.001)
+
+def length(text, more=()):
+    more.append(1)
+    return [len(text), len(more)]
+
+def variables(*names):
+    return [os.environ.get(name) for name in names] + [current().parameters, len(os.environ)]
+
+def litter():
+    os.environ["LITTER"] = "1"
+    os.environ.pop("PATH")
+    os.environ["TASKMAN_JOB"] = "other"
+
 def grow():
     global kept
     kept = bytearray(b"x" * (80 << 20))
     return os.getpid()
 
 def write_to_the_line():
-    import stat
-    for fd in range(100, 120):
-        try:
-            if stat.S_ISSOCK(os.fstat(fd).st_mode):
-                os.write(fd, b"\xff" * 64)
-        except OSError:
-            pass
+    send_all(b"\xff" * 64)
     time.sleep(60)
+
+def shut_down():
+    import socket
+    for fd in ends_of("S_ISSOCK"):
+        end = socket.socket(fileno=fd)
+        if end.type == socket.SOCK_SEQPACKET:
+            end.shutdown(socket.SHUT_RDWR)
+        end.detach()
+    return os.getpid()
 
 not_callable = 3
 """
@@ -339,12 +387,6 @@ def test_a_call_that_closes_all_descriptors_is_killed_and_told(functions: Path) 
     assert result.error == "the call has closed the connection of its worker"
 
 
-def test_a_call_that_writes_to_the_connection_is_killed_and_told(functions: Path) -> None:
-    result, _ = outcome(functions, "write_to_the_line")
-    assert result.signal == signal.SIGKILL
-    assert result.error.startswith("the call has written to the connection of its worker")
-
-
 def test_what_a_worker_says_wrongly_is_made_harmless(functions: Path) -> None:
     async def body(executor: PythonExecutor) -> Attempt:
         attempt = begin(executor, a_call(functions, "lie"))
@@ -352,14 +394,37 @@ def test_what_a_worker_says_wrongly_is_made_harmless(functions: Path) -> None:
         return attempt
 
     attempt = with_executor(lambda: PythonExecutor({}), body)
-    assert attempt.task.result() == Result(exit_code=0, error=r"\ud800\n")
+    assert attempt.task.result() == Result(exit_code=0, error="\ufffd\ufffd\ufffd\\n\\x00")
     assert attempt.told == [(None, r"['\ud800\n']")]
 
 
-def test_a_flood_of_frames_is_ended(functions: Path) -> None:
-    result, _ = outcome(functions, "flood")
+@pytest.mark.parametrize(
+    ("name", "args", "words"),
+    [
+        ("answer", (b"d", 7, b""), "an answer that nobody has asked for"),
+        ("answer", (b"d", 1, b"short"), "an answer that is none"),
+        ("answer", (b"?", 1, b""), "an answer that is none"),
+        ("answer_at_length", (), "what is no answer"),
+        ("flood", ("S_ISSOCK", "\0\0\0\2{}"), "a frame that nobody has asked for"),
+        ("flood", ("S_ISFIFO", "\0\0\0\x09d\0\0\0\0\0\0\0\7"), "an answer that nobody has asked for"),
+        ("write_to_the_line", (), "a frame that is too long"),
+    ],
+    ids=["other", "short", "strange", "long", "frames", "answers", "line"],
+)
+def test_a_call_that_speaks_for_its_worker_is_killed_and_told(
+    functions: Path, name: str, args: tuple[Any, ...], words: str
+) -> None:
+    caller = functions.with_name("caller.py")
+    caller.write_text(f"from functions import {name}\ndef go():\n    {name}(*{args!r})\n")
+    result, _ = outcome(caller, "go")
     assert result.signal == signal.SIGKILL
-    assert "frames that nobody has asked for" in result.error
+    assert result.error == f"the call has written to the connection of its worker: {words}"
+
+
+def test_a_call_that_shuts_the_queue_down_breaks_no_other(functions: Path) -> None:
+    calls = outcomes(*(a_call(functions, name) for name in ("shut_down", "count", "count")))
+    assert [(result.exit_code, result.signal) for result, _ in calls] == [(0, None)] * 3
+    assert value(calls[0][1]) != value(calls[1][1])[0] == value(calls[2][1])[0]
 
 
 def test_children_that_a_call_has_forked_end_by_signals(functions: Path) -> None:
@@ -593,13 +658,222 @@ def test_a_dead_idle_worker_costs_no_attempt(functions: Path) -> None:
     assert with_executor(lambda: PythonExecutor({}), body) == 0
 
 
-def test_calls_at_the_same_time_have_workers_of_their_own(functions: Path) -> None:
-    async def body(executor: PythonExecutor) -> set[int]:
-        attempts = [begin(executor, a_call(functions, "count")) for _ in range(3)]
-        await asyncio.gather(*(attempt.task for attempt in attempts))
-        return {value(attempt.text)[0] for attempt in attempts}
+def test_calls_at_the_same_time_have_workers_of_their_own(functions: Path, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
 
-    assert len(with_executor(lambda: PythonExecutor({}), body)) == 3
+    async def body(executor: PythonExecutor) -> set[int | None]:
+        attempts = [begin(executor, a_call(functions, "meet", str(tmp_path / "here"), 3)) for _ in range(3)]
+        return {(await attempt.task).exit_code for attempt in attempts}
+
+    assert with_executor(lambda: PythonExecutor({}), body) == {0}
+
+
+class Behind:
+    """Calls that were given to one worker: the first holds it up for as long as the test wants."""
+
+    def __init__(self, executor: PythonExecutor, functions: Path) -> None:
+        self.executor = executor
+        self._functions = functions
+        self.closed = functions.with_name("closed")
+        self.note = functions.with_name("note")
+        self._learnt = 0
+
+    async def begin(self, *names: str) -> list[Attempt]:
+        """Begin calls by their arguments, behind one that waits until `open`."""
+        await self.learn()
+        self.closed.touch()
+        attempts = [self.call(str(self.closed)), *map(self.call, names)]
+        await asyncio.sleep(0)
+        assert self.are_together()
+        await attempts[0].until(lambda: self.begun() > 0)
+        return attempts
+
+    async def learn(self) -> int:
+        """Have the function known to be short; return the process of the worker."""
+        function = f"{self._functions}:gate"
+        while function not in self.executor._short or not self._learnt:
+            self._learnt += 1
+            attempt = self.call("none")
+            assert (await attempt.task).exit_code == 0
+        pid: int = value(attempt.text)
+        return pid
+
+    def are_together(self) -> bool:
+        return len({call.worker for call in self.executor._calls.values()}) == 1
+
+    def call(self, path: str) -> Attempt:
+        return begin(self.executor, a_call(self._functions, "gate", path, str(self.note)))
+
+    def open(self) -> None:
+        self.closed.unlink()
+
+    def begun(self) -> int:
+        return len(self.note.read_text().splitlines()) - self._learnt
+
+
+def behind(functions: Path, body: Any, **settings: Any) -> None:
+    with_executor(lambda: PythonExecutor(settings), lambda executor: body(Behind(executor, functions)))
+
+
+def test_short_calls_at_the_same_time_share_a_worker(functions: Path) -> None:
+    async def body(calls: Behind) -> None:
+        await calls.learn()
+        attempts = [calls.call("none") for _ in range(4)]
+        await asyncio.sleep(0)
+        assert calls.are_together()
+        assert [(await attempt.task).exit_code for attempt in attempts] == [0] * 4
+        assert calls.begun() == 4
+
+    behind(functions, body)
+
+
+def test_what_waits_behind_a_call_that_takes_longer_than_usual_moves_to_other_workers(
+    functions: Path,
+) -> None:
+    async def body(calls: Behind) -> None:
+        first, *others = await calls.begin("none", "none")
+        for other in others:
+            assert (await other.task).exit_code == 0
+        assert not first.task.done()
+        calls.open()
+        assert (await first.task).exit_code == 0
+        pids = [value(attempt.text) for attempt in (first, *others)]
+        assert pids[0] not in pids[1:]
+        assert calls.begun() == 3
+
+    behind(functions, body)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGUSR1])
+def test_a_signal_ends_a_call_that_was_not_begun_and_no_other(functions: Path, number: int) -> None:
+    async def body(calls: Behind) -> None:
+        await calls.learn()
+        calls.closed.touch()
+        first, second, third = (calls.call(path) for path in (str(calls.closed), "none", "none"))
+        await asyncio.sleep(0)  # each was given, and the worker was not told yet
+        await calls.executor.signal(second.work, number)
+        assert await second.task == Result(signal=number)
+        calls.open()
+        assert [(await one.task).exit_code for one in (first, third)] == [0, 0]
+        assert calls.begun() == 2
+
+    behind(functions, body)
+
+
+def test_a_call_that_is_given_up_before_it_was_begun_never_is(functions: Path) -> None:
+    async def body(calls: Behind) -> None:
+        await calls.learn()
+        first, second = calls.call("none"), calls.call("none")
+        await asyncio.sleep(0)
+        second.task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second.task
+        assert (await first.task).exit_code == 0
+        assert calls.begun() == 1
+
+    behind(functions, body)
+
+
+def test_a_signal_that_ends_nothing_moves_the_others_away(functions: Path) -> None:
+    async def body(calls: Behind) -> None:
+        first, second = await calls.begin("none")
+        await calls.executor.signal(first.work, signal.SIGSTOP)
+        assert (await second.task).exit_code == 0
+        await calls.executor.signal(first.work, signal.SIGCONT)
+        calls.open()
+        assert (await first.task).exit_code == 0
+
+    behind(functions, body)
+
+
+def test_a_worker_that_dies_takes_only_the_call_with_it_that_it_makes(functions: Path) -> None:
+    async def body(calls: Behind) -> None:
+        first, second, third = await calls.begin("none", "none")
+        await calls.executor.signal(first.work, signal.SIGKILL)
+        assert (await first.task).signal == signal.SIGKILL
+        assert [(await one.task).exit_code for one in (second, third)] == [0, 0]
+        assert calls.begun() == 3
+
+    behind(functions, body)
+
+
+def test_a_worker_that_was_killed_unseen_loses_no_call_that_it_had_not_begun(functions: Path) -> None:
+    async def body(calls: Behind) -> None:
+        pid = await calls.learn()
+        os.kill(pid, signal.SIGSTOP)
+        attempts = [calls.call("none") for _ in range(3)]
+        await asyncio.sleep(0)
+        assert calls.are_together()
+        os.kill(pid, signal.SIGKILL)
+        assert [(await one.task).exit_code for one in attempts] == [0] * 3
+        assert calls.begun() == 3
+
+    behind(functions, body)
+
+
+@pytest.mark.parametrize("what", ["changes", "stale", "worn"])
+def test_a_worker_that_has_done_its_share_leaves_those_behind_it_to_others(
+    functions: Path, what: str
+) -> None:
+    flag, short = functions.with_name("flag"), functions.with_name("short.py")
+    short.write_text(
+        "import os\ndef go(flag):\n    if os.path.exists(flag):\n        os.unlink(flag), os.nice(1)\n"
+        "    return os.getpid()\n"
+    )
+    call = a_call(short, "go", str(flag))
+
+    async def body(executor: PythonExecutor) -> list[int]:
+        while f"{short}:go" not in executor._short:
+            first = begin(executor, call)
+            assert (await first.task).exit_code == 0
+        executor._max_calls = next(iter(executor._all)).count + 1 if what == "worn" else 1000
+        if what == "stale":
+            short.write_text(short.read_text() + "#\n")
+        elif what == "changes":
+            flag.touch()
+        attempts = [begin(executor, call) for _ in range(3)]
+        assert [(await attempt.task).exit_code for attempt in attempts] == [0] * 3
+        return [value(attempt.text) for attempt in (first, *attempts)]
+
+    before, *pids = with_executor(lambda: PythonExecutor({}), body)
+    assert [pid == before for pid in pids] == [what != "stale", False, False]
+
+
+def test_arguments_longer_than_a_packet_travel_and_are_anew_for_each_call(functions: Path) -> None:
+    texts = [outcome for _, outcome in outcomes(*[a_call(functions, "length", "x" * 200_000, [])] * 2)]
+    assert [value(text) for text in texts] == [[200_000, 1]] * 2
+
+
+def test_what_a_call_adds_to_the_environment_is_gone_for_the_next(functions: Path) -> None:
+    shared = {"PATH": "/bin", "A": "shared"}
+    names = ("PATH", "A", "B", "LITTER", "TASKMAN_JOB")
+    keys = {"call": f"{functions}:variables", "args": list(names), "kwargs": {}}
+    litter = {"call": f"{functions}:litter", "args": [], "kwargs": {}}
+
+    def one(keys: dict[str, Any], **added: str) -> Any:
+        layers = {"env": Layers({"A": "shared"}, added), "local_env": Layers(shared, added)}
+        return order(keys=keys, **layers)
+
+    found = outcomes(
+        one(keys, A="own", TASKMAN_JOB="1"),
+        one(keys, B="\udcff", TASKMAN_JOB="2"),
+        one(litter),
+        one(keys, TASKMAN_JOB="3"),
+        one(keys, PYTHONHASHSEED="7", TASKMAN_JOB="4"),
+    )
+    values = [value(text) for _, text in (*found[:2], *found[3:])]
+    assert [each[:5] for each in values] == [
+        ["/bin", "own", None, None, "1"],
+        ["/bin", "shared", "\udcff", None, "2"],
+        ["/bin", "shared", None, None, "3"],
+        ["/bin", "shared", None, None, "4"],
+    ]
+    assert [each[5] for each in values] == [
+        {"A": "own"},
+        {"A": "shared", "B": "\udcff"},
+        {"A": "shared"},
+        {"A": "shared", "PYTHONHASHSEED": "7"},
+    ]
 
 
 def test_an_idle_worker_ends_after_a_while(functions: Path) -> None:

@@ -68,7 +68,7 @@ class _Trial:
             loop.add_signal_handler(number, self._pass_on, number)
         began_ns, is_timed_out = time.monotonic_ns(), False
         try:
-            order = await complete(order_of(self._order), self._order)
+            order = await complete(order_of(self._order, is_new=True), self._order)
             self._work = Work(
                 order, on_started=self._started.set, on_output=self._show, on_progress=lambda *_: None
             )

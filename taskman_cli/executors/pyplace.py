@@ -1,0 +1,143 @@
+"""What each call finds, whatever the one before has left; runs in the job's interpreter, like `pyworker`.
+
+That is what a process of its own would have: descriptors, streams, environment, directory, umask and signals.
+"""
+
+from __future__ import annotations
+
+# The module `signal` makes enums of all numbers, at each call.
+import _signal  # type: ignore[import-not-found]
+import io
+import os
+import signal
+import sys
+from contextlib import suppress
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Callable  # noqa: UP035 - for Python 3.8
+
+_DEFAULT = (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+
+
+class Place:
+    """The process of a worker, as its calls see it."""
+
+    def __init__(self, null: int, asking: tuple[Any, ...], on_asked: Callable[[int, Any], None]) -> None:
+        """`null` is the empty device; the signals of `asking` are what `on_asked` is called for."""
+        self._null = null
+        self._flush_c = _c_flush()
+        self._streams: tuple[Any, ...] = ()
+        self._has_input = False
+        #: The environment of the last call: all of it, what is the same for many, and what it added to that.
+        self._env: dict[bytes, bytes] = {}
+        self._shared: dict[bytes, bytes] = {}
+        self._added: dict[str, str] = {}
+        self._depth = sys.getrecursionlimit()
+        #: What every call finds signals set to; SIGPIPE as Python has it.
+        self._actions: list[tuple[int, Any]] = [(number, on_asked) for number in asking]
+        self._actions += [(number, signal.SIG_DFL) for number in _DEFAULT]
+        self._actions.append((signal.SIGPIPE, signal.SIG_IGN))
+        for number, action in self._actions:
+            signal.signal(number, action)
+
+    def prepare(self, plan: tuple[Any, ...], added: dict[str, str], output: int, given: int | None) -> None:
+        """Make the place ready for a call; `given` is its standard input."""
+        call, _, cwd, umask, shared, _, _ = plan
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        os.close(output)
+        if given is not None:
+            os.dup2(given, 0)
+            os.close(given)
+        self._renew_streams(has_input=given is not None)
+        self._set_environment(shared, added)
+        os.chdir(cwd)
+        os.umask(umask)
+        for number, action in self._actions:
+            if _signal.getsignal(number) != action:
+                _signal.signal(number, action)
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
+        sys.argv[:] = [call]
+
+    def take_back(self) -> None:
+        """Undo what a call has set that would break the next one, or what we do after it."""
+        if sys.getrecursionlimit() != self._depth:
+            sys.setrecursionlimit(self._depth)
+        for timer in _TIMERS:
+            _signal.setitimer(timer, 0)
+
+    def flush(self) -> None:
+        """Have all that a call has printed be in its pipe."""
+        for stream in {sys.stdout, sys.stderr, *self._streams[1:]}:
+            with suppress(BaseException):  # closed by the call, or an object of its own
+                stream.flush()
+        self._flush_c()
+
+    def let_go(self) -> None:
+        """Leave the pipe of a call to what it has left running."""
+        for number in (0, 1, 2):
+            os.dup2(self._null, number)
+
+    def _set_environment(self, shared: dict[bytes, bytes], added: dict[str, str]) -> None:
+        before, self._added = self._added, added
+        env: Any = os.environb
+        if shared is self._shared and getattr(env, "_data", None) == self._env:
+            # Nobody has touched it: only what calls add to it differs.
+            for name in before.keys() - added.keys():
+                key = os.fsencode(name)
+                self._change(env, key, shared.get(key))
+            for name, text in added.items():
+                if before.get(name) != text:
+                    self._change(env, os.fsencode(name), os.fsencode(text))
+            return
+        self._shared = shared
+        wanted, found = dict(shared), dict(env)
+        wanted.update((os.fsencode(name), os.fsencode(text)) for name, text in added.items())
+        self._env = found.copy()
+        for odd in found.keys() - wanted.keys():
+            self._change(env, odd, None)
+        for key, value in wanted.items():
+            if found.get(key) != value:
+                self._change(env, key, value)
+
+    def _change(self, env: Any, key: bytes, value: bytes | None) -> None:
+        if value is None:
+            self._env.pop(key, None)
+            env.pop(key, None)
+        else:
+            self._env[key] = env[key] = value
+
+    def _renew_streams(self, *, has_input: bool) -> None:
+        """Make the streams anew that a call closed, replaced or has read from."""
+        out, err = self._streams[1:] if self._streams else (None, None)
+        if out is None or out is not sys.stdout or out.closed:
+            out = _text(1, "surrogateescape")
+        if err is None or err is not sys.stderr or err.closed:
+            err = _text(2, "backslashreplace")
+        stdin: Any = self._streams[0] if self._streams else None
+        if stdin is None or stdin is not sys.stdin or stdin.closed or has_input or self._has_input:
+            given = io.BufferedReader(io.FileIO(0, "r", closefd=False))
+            stdin = io.TextIOWrapper(given, "utf-8", "surrogateescape")
+        self._has_input = has_input
+        self._streams = (stdin, out, err)
+        sys.stdin = sys.__stdin__ = stdin  # type: ignore[misc]
+        sys.stdout = sys.__stdout__ = out  # type: ignore[misc]
+        sys.stderr = sys.__stderr__ = err  # type: ignore[misc]
+
+
+def _text(fd: int, errors: str) -> io.TextIOWrapper:
+    raw = io.BufferedWriter(io.FileIO(fd, "w", closefd=False))
+    return io.TextIOWrapper(raw, "utf-8", errors, line_buffering=True)
+
+
+def _c_flush() -> Callable[[], Any]:
+    """Return what flushes the streams of C code."""
+    try:
+        import ctypes
+
+        flush = ctypes.CDLL(None).fflush
+    except (ImportError, OSError, AttributeError):
+        return lambda: None
+    return lambda: flush(None)
