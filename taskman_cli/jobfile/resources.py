@@ -16,7 +16,7 @@ from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.jobfile.problems import Fault, Rejected, reject
 from taskman_cli.jobfile.shapes import shape_of, shaped, whole
 from taskman_cli.jobfile.tables import Key, as_fields, keys, missing, read_table, table_shape
-from taskman_cli.jobfile.units import duration, read_memory
+from taskman_cli.jobfile.units import LONGEST_NS, duration, read_memory
 from taskman_cli.jobfile.values import NAME, Context, check_name, integer, mistyped
 
 _RATE = re.compile(r"(\d{1,10}) ?/ ?(\d{0,10}) ?([A-Za-z]+)", re.ASCII)
@@ -61,7 +61,14 @@ def _resource(value: object, context: Context) -> Resource:
         raise Rejected(*faults)
     rate = values.pop("rate", None)
     fields = as_fields(values.items(), RESOURCE_KEYS)
-    return Resource(**fields) if rate is None else Resource(rate=rate[0], per_ns=rate[1], **fields)
+    if rate is None:
+        return Resource(**fields)
+    count, per_ns = rate
+    most = LONGEST_NS * count // per_ns
+    if values.get("burst", 1) > most:
+        fix = f"the most that fills in that time at this rate is {most:,}"
+        raise Rejected(Fault(("burst",), f"takes more than a hundred years to fill: {fix}"))
+    return Resource(rate=count, per_ns=per_ns, **fields)
 
 
 def _memory(value: object, context: Context) -> Resource:

@@ -43,7 +43,7 @@ _UMASK = re.compile(r"0?[0-7]{1,3}")
 
 def duration(low: str, *, or_none: bool = False) -> Reader:
     """Return a reader of durations into nanoseconds; `or_none` accepts `"none"` for no limit."""
-    low_ns, high_ns = _duration_ns(low), _duration_ns(_LONGEST)
+    low_ns, high_ns = _duration_ns(low), LONGEST_NS
     no_limit = '; write "none" for no limit' if or_none else ""
 
     @shaped(type="string", pattern=whole(f"{PATTERN}|none" if or_none else PATTERN))
@@ -67,6 +67,10 @@ def _duration_ns(text: str) -> int:
         return timespec.parse_duration(text) // _MICROSECOND * 1000
     except TimespecError as error:
         raise Rejected(Fault((), str(error), offset=error.column or None)) from None
+
+
+#: The same in nanoseconds.
+LONGEST_NS = _duration_ns(_LONGEST)
 
 
 @shaped(type="string")  # also a date-time, which editors treat as a string

@@ -318,7 +318,7 @@ def test_an_urgent_job_passes_those_that_have_waited_long() -> None:
     driver = Machine((*jobs(4), named("probe", priority=1, first_s=100)), replace(AUTO, ageing_ns=seconds(1)))
     known(driver, **{f"j{n}": 1 for n in range(4)}, probe=1)
     patient = replace(AUTO, ageing_ns=seconds(1), admission_patience_ns=seconds(10**6))
-    driver.engine.pool.configure(patient)
+    driver.engine.pool.configure(patient, driver.now.elapsed_ns)
     driver.says(BUSY, 10)
     driver.at(100)
     assert started(driver) == ["j0", "j1", "probe"]

@@ -194,7 +194,7 @@ def test_an_attempt_of_a_lost_ledger_keeps_the_name_that_it_has() -> None:
 def test_what_runs_elsewhere_is_not_booked_when_the_load_begins_to_count() -> None:
     driver = Driver((far_job("a"), make_job("b")), SETTINGS)
     driver.at(10)
-    driver.engine.pool.configure(replace(SETTINGS, admission=Admission.AUTO))
+    driver.engine.pool.configure(replace(SETTINGS, admission=Admission.AUTO), driver.now.elapsed_ns)
     assert driver.engine.pool.gate is not None
     assert driver.engine.pool.memory.booked == 0
     for start in list(driver.starts):
@@ -408,8 +408,8 @@ def test_a_start_that_failed_shows_an_executor_down_that_says_nothing_of_itself(
 def test_what_is_known_of_an_executor_goes_with_it() -> None:
     driver = Driver((far_job("a"),), SETTINGS)
     driver.send(told(Reach.DOWN, "no line"))
-    driver.engine.pool.configure(replace(SETTINGS, executors=()))
-    driver.engine.pool.configure(SETTINGS)
+    driver.engine.pool.configure(replace(SETTINGS, executors=()), 0)
+    driver.engine.pool.configure(SETTINGS, 0)
     assert rows(driver)[1].reach is Reach.IDLE
 
 

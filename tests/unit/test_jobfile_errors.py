@@ -363,6 +363,11 @@ TOGETHER = {
         "jobs.a.resources.db: more than there is: [pool.resources] has 2, so it would never start",
         "jobs.a.tasks.b.resources.api: more than the burst of 3 in [pool.resources]: it would never start",
     ],
+    # 238 years are more than the ledger can record.
+    "[pool.resources]\na = { rate = '1/w', burst = 20_000 }\nb = { rate = '3/36525d', burst = 3 }": [
+        "pool.resources.a.burst: takes more than a hundred years to fill: the most that fills in that time "
+        "at this rate is 5,217"
+    ],
     # With a fault in what there is, what is needed cannot be judged.
     "[pool.resources]\ndb = 0\n" + JOB + "resources = { db = 1 }": [
         "pool.resources.db: 0 is out of range: it must be from 1 to 1000000000"

@@ -395,7 +395,7 @@ def test_of_several_tasks_the_one_that_decides_is_told_and_the_time_of_all() -> 
 
 def test_a_run_that_is_cancelled_before_it_begins_is_told_without_an_attempt() -> None:
     scene = Scene(job(), job("busy"))
-    scene.engine.pool.configure(replace(Settings(), max_workers=1))
+    scene.engine.pool.configure(replace(Settings(), max_workers=1), 0)
     scene.at(10)
     scene.send(
         events.RequestReceived(

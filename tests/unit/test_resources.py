@@ -25,6 +25,7 @@ from taskman_cli.core.model import (
     State,
     Trigger,
 )
+from taskman_cli.core.protocol import LAST_NS
 from taskman_cli.core.schedule import Interval
 from tests.unit.engine_driver import START, Driver, make_job, of_type, seconds
 
@@ -258,17 +259,93 @@ def test_a_restart_continues_with_what_the_rate_has_left() -> None:
     (mark,) = driver.engine.pool.resources.restate()
     assert of_type(driver.done, effects.RateUsed)[-1] == mark
     resources = Resources(API.resources)
-    resources.resume({"api": mark.full_elapsed_ns, "gone": 5})
+    resources.resume({"api": mark.full_elapsed_ns, "gone": 5}, driver.now.elapsed_ns)
     assert resources.tokens("api", driver.now.elapsed_ns) == 0
     assert resources.tokens("api", mark.full_elapsed_ns) == 2
 
 
 def test_a_wrong_clock_empties_the_bucket_at_most() -> None:
     resources = Resources(API.resources)
-    resources.resume({"api": 10**18})
+    resources.resume({"api": 10**18}, 0)
     assert resources.ready_ns("api", 1, {}, 0) == seconds(10)
-    resources.resume({"api": -(10**18)})
+    # As time passes, it fills up from then on.
+    assert resources.ready_ns("api", 1, {}, seconds(10)) == seconds(10)
+    assert resources.tokens("api", seconds(20)) == 2
+    resources.resume({"api": -(10**18)}, 0)
     assert resources.ready_ns("api", 2, {}, 0) == 0
+
+
+def test_what_the_clock_of_another_start_of_the_machine_said_is_put_on_record_by_that_of_this_one() -> None:
+    # Otherwise the next scheduler after the same start would take the old numbers for its own.
+    driver = Driver((), API, rates={"api": 10**18, "gone": 3 * 10**18, "odd": 2**63 - 1, "past": -5})
+    empty_ns = START.elapsed_ns + seconds(20)
+    assert of_type(driver.done, effects.RateUsed) == [
+        effects.RateUsed("api", empty_ns),
+        effects.RateUsed("gone", 3 * 10**18),
+        effects.RateUsed("odd", LAST_NS),
+        effects.RateUsed("past", 0),
+    ]
+
+
+def test_a_step_of_the_clock_puts_rates_on_record_by_the_new_one() -> None:
+    driver = flood()
+    driver.at(1)
+    (used,) = of_type(driver.done, effects.RateUsed)
+    stepped = driver.send(events.ClockStepped(seconds(10**9)))
+    assert of_type(stepped, effects.RateUsed) == [used]
+
+
+#: How much is there after the same four starts, and a reload with this rate; and when the next one may start.
+RATES = {
+    "faster": (Resource(rate=100, per_ns=seconds(1), burst=4), 0, 0.01),
+    "slower": (Resource(rate=1, per_ns=seconds(100), burst=4), 0, 100),
+    "the same": (Resource(rate=1, per_ns=seconds(10), burst=4), 0, 10),
+    "a smaller burst": (Resource(rate=1, per_ns=seconds(10), burst=1), 0, 10),
+    "a larger burst": (Resource(rate=1, per_ns=seconds(10), burst=6), 2, 0),
+    "another limit": (Resource(3, rate=1, per_ns=seconds(10), burst=4), 0, 10),
+}
+
+
+@pytest.mark.parametrize(("resource", "tokens", "next_s"), RATES.values(), ids=RATES)
+def test_after_a_reload_a_rate_lacks_as_much_as_before_and_it_comes_at_the_new_pace(
+    resource: Resource, tokens: int, next_s: float
+) -> None:
+    before = Resource(rate=1, per_ns=seconds(10), burst=4)
+    driver = flood(Settings(resources=(("api", before),)))
+    for second in range(1, 5):
+        driver.at(second)
+    resources, now_ns = driver.engine.pool.resources, driver.now.elapsed_ns
+    assert len(driver.starts) == 4
+    resources.resume({"api": now_ns + seconds(40)}, now_ns)  # empty just now
+    marks = resources.configure([("api", resource)], now_ns)
+    assert resources.tokens("api", now_ns) == tokens
+    assert resources.ready_ns("api", 1, {}, now_ns) == now_ns + seconds(next_s)
+    restated = resources.restate()
+    assert marks == (restated if restated[0].full_elapsed_ns != now_ns + seconds(40) else [])
+
+
+def test_a_rate_that_was_set_by_mistake_holds_nothing_back_after_it_was_put_right() -> None:
+    jobs = flood().jobs
+    driver = flood(Settings(resources=(("api", Resource(rate=1, per_ns=seconds(86_400))),)))
+    driver.at(1)
+    driver.at(2)
+    assert len(driver.starts) == 1
+    right = Settings(resources=(("api", Resource(rate=60, per_ns=seconds(60))),))
+    done = driver.send(events.JobsReloaded(1, jobs, right, (), "ann"))
+    (mark,) = of_type(done, effects.RateUsed)
+    assert 0 < mark.full_elapsed_ns - driver.now.elapsed_ns <= seconds(1)
+    driver.at(3)
+    assert len(driver.starts) == 2
+
+
+def test_a_rate_that_comes_back_lets_its_resource_wait_no_longer_than_from_empty() -> None:
+    resources = Resources(API.resources)
+    resources.start((("api", 2),), 0)
+    slow = Resource(rate=1, per_ns=seconds(1000))
+    resources.configure([("api", slow)], 0)
+    assert resources.configure([], 0) == []
+    (mark,) = resources.configure(API.resources, 0)
+    assert mark.full_elapsed_ns == seconds(20)
 
 
 @pytest.mark.parametrize("full_s", [20, 0, -500])
@@ -296,7 +373,7 @@ def test_an_attempt_that_was_told_to_end_before_it_was_asked_for_puts_back_what_
 def test_rates_come_with_the_jobs() -> None:
     driver = flood()
     engine = driver.engine
-    engine.pool.resources.resume({"api": START.elapsed_ns + seconds(20)})
+    engine.pool.resources.resume({"api": START.elapsed_ns + seconds(20)}, START.elapsed_ns)
     driver.at(1)
     assert driver.starts == []
 

@@ -49,7 +49,7 @@ def test_a_run_on_time_has_a_short_text() -> None:
         ),
         pytest.param(
             {"queued": f"{SLOT}:00", "begun": f"{SLOT}:04"},
-            "It started 4s late: 4s waiting for a free worker.",
+            "It started 4s late: 4s waiting for a worker or for its turn.",
             id="a worker",
         ),
         pytest.param(
@@ -57,7 +57,8 @@ def test_a_run_on_time_has_a_short_text() -> None:
         ),
         pytest.param(
             {"due": f"{SLOT}:10", "queued": f"{SLOT}:10", "begun": f"{SLOT}:12", "spawn_ns": 90_000_000},
-            "It started 12s late: 10s of jitter, 2s waiting for a free worker and 90ms creating the process.",
+            "It started 12s late: 10s of jitter, 2s waiting for a worker or for its turn and 90ms creating "
+            "the process.",
             id="several",
         ),
         pytest.param(
@@ -78,7 +79,7 @@ def test_a_run_that_waited_for_another_names_it() -> None:
         SlotRecord(late, earlier=earlier)
     )
     beside = run("2026-11-23T02:30", begun=f"{SLOT}:30")
-    assert "2s waiting for a free worker." in told(SlotRecord(late, earlier=beside))
+    assert "2s waiting for a worker or for its turn." in told(SlotRecord(late, earlier=beside))
 
 
 def test_a_shortage_of_processes_is_reported() -> None:
@@ -168,7 +169,7 @@ def test_a_waiting_run_says_what_it_waits_for() -> None:
         f"backup has not started for its slot {WHOLE}, as run {waiting.id}. It has been waiting since "
         "02:30:00 (7h30m ago)"
     )
-    assert told(SlotRecord(waiting)) == f"{head} for a free worker."
+    assert told(SlotRecord(waiting)) == f"{head} for a worker or for its turn."
     earlier = run("2026-11-24T01:30", state="running")
     assert told(SlotRecord(waiting, earlier=earlier)) == (
         f"{head} for run {earlier.id}, which has been running since 01:30:00."
@@ -234,7 +235,7 @@ def test_a_catch_up_run_says_what_was_missed_and_why() -> None:
     assert "The machine was suspended from 02:00:00 to 05:00:00." in told(SlotRecord(late, events=slept))
     assert "The journal does not say why." in told(SlotRecord(late))
     waited = run(SLOT, queued="2026-11-24T05:00:01", begun="2026-11-24T05:00:06", trigger="catch_up")
-    assert "It started 5s after that: 5s waiting for a free worker." in told(SlotRecord(waited))
+    assert "It started 5s after that: 5s waiting for a worker or for its turn." in told(SlotRecord(waited))
 
 
 def test_a_run_without_a_slot_names_its_trigger() -> None:

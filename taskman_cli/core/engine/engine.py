@@ -319,7 +319,7 @@ class Engine:
         if event.is_new_boot or event.is_new_life:
             self._outbox.records += self._life
         self.pool.early.is_possible = event.has_early
-        self.pool.resources.resume(event.rates)
+        self._outbox.records += self.pool.resources.resume(event.rates, now.elapsed_ns)
         self.pool.memory.resume(event.needs)
         self._pauses.load(takeover.armed, now)
         self._pauses.set_aside(event.set_aside, now)
@@ -351,12 +351,15 @@ class Engine:
         take = self._job_set.take_part if event.is_part else self._requests.reload
         if take(event, self.settings, now):
             self.settings = event.settings
-            self.pool.configure(self._pool_settings())
+            self._configure_pool(now)
             self.reports.take_jobs(event, now)
 
-    def _try_gate(self, _: events.GateTried, __: Now) -> None:
+    def _try_gate(self, _: events.GateTried, now: Now) -> None:
         self._is_gate_shut = False
-        self.pool.configure(self._pool_settings())
+        self._configure_pool(now)
+
+    def _configure_pool(self, now: Now) -> None:
+        self._outbox.records += self.pool.configure(self._pool_settings(), now.elapsed_ns)
 
     def _pool_settings(self) -> Settings:
         return replace(self.settings, admission=Admission.FIXED) if self._is_gate_shut else self.settings
@@ -381,6 +384,7 @@ class Engine:
         self._running.parks.clock_stepped(event.delta_ns)
         self._running.waiting.clock_stepped(event.delta_ns)
         self._job_set.clock_stepped(now)
+        self._outbox.records += self.pool.resources.restate()  # what is on record is by both clocks
         self.reports.clock_stepped(event.delta_ns)
         if event.delta_ns < -MAX_STEP_BACK_NS:
             self._account(now.wall_ns, is_anew=True)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from taskman_cli.core.engine.admission import Signals
+    from taskman_cli.core.engine.marks import RateUsed
     from taskman_cli.core.engine.ready import Lack
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.model import Amounts, Settings
@@ -73,17 +74,18 @@ class Pool:
         self._open_gate()
         self._ready.order([], settings.ageing_ns, has_urgent_lines=self.gate is not None)
 
-    def configure(self, settings: Settings) -> None:
-        """Use other settings; an attempt that holds a seat keeps it."""
+    def configure(self, settings: Settings, elapsed_ns: int) -> list[RateUsed]:
+        """Use other settings; return marks of what that changes. An attempt that holds a seat keeps it."""
         before, self._settings, had_gate = self._settings, settings, self.gate is not None
         self._answered_ns = None
-        self.resources.configure(settings.resources)
+        marks = self.resources.configure(settings.resources, elapsed_ns)
         self.abroad.keep_only(settings)
         self._open_gate()
         orders = (before.ageing_ns, before.resources, had_gate)
         if orders != (settings.ageing_ns, settings.resources, self.gate is not None):
             attempts = [self._waiting[key] for key in self._ready.first(len(self._ready))]
             self._ready.order(attempts, settings.ageing_ns, has_urgent_lines=self.gate is not None)
+        return marks
 
     def _open_gate(self) -> None:
         """Have a gate, or none, as the settings say; what runs is booked."""

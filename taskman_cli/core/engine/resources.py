@@ -2,7 +2,8 @@
 
 All that an attempt needs is held from its start to its end, or nothing. A rate is a token bucket: it holds
 `burst` when it is full, and each start takes from it what the attempt needs of the resource. A bucket is one
-number, the instant at which it is full again; so it fills without a timer.
+number, the instant at which it is full again; so it fills without a timer. That is never later than from
+empty: where another rate is set, or the number is by a clock that was wrong, it is put right once.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine.marks import RateUsed
+from taskman_cli.core.protocol import LAST_NS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,10 +30,25 @@ class Resources:
         self._full_ns: dict[str, int] = {}
         self._scarce: dict[Amounts, Amounts] = {}
 
-    def configure(self, resources: Iterable[tuple[str, Resource]]) -> None:
-        """Use other limits and rates; what is held stays held, even if it is more than a limit."""
-        self.known = dict(resources)
+    def configure(self, resources: Iterable[tuple[str, Resource]], elapsed_ns: int) -> list[RateUsed]:
+        """Use other limits and rates; return marks of the buckets that have changed.
+
+        What is held stays held, even if it is more than a limit. What a bucket lacks comes at the new rate.
+        """
+        before, self.known = self.known, dict(resources)
         self._scarce.clear()
+        marks = []
+        for name, resource in self.known.items():
+            known, full_ns = before.get(name), self._full_ns.get(name, elapsed_ns)
+            if resource == known or resource.rate is None or full_ns <= elapsed_ns:
+                continue
+            lacks_ns = full_ns - elapsed_ns
+            if known is not None and known.rate is not None:
+                lacks_ns = -(-lacks_ns * known.rate * resource.per_ns // (known.per_ns * resource.rate))
+            self._full_ns[name] = elapsed_ns + min(lacks_ns, cost_ns(resource, resource.burst))
+            if self._full_ns[name] != full_ns:
+                marks.append(RateUsed(name, self._full_ns[name]))
+        return marks
 
     def scarce(self, amounts: Amounts) -> Amounts:
         """Return those of `amounts` that may have to be waited for: with a limit or a rate."""
@@ -109,7 +126,7 @@ class Resources:
         if resource is None or resource.rate is None:
             return elapsed_ns
         wanted = min(amount, resource.burst) + reserved.get(name, 0)
-        full_ns = self._full_at_ns(name, resource, elapsed_ns)
+        full_ns = self._full_at_ns(name, elapsed_ns)
         return max(elapsed_ns, full_ns + cost_ns(resource, wanted) - cost_ns(resource, resource.burst))
 
     def start(self, amounts: Amounts, elapsed_ns: int) -> list[RateUsed]:
@@ -126,35 +143,36 @@ class Resources:
             resource = self.known.get(name)
             if resource is None or resource.rate is None:
                 continue
-            full_ns = self._full_at_ns(name, resource, elapsed_ns)
+            full_ns = self._full_at_ns(name, elapsed_ns)
             full_ns += sign * cost_ns(resource, min(amount, resource.burst))
             self._full_ns[name] = full_ns
             marks.append(RateUsed(name, full_ns))
         return marks
 
-    def resume(self, full_ns: Mapping[str, int]) -> None:
-        """Continue with the buckets of an earlier scheduler."""
-        self._full_ns.update(full_ns)
+    def resume(self, full_ns: Mapping[str, int], elapsed_ns: int) -> list[RateUsed]:
+        """Continue with the buckets of an earlier scheduler; return marks of them, by the clocks of now."""
+        for name, at_ns in full_ns.items():
+            resource, most_ns = self.known.get(name), LAST_NS
+            if resource is not None and resource.rate is not None:
+                most_ns = elapsed_ns + cost_ns(resource, resource.burst)
+            self._full_ns[name] = max(0, min(at_ns, most_ns))
+        return self.restate()
 
-    def _full_at_ns(self, name: str, resource: Resource, elapsed_ns: int) -> int:
-        """Return when a bucket is full again: now at the earliest, and never later than from empty.
-
-        The latter after another rate was set, or a clock was wrong.
-        """
-        at_ns = self._full_ns.get(name, elapsed_ns)
-        return max(elapsed_ns, min(at_ns, elapsed_ns + cost_ns(resource, resource.burst)))
+    def _full_at_ns(self, name: str, elapsed_ns: int) -> int:
+        """Return when a bucket is full again: now at the earliest."""
+        return max(elapsed_ns, self._full_ns.get(name, elapsed_ns))
 
     def tokens(self, name: str, elapsed_ns: int) -> int | None:
         """Return how much may be started on at once now; None: the resource has no rate."""
         resource = self.known.get(name)
         if resource is None or resource.rate is None:
             return None
-        missing_ns = self._full_at_ns(name, resource, elapsed_ns) - elapsed_ns
+        missing_ns = self._full_at_ns(name, elapsed_ns) - elapsed_ns
         missing = -(-missing_ns * resource.rate // resource.per_ns)
         return max(0, resource.burst - missing)
 
     def restate(self) -> list[RateUsed]:
-        """Return marks of all buckets, for a new ledger."""
+        """Return marks of all buckets, for a new ledger or after a step of the clock."""
         return [RateUsed(name, at_ns) for name, at_ns in self._full_ns.items()]
 
 

@@ -121,7 +121,7 @@ def _waits_for(ran: Ran, *, times: Times, now_ns: int) -> str:
     if ran.waits and ran.waits[0].kind != "earlier_run":
         return f"It has been waiting {since} {ran.waits[0].reason}."
     if earlier is None or earlier.ended_ns is not None:
-        return f"It has been waiting {since} for a free worker."
+        return f"It has been waiting {since} for a worker or for its turn."
     if earlier.begun_ns is None:
         return f"It has been waiting {since} behind run {earlier.id}, which has not started either."
     return (
@@ -182,10 +182,10 @@ def _waited_for(ran: Ran, *, times: Times) -> str:
         return f", as {_shortage_words(ran.shortage)}"
     earlier, begun_ns = ran.earlier, ran.run.begun_ns
     if earlier is None or earlier.ended_ns is None or begun_ns is None:
-        return " for a free worker"
+        return " for a worker or for its turn"
     # The blocking run ended when this one began; others may have run at the same time.
     if earlier.ended_ns > begun_ns + _WORTH_TELLING_NS:
-        return " for a free worker"
+        return " for a worker or for its turn"
     return f" for run {earlier.id}, which ended at {times.at(earlier.ended_ns)}"
 
 
