@@ -59,7 +59,7 @@ class ExecutorHost:
 
     def __init__(self, messages: Messages, loop: asyncio.AbstractEventLoop) -> None:
         """`messages` takes what the supervisor is told."""
-        self._say, self._say_soon = messages.say, messages.say_soon
+        self._say, self._messages = messages.say, messages
         self._loop = loop
         self._definition = ExecutorDefinition("", "")
         self._around = Surroundings()
@@ -96,6 +96,7 @@ class ExecutorHost:
 
     def _configure(self, definition: dict[str, Any], facts: dict[str, Any]) -> None:
         self._definition = ExecutorDefinition(**definition)
+        self._messages.is_brief = facts.get("is_brief", False)
         self._around = Surroundings.of(facts, self._definition.name)
 
     def _ready(self) -> Executor:
@@ -111,7 +112,7 @@ class ExecutorHost:
             self._executor = make(self._definition, self._around)
             self._executor.listener = self._telling.tell
             if self._keeps_nothing:
-                self._say("keeps_nothing", "")
+                self._say("keeps_nothing", "", True)
         return self._executor
 
     def _do(self, chore: Coroutine[Any, Any, None]) -> None:
@@ -189,7 +190,7 @@ class ExecutorHost:
                 self._say("failed", carried.key, words, is_want(outcome))
                 return
             said = {"error": words}
-        self._say("ended", carried.key, said | carried.written())
+        self._messages.ended(carried.key, said | carried.written())
 
     async def _follow(self, carried: Carried, values: dict[str, Any], *, is_new: bool) -> Result:
         """Begin an attempt or find it again, and follow it to its end through lost connections."""
@@ -236,7 +237,7 @@ class ExecutorHost:
         carried.be_there()
         self._telling.well()
         self._heard(carried)
-        self._say_soon("started", carried.key)
+        self._messages.started(carried.key)
 
     def _write(self, carried: Carried, data: bytes) -> None:
         if carried.file is not None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.supervisor.wire import Message
 
-#: "started" is held back this long: mostly the end of a short command can then be sent with it.
+#: That an attempt has started is held back this long: a short one has ended by then, which says both.
 HOLD_S = 0.002
 
 
@@ -22,43 +22,58 @@ class Messages:
     def __init__(self, send: Callable[[Sequence[Message]], None], loop: asyncio.AbstractEventLoop) -> None:
         self._send = send
         self._loop = loop
-        self._held: list[Message] = []
-        #: When the first of them came.
-        self._since_s = 0.0
-        #: They are sent at the end of this turn of the loop; a timer looks at them.
+        #: The supervisor knows ends that stand for starts.
+        self.is_brief = False
+        self._messages: list[Message] = []
+        #: The attempts whose start was not told yet, and when that is to be, in order.
+        self._starts: dict[str, float] = {}
+        #: They are sent at the end of this turn of the loop; a timer looks at the starts.
         self._is_sending = self._has_timer = False
 
     def say(self, *message: Any) -> None:
         """Send a message with all others of this turn of the loop."""
-        self._held.append(message)
-        if not self._is_sending:
-            self._is_sending = True
-            self._loop.call_soon(self._send_all)
+        if self._starts and len(message) > 1 and message[1] in self._starts:
+            self._tell_start(message[1])
+        self._messages.append(message)
+        self._send_soon()
 
-    def say_soon(self, *message: Any) -> None:
-        """Hold a message back for a moment: mostly another one can go with it."""
-        if not self._held:
-            self._since_s = self._loop.time()
-        self._held.append(message)
+    def started(self, key: str) -> None:
+        """Say that an attempt has started: in a moment, or with what is said of it before that."""
+        self._starts[key] = self._loop.time() + HOLD_S
         if not self._has_timer:
             self._has_timer = True
             self._loop.call_later(HOLD_S, self._look)
 
+    def ended(self, key: str, said: dict[str, Any]) -> None:
+        """Say how an attempt has ended; and that it had started, if that was not told yet."""
+        if self.is_brief and self._starts.pop(key, None) is not None:
+            said["has_started"] = True
+        self.say("ended", key, said)
+
+    def _tell_start(self, key: str) -> None:
+        del self._starts[key]
+        self._messages.append(("started", key))
+        self._send_soon()
+
     def _look(self) -> None:
-        """Send what was held back for long enough; what came since then has a moment of its own."""
+        """Tell of the starts that were held back for long enough."""
         self._has_timer = False
-        left_s = self._since_s + HOLD_S - self._loop.time()
-        if self._held and left_s > 0:
-            self._has_timer = True
-            self._loop.call_later(left_s, self._look)
-        else:
-            self._send_all()
+        now_s = self._loop.time()
+        for key, at_s in [*self._starts.items()]:
+            if at_s > now_s:
+                self._has_timer = True
+                self._loop.call_later(at_s - now_s, self._look)
+                break
+            self._tell_start(key)
+
+    def _send_soon(self) -> None:
+        if not self._is_sending:
+            self._is_sending = True
+            self._loop.call_soon(self._send_all)
 
     def _send_all(self) -> None:
         self._is_sending = False
-        messages, self._held = self._held, []
-        if not messages:
-            return
+        messages, self._messages = self._messages, []
         try:
             self._send(messages)
         except WireError:  # one of them, from an executor that is not ours: the others are sent
@@ -70,4 +85,6 @@ class Messages:
             self._send([message])
         except WireError as error:
             if message[0] == "ended":
-                self._send([(*message[:2], {"error": f"what its executor says cannot be sent: {error}"})])
+                said: dict[str, Any] = {"error": f"what its executor says cannot be sent: {error}"}
+                said["has_started"] = message[2].get("has_started", False)
+                self._send([(*message[:2], said)])

@@ -59,22 +59,31 @@ def order_of(values: dict[str, Any], *, is_new: bool = False) -> Order:
 
     `is_new`: it begins now, so its deadline is known.
     """
-    if "packed" not in values:
+    if "own" not in values:
         order = Order(**{name: value for name, value in values.items() if name in Order.__slots__})
         return _changed(order, deadline_ns=_deadline_of(values)) if is_new else order
-    same, told = _unpack(values["packed"]), values["told"]
+    same = _unpack(values["packed"])
+    handle, job, task, run, attempt, slot, trigger, params, command, stdin = marshal.loads(values["own"])  # noqa: S302
+    told = params | {
+        "TASKMAN_JOB": job,
+        "TASKMAN_TASK": task,
+        "TASKMAN_RUN_ID": run,
+        "TASKMAN_ATTEMPT": str(attempt),
+        "TASKMAN_SLOT": slot,
+        "TASKMAN_TRIGGER": trigger,
+    }
     return Order(
-        handle=values["handle"],
-        job=values["job"],
-        task=values["task"],
-        run=values["run"],
-        attempt=values["attempt"],
-        command=values["command"],
+        handle=handle,
+        job=job,
+        task=task,
+        run=run,
+        attempt=attempt,
+        command=command,
         keys=same["keys"],
         env=Layers(same["env"], told),
         local_env=Layers(same["local_env"], told),
         cwd=same["cwd"],
-        stdin=values["stdin"],
+        stdin=stdin,
         user=same["user"],
         umask=same["umask"],
         nice=same["nice"],

@@ -9,9 +9,9 @@ From the supervisor:
                                        "state_directory", "hidden"}
     ("start", key, order, path, max_output, 0)
                                        begin an attempt: `order` has fields of `Order`, and perhaps
-                                       "env_files", which are read here, and "timeout_ns"; or those that are
-                                       the same in many are in "packed", by marshal, and "told" has what is
-                                       added to both environments; `path` is its output file, or None
+                                       "env_files", which are read here, and "timeout_ns"; or by marshal
+                                       "packed" has those that are the same in many, and "own" the others
+                                       (`launch/spec.py`); `path` is its output file, or None
     ("adopt", key, order, path, max_output, unheard_ns)
                                        find one again that an earlier process had begun; for how long nothing
                                        is known of it
@@ -25,10 +25,11 @@ To the supervisor:
     ("started", key)                   it runs, or most likely does
     ("failed", key, words, is_transient)   it was not begun
     ("ended", key, {"exit_code", "signal", "error", "cpu_s", "peak_rss_bytes", "output_bytes", "cut_bytes",
-                    "output_error"})   or {"lost": words, "is_over"}
+                    "output_error"})   or {"lost": words, "is_over"}; perhaps with "has_started": it had,
+                                       which was not told before; only if the facts have "is_brief"
     ("progress", key, part, words)
     ("unheard", key, words)            how it stands is not known; "": it is again
-    ("keeps_nothing", "")              "forget" needs no order: nothing is kept of an attempt
+    ("keeps_nothing", "", True)        nothing is kept of an attempt that has ended: "forget" is not needed
     ("condition", values)              how the executor itself stands, as `core.conditions` has it
     ("said", words)                    for the log
     ("pong",)

@@ -52,7 +52,7 @@ class Plans:
         self._runners = Runners()
         #: The supervisor knows limits.
         self.can_limit = True
-        #: And orders that are packed.
+        #: And orders that are packed: two texts by marshal, of what is the same in many and of the rest.
         self.can_pack = False
         #: By id(), together with the task itself, so that the id is not reused.
         self._plans: dict[int, tuple[Task, dict[str, Any]]] = {}
@@ -87,16 +87,23 @@ class Plans:
         execution = start.task.execution
         self._look_at_accounts(execution)
         _, same, packed = self._orders.get(id(execution)) or self._new_order(execution)
-        told = dict(start.params) | self._told(start)
-        stdin = execution.stdin
-        order = known_order(start) | {
-            "command": None if CALL in same["keys"] else _far_command(start.task.command, execution.shell),
-            "stdin": None if stdin is None else stdin.encode("utf-8", "surrogateescape"),
-        }
+        command = None if CALL in same["keys"] else _far_command(start.task.command, execution.shell)
+        stdin = None if execution.stdin is None else execution.stdin.encode("utf-8", "surrogateescape")
         if self.can_pack:
-            order |= {"packed": packed, "told": told}
-        else:
-            order |= same | {name: same[name] | told for name in ("env", "local_env")}
+            executor, handle = split_handle(start.handle)
+            own = (
+                handle, start.job, start.task.id, start.run, start.attempt, format_slot(start.slot_ns),
+                str(start.trigger), dict(start.params), command, stdin,
+            )  # fmt: skip
+            return {
+                "executor": executor,
+                "order": {"packed": packed, "own": marshal.dumps(own)},
+                "path": path,
+                "max_output": execution.max_output_bytes,
+            }
+        told = dict(start.params) | self._told(start)
+        order = known_order(start) | {"command": command, "stdin": stdin} | same
+        order |= {name: same[name] | told for name in ("env", "local_env")}
         return remote_spec(start, order, path=path)
 
     def _new_order(self, execution: Execution) -> tuple[Execution, dict[str, Any], bytes]:

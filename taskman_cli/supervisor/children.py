@@ -105,13 +105,13 @@ class Children:
         if not isinstance(key, str):
             raise TypeError("a key must be a string")
         child = Child(key, meta, wall_ns=time.time_ns(), elapsed_ns=elapsed_ns())
-        self._out_of_memory.note_start(child.elapsed_ns)
         try:
             if key in self._all:
                 raise StartError(0, f"cannot be started: there is an attempt {key} already")
             if "executor" in spec:
                 self.hosts.start(key, meta, spec, child.wall_ns, child.elapsed_ns)
                 return None
+            self._out_of_memory.note_start(child.elapsed_ns)
             if "error" in spec:  # the scheduler could not put it together
                 raise StartError(0, spec["error"])
             self.hosts.flush()

@@ -44,8 +44,10 @@ class Host:
         self.is_retired = False
         #: It is started again when a pause is over.
         self.is_resting = False
-        #: Its process has nothing to remove when an attempt is forgotten.
-        self.keeps_nothing = False
+        #: Its process has nothing to remove when an attempt is forgotten; and need not hear that it is.
+        self.keeps_nothing = self.forgets_itself = False
+        #: How many attempts it has that are not over.
+        self.running_count = 0
         #: It is asked now and then whether it is well.
         self.is_watched = False
         #: Messages that wait for the next process: attempts whose ends are on record.
@@ -98,11 +100,12 @@ class Host:
         finally:
             theirs.close()
         self._started_ns = elapsed_ns()
-        self._unanswered, self.is_watched, self.keeps_nothing = 0, False, False
+        self._unanswered, self.is_watched, self.keeps_nothing, self.forgets_itself = 0, False, False, False
         self._channel, self.fd = Channel(ours), ours.fileno()
         self._is_writer = False
         self._epoll.register(ours.fileno(), select.EPOLLIN)
-        self.send(("configure", self.what["definition"], self.what["facts"]))
+        # Its ends may stand for starts that were not told.
+        self.send(("configure", self.what["definition"], self.what["facts"] | {"is_brief": True}))
 
     def send(self, *messages: Message) -> None:
         """Have messages sent to its process with the next `flush`. Raises WireError."""

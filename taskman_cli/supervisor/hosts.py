@@ -77,7 +77,7 @@ class Hosts:
     @property
     def running_count(self) -> int:
         """Return how many attempts are not over."""
-        return sum(1 for _ in self.running()) if self._hosts else 0
+        return sum([host.running_count for host in self._hosts])
 
     def take(self, executors: dict[str, dict[str, Any]]) -> None:
         """Take the executors that are in force; what runs on one that is changed or gone goes on there."""
@@ -116,6 +116,8 @@ class Hosts:
 
     def _add(self, host: Host, remote: Remote) -> None:
         self._attempts[remote.key] = host.remotes[remote.key] = remote
+        remote.host = host
+        host.running_count += 1
         if host.fd is not None:
             self._give(host, remote)
         else:
@@ -146,7 +148,8 @@ class Hosts:
 
     def signal(self, remote: Remote, number: int) -> None:
         """Pass a signal on; an attempt that no process was given yet is never begun then."""
-        host, number = self._host_of(remote), int(number)  # a member of an enum cannot travel
+        host: Host | None = remote.host
+        number = int(number)  # a member of an enum cannot travel
         if host is None or remote.end is not None:
             return
         if host.fd is not None:
@@ -164,29 +167,27 @@ class Hosts:
     def forget(self, remote: Remote, *, is_abandoned: bool = False) -> None:
         """Let an attempt go: its end is on record, or nobody waits for it."""
         self._attempts.pop(remote.key, None)
-        host = self._host_of(remote)
+        host, remote.host = remote.host, None
         if host is not None:
             del host.remotes[remote.key]
-            if host.fd is not None:
+            host.running_count -= remote.end is None
+            is_told = is_abandoned or not host.forgets_itself
+            if host.fd is not None and is_told:
                 order = {} if host.keeps_nothing and not is_abandoned else remote.order
                 host.send(("abandon" if is_abandoned else "forget", remote.key, order))
-            elif remote.is_sent and not is_abandoned:
+            elif remote.is_sent and is_told and not is_abandoned:
                 host.to_forget.append(("forget", remote.key, remote.order))
                 self._begin(host)
             self._tidy(host)
-
-    def _host_of(self, remote: Remote) -> Host | None:
-        for host in self._hosts:
-            if host.remotes.get(remote.key) is remote:
-                return host
-        return None
 
     def _fail(self, host: Host, remote: Remote, words: str, *, is_transient: bool = False) -> None:
         """Report that an attempt was not begun; unless that may soon be otherwise, this is kept."""
         remote.pid = None
         if is_transient:
             host.remotes.pop(remote.key, None)
+            remote.host = None
             del self._attempts[remote.key]
+        host.running_count -= 1
         now = (time.time_ns(), elapsed_ns())
         remote.ended({}, wall_ns=now[0], elapsed_ns=now[1])
         assert remote.end is not None
@@ -196,12 +197,13 @@ class Hosts:
         )
         self._tidy(host)
 
-    def _conclude(self, remote: Remote, said: dict[str, Any]) -> None:
+    def _conclude(self, host: Host, remote: Remote, said: dict[str, Any]) -> None:
+        host.running_count -= 1
         self._tell(remote.ended(said, wall_ns=time.time_ns(), elapsed_ns=elapsed_ns()))
 
-    def _lose(self, remote: Remote, why: str) -> None:
+    def _lose(self, host: Host, remote: Remote, why: str) -> None:
         """End an attempt of which nothing was heard for too long; its output is put right."""
-        self._conclude(remote, {"lost": why})
+        self._conclude(host, remote, {"lost": why})
         if remote.path is not None:
             self._settle(remote.path, remote.max_output)
 
@@ -220,7 +222,7 @@ class Hosts:
         now = elapsed_ns()
         for remote in host.running:
             if remote.unheard_ns is not None and now - remote.unheard_ns > host.lost_after_ns:
-                self._lose(remote, f"executor {host.name} has not known of it for too long")
+                self._lose(host, remote, f"executor {host.name} has not known of it for too long")
         if host.pid is not None:  # killed, and not reaped yet: that is noted
             return
         try:
@@ -334,7 +336,7 @@ class Hosts:
             say(f"executor {host.name}: {values[0]}")
             return
         if kind == "keeps_nothing":
-            host.keeps_nothing = True
+            host.keeps_nothing, host.forgets_itself = True, len(values) > 1
             return
         if kind == "condition":
             host.condition = dict(values[0])
@@ -348,7 +350,9 @@ class Hosts:
         elif kind == "failed":
             self._fail(host, remote, str(values[1]), is_transient=bool(values[2]))
         elif kind == "ended":
-            self._conclude(remote, values[1])
+            if values[1].get("has_started"):
+                self._note_started(remote)
+            self._conclude(host, remote, values[1])
         elif kind == "progress":
             self._tell(("progress", remote.key, *values[1:3]))
         elif kind == "unheard":

@@ -18,13 +18,15 @@ NO_PID = 0
 class Remote(Child):
     """One such attempt; its `pid` is NO_PID unless it could not be started."""
 
-    __slots__ = ("is_adopted", "is_sent", "max_output", "order", "path", "signals", "unheard_ns")
+    __slots__ = ("host", "is_adopted", "is_sent", "max_output", "order", "path", "signals", "unheard_ns")
 
     def __init__(
         self, key: str, meta: Any, spec: Mapping[str, Any], *, wall_ns: int, elapsed_ns: int
     ) -> None:
         super().__init__(key, meta, wall_ns=wall_ns, elapsed_ns=elapsed_ns)
         self.pid = NO_PID
+        #: The `Host` that it is with; None: it is forgotten, or was not begun.
+        self.host: Any = None
         self.order: dict[str, Any] = spec["order"]
         self.path: str | None = spec["path"]
         self.max_output = int(spec["max_output"])

@@ -19,6 +19,7 @@ class Turns:
     def __init__(self) -> None:
         self.now_s = 0.0
         self.sent: list[list[Any]] = []
+        self.whole: list[Any] = []
         self._soon: list[Callable[[], None]] = []
         self._later: list[tuple[float, Callable[[], None]]] = []
 
@@ -32,8 +33,9 @@ class Turns:
         self._later.append((self.now_s + after_s, do))
 
     def send(self, messages: Sequence[Any]) -> None:
-        if any(object in message for message in messages):
+        if "<class 'object'>" in repr(messages):
             raise WireError("holds what marshal does not know")
+        self.whole += messages
         self.sent.append([message[:2] for message in messages])
 
     def end_turn(self) -> None:
@@ -60,43 +62,67 @@ def messages(turns: Turns) -> Messages:
 
 
 def test_all_of_a_turn_goes_at_its_end_and_in_order(turns: Turns, messages: Messages) -> None:
-    messages.say_soon("started", "a")
-    messages.say("ended", "a")
+    messages.say("said", "a")
+    messages.say("failed", "a")
     messages.say("pong")
     assert turns.sent == []
     turns.end_turn()
-    assert turns.sent == [[("started", "a"), ("ended", "a"), ("pong",)]]
+    assert turns.sent == [[("said", "a"), ("failed", "a"), ("pong",)]]
 
 
-def test_what_can_wait_goes_alone_after_a_moment(turns: Turns, messages: Messages) -> None:
-    messages.say_soon("started", "a")
+def test_a_start_is_told_after_a_moment(turns: Turns, messages: Messages) -> None:
+    messages.started("a")
     turns.end_turn()
     turns.wait(HOLD_S / 2)
     assert turns.sent == []
     turns.wait(HOLD_S)
+    turns.end_turn()
     assert turns.sent == [[("started", "a")]]
 
 
-def test_each_waits_for_a_moment_of_its_own_with_one_timer(turns: Turns, messages: Messages) -> None:
-    messages.say_soon("started", "a")
-    messages.say("ended", "a")
+def test_each_start_waits_for_a_moment_of_its_own_with_one_timer(turns: Turns, messages: Messages) -> None:
+    messages.started("a")
+    turns.wait(HOLD_S / 2)
+    messages.started("b")
+    turns.wait(HOLD_S / 2)
     turns.end_turn()
-    turns.wait(HOLD_S / 2)
-    messages.say_soon("started", "b")
-    turns.wait(HOLD_S / 2)
-    assert turns.sent == [[("started", "a"), ("ended", "a")]]
-    turns.wait(HOLD_S / 2)
-    assert turns.sent == [[("started", "a"), ("ended", "a")], [("started", "b")]]
+    assert turns.sent == [[("started", "a")]]
+    turns.wait(HOLD_S)
+    turns.end_turn()
+    assert turns.sent[1:] == [[("started", "b")]]
     turns.wait(HOLD_S)
     turns.end_turn()
     assert len(turns.sent) == 2
 
 
+@pytest.mark.parametrize("is_brief", [False, True], ids=["earlier", "brief"])
+def test_an_end_says_that_it_had_started_unless_that_was_told(
+    turns: Turns, messages: Messages, is_brief: bool
+) -> None:
+    messages.is_brief = is_brief
+    messages.started("a")
+    messages.ended("a", {})
+    messages.started("b")
+    messages.say("progress", "b", 1)
+    messages.ended("b", {})
+    messages.ended("c", {})
+    turns.end_turn()
+    turns.wait(2 * HOLD_S)
+    turns.end_turn()
+    first = [("ended", "a", {"has_started": True})] if is_brief else [("started", "a"), ("ended", "a", {})]
+    rest = [("started", "b"), ("progress", "b", 1), ("ended", "b", {}), ("ended", "c", {})]
+    assert turns.whole == [*first, *rest]
+
+
 def test_an_end_that_cannot_be_sent_is_told_in_words_and_the_others_are_sent(
     turns: Turns, messages: Messages
 ) -> None:
+    messages.is_brief = True
+    messages.started("b")
     messages.say("progress", "a", object)
-    messages.say("ended", "b", object)
-    messages.say("ended", "c", {})
+    messages.ended("b", {"error": object})
+    messages.ended("c", {})
     turns.end_turn()
     assert turns.sent == [[("ended", "b")], [("ended", "c")]]
+    words = "what its executor says cannot be sent: holds what marshal does not know"
+    assert turns.whole[0][2] == {"error": words, "has_started": True}
