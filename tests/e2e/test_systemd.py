@@ -186,6 +186,15 @@ def in_unit(pid: int, unit: str) -> bool:
         return False
 
 
+def test_a_unit_is_a_cpu_group_so_that_no_command_begins_in_a_new_one(machine: Machine) -> None:
+    unit = start(machine)
+    found = Path(f"/proc/{machine.main_pid(unit)}/cgroup").read_text().splitlines()
+    groups = dict(line.split(":", 2)[1:] for line in found)
+    (place,) = [path for names, path in groups.items() if "cpu" in names.split(",")] or [groups[""]]
+    assert place.endswith(f"/{unit}")
+    stop(machine, unit)
+
+
 def test_a_bad_job_file_makes_the_start_fail_and_it_comes_up_when_that_is_fixed(machine: Machine) -> None:
     unit = install(machine)
     machine.write(FILE, "[jobs.tick]\n")
