@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.clock import SECOND_NS
-from taskman_cli.core.executors import CALL, executor_of, split_handle
+from taskman_cli.core.executors import CALL, LOCAL, executor_of, split_handle
 from taskman_cli.core.shellless import direct_changes, direct_environment, settled
 from taskman_cli.core.simplecommand import read_simple_command
 from taskman_cli.errors import TaskmanError
@@ -148,6 +148,12 @@ class Plans:
     def prepare(self, task: Task) -> None:
         """Compose the constant part for the next start of a task, unless cached. Raises TaskmanError."""
         self._known_plan(task) or self._plan(task)
+
+    def is_settled(self, task: Task) -> bool:
+        """Tell whether that would be cached, and needs neither files nor accounts."""
+        execution = task.execution
+        is_constant = not execution.env_file and self._shell_name != "bash"
+        return is_constant and execution.user is None and execution.executor == LOCAL
 
     def forget(self, hidden: Collection[str] | None = None) -> None:
         """Clear the cache, since other jobs are in effect, or other variables are kept from all commands."""

@@ -79,7 +79,7 @@ class Loop:
         self._deliveries = deliveries or Deliveries(driver)
         workers.set_aside = driver.set_aside
         follow_up = FollowUp(driver, workers, outputs, timezone)
-        self._spare_time = SpareTime(driver, outputs, requests)
+        self._spare_time = SpareTime(driver, outputs, requests, workers)
         #: The counters that the supervisor keeps now.
         self._counts = driver.engine.metrics.counts
         self._view = view

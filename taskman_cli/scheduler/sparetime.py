@@ -1,6 +1,7 @@
-"""What the loop does when nothing else is to be done, in parts: the ledger's upkeep, and long replies.
+"""What the loop does when nothing else is to be done: the ledger's upkeep, long replies, preparing starts.
 
-However busy the loop is, each gets a part in some of the turns, so that it comes to an end.
+Each is done in parts. However busy the loop is, the first two get a part in some of the turns, so that they
+come to an end.
 """
 
 from __future__ import annotations
@@ -8,11 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine.runs import encode_run_id
+from taskman_cli.scheduler.ahead import Ahead
 
 if TYPE_CHECKING:
     from taskman_cli.scheduler.driver import EngineDriver
     from taskman_cli.scheduler.output_files import Outputs
     from taskman_cli.scheduler.requests.service import RequestService
+    from taskman_cli.scheduler.workers import Workers
 
 #: However busy the loop is, the ledger's upkeep gets one step in this many turns.
 CHORE_TURNS = 50
@@ -25,8 +28,11 @@ PORTION_GAP_NS = 1_000_000
 class SpareTime:
     """Knows what is left to do, and does a part of it."""
 
-    def __init__(self, driver: EngineDriver, outputs: Outputs, requests: RequestService | None) -> None:
+    def __init__(
+        self, driver: EngineDriver, outputs: Outputs, requests: RequestService | None, workers: Workers
+    ) -> None:
         self._driver = driver
+        self._ahead = Ahead(driver, workers)
         self._ledger = driver.ledger
         self._outputs = outputs
         self._requests = requests
@@ -37,7 +43,7 @@ class SpareTime:
     @property
     def is_wanted(self) -> bool:
         """Tell whether there is something to do, so that the loop must not sleep."""
-        return self._ledger.has_chores or self._may_make_portion
+        return self._ledger.has_chores or self._may_make_portion or self._ahead.is_wanted
 
     def take(self, *, is_idle: bool) -> None:
         """Do a part, in a turn in which nothing else is to be done, or in some of the others."""
@@ -53,6 +59,8 @@ class SpareTime:
             assert self._requests
             self._turns_since_portion = 0
             self._requests.make_portion()
+        if is_idle and self._ahead.is_wanted:
+            self._ahead.take()
 
     @property
     def _may_make_portion(self) -> bool:

@@ -63,6 +63,8 @@ class Workers:
         #: Attempts to be forgotten: told with one message, after all others.
         self._forgotten: list[str] = []
         self._seats = 0
+        #: How often all prepared starts were forgotten.
+        self.times_forgotten = 0
         #: Messages that arrived together with the greeting.
         self._inbox: list[Message] = []
         #: Returns what the supervisor is told of the log.
@@ -225,11 +227,19 @@ class Workers:
         """Store a plain value with the supervisor for the next scheduler; None: delete it."""
         self._messages.append(("keep", name, value))
 
-    def warm_up(self, tasks: Iterable[Task]) -> None:
-        """Prepare starts that will be due in a moment, and wake the supervisor for them."""
+    def prepare(self, tasks: Iterable[Task]) -> None:
+        """Prepare the next starts of tasks."""
         for task in tasks:
             with suppress(TaskmanError):  # the start itself will report it
                 self._plans.prepare(task)
+
+    def prepare_ahead(self, tasks: Iterable[Task]) -> None:
+        """Do the same long before, as far as nothing has to be looked up for that, which could take long."""
+        self.prepare(filter(self._plans.is_settled, tasks))
+
+    def warm_up(self, tasks: Iterable[Task]) -> None:
+        """Prepare starts that will be due in a moment, and wake the supervisor for them."""
+        self.prepare(tasks)
         self._messages.append(("warm_up",))
 
     def note_due(self, in_ns: int | None, number: int, behind_ns: int) -> None:
@@ -299,6 +309,7 @@ class Workers:
             if is_other and self._settings is not None:
                 self._messages.append(("executors", self._executors(self._settings)))
         self._plans.forget(hidden)
+        self.times_forgotten += 1
 
 
 def _meta(attempt: effects.Start | effects.Adopt) -> Message:

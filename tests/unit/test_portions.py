@@ -21,7 +21,7 @@ EVERY_TEN_S = parse_cron("*/10 * * * * *", timezone="UTC")
 
 
 def herd(portion: int = 2, **priorities: int) -> Driver:
-    """Return a driver of five jobs that are due every ten seconds."""
+    """Return a driver of five jobs that are due every ten seconds; the first portion is of one job."""
     jobs = tuple(
         make_job(name, schedule=EVERY_TEN_S, policy=Policy(priority=priorities.get(name, 0)))
         for name in NAMES
@@ -46,9 +46,9 @@ def test_the_first_start_before_the_others_are_decided_on() -> None:
     due_ns = START.wall_ns + seconds(10)
     first, second, third = driver.at(10.001), driver.at(10.002), driver.at(10.003)
     until_ns = START.wall_ns + seconds(10.001)
-    assert [started(first), started(second), started(third)] == [["a", "b"], ["c", "d"], ["e"]]
-    assert decided(first) == [effects.SlotsDecided(("a", "b"), until_ns)]
-    assert decided(second) == [effects.SlotsDecided(("c", "d"), until_ns)]
+    assert [started(first), started(second), started(third)] == [["a"], ["b", "c"], ["d", "e"]]
+    assert decided(first) == [effects.SlotsDecided(("a",), until_ns)]
+    assert decided(second) == [effects.SlotsDecided(("b", "c"), until_ns)]
     assert (decided(third), accounted(first + second), accounted(third)) == ([], [], [until_ns])
     assert {start.slot_ns for start in driver.starts} == {due_ns}
     assert driver.wake_s == (20, None)
@@ -61,9 +61,14 @@ def test_a_herd_is_gone_on_with_at_once() -> None:
 
 
 def test_few_jobs_are_decided_on_as_ever() -> None:
-    driver = herd(portion=5)
+    driver = herd(portion=17)
     new = driver.at(10)
     assert (started(new), decided(new), accounted(new)) == ([*NAMES], [], [START.wall_ns + seconds(10)])
+
+
+def test_the_first_portion_is_a_quarter_of_the_others() -> None:
+    driver = herd(portion=8)
+    assert [started(driver.at(10)), started(driver.at(10.001))] == [["a", "b"], ["c", "d", "e"]]
 
 
 def test_a_portion_before_another_has_the_higher_priorities() -> None:
@@ -82,10 +87,7 @@ def test_what_comes_due_meanwhile_waits_for_the_rest() -> None:
     driver.at(20.002)
     # Those of the first herd are not over.
     skips = of_type(driver.done, effects.SlotsSkipped)
-    assert [(skip.job, skip.reason) for skip in skips] == [
-        ("a", SkipReason.OVERLAP),
-        ("b", SkipReason.OVERLAP),
-    ]
+    assert [(skip.job, skip.reason) for skip in skips] == [("a", SkipReason.OVERLAP)]
 
 
 def test_commands_end_between_two_portions() -> None:
@@ -151,12 +153,13 @@ def loaded(driver: Driver, **values: object) -> Driver:
 def test_another_scheduler_decides_on_the_rest_alone() -> None:
     driver = herd()
     driver.at(10)
+    driver.at(10.001)
     marks = {job: mark.until_ns for mark in decided(driver.done) for job in mark.jobs}
     driver.now = Now(START.wall_ns + seconds(15), START.elapsed_ns + seconds(15))
     loaded(driver, decided=marks)
     driver.send(events.Tick())
     assert [(run.job, slot_s(run)) for run in of_type(driver.done, effects.RunQueued)] == [
-        (name, 10) for name in "cde"
+        (name, 10) for name in "de"
     ]
     assert accounted(driver.done) == [driver.now.wall_ns]
 

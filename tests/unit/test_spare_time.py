@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
-from unit.engine_driver import START
+import pytest
+from unit.engine_driver import START, make_job, seconds
 
+from taskman_cli.core.clock import Now
+from taskman_cli.core.engine.timetable import ArmedJob, Timetable
+from taskman_cli.core.model import Execution, Task
+from taskman_cli.scheduler.ahead import GAP_NS, MOST_JOBS, PORTION
 from taskman_cli.scheduler.sparetime import CHORE_TURNS, PORTION_GAP_NS, PORTION_TURNS, SpareTime
+
+
+class Workers:
+    """Prepares starts; not of one job."""
+
+    def __init__(self) -> None:
+        self.times_forgotten = 1
+        self.prepared: list[str] = []
+
+    def prepare_ahead(self, tasks: tuple[Task, ...]) -> None:
+        if tasks[0].command == "poison":
+            raise ZeroDivisionError
+        self.prepared += [str(task.command) for task in tasks]
 
 
 class Loop:
@@ -40,12 +59,17 @@ class Loop:
                 loop.done += "p"
                 loop.portions -= 1
 
+        self.timetable = Timetable()
         self.driver: Any = SimpleNamespace(
-            now=START, ledger=Ledger(), set_aside=lambda what, error: self.errors.append(what)
+            now=START,
+            ledger=Ledger(),
+            engine=SimpleNamespace(timetable=self.timetable),
+            set_aside=lambda what, error: self.errors.append(what),
         )
         requests: Any = Requests()
         outputs: Any = None
-        self.spare_time = SpareTime(self.driver, outputs, requests)
+        self.workers: Any = Workers()
+        self.spare_time = SpareTime(self.driver, outputs, requests, self.workers)
 
     def turn(self, *, is_idle: bool = False) -> str:
         before = len(self.done)
@@ -100,3 +124,74 @@ def test_where_something_is_always_due_soon_a_portion_is_made_in_some_of_the_tur
     loop = Loop(portions=10)
     loop.spare_time.due_at = START.wall_ns + 1, None
     assert [loop.turn() for _ in range(2 * PORTION_TURNS)] == [*["", "", "", "p"] * 2]
+
+
+def armed(loop: Loop, *commands: str, in_s: float = 60) -> None:
+    """Let jobs with these commands be due, a nanosecond after each other."""
+    first_ns = START.wall_ns + seconds(in_s)
+    loop.timetable.load(
+        ArmedJob(
+            replace(make_job(f"job-{at}"), tasks=(Task("main", command, Execution()),)),
+            anchor_ns=0,
+            slot_ns=first_ns + at,
+        )
+        for at, command in enumerate(commands)
+    )
+
+
+def idle(loop: Loop) -> list[str]:
+    """Let the loop have nothing else to do until it may sleep; return what was prepared."""
+    before = len(loop.workers.prepared)
+    while loop.spare_time.is_wanted:
+        loop.turn(is_idle=True)
+    return loop.workers.prepared[before:]
+
+
+def test_the_starts_that_are_due_next_are_prepared_once() -> None:
+    loop = Loop()
+    armed(loop, *map(str, range(MOST_JOBS + 1)))
+    assert idle(loop) == [*map(str, range(MOST_JOBS))]
+    assert idle(loop) == []
+
+
+def test_what_was_forgotten_is_prepared_again() -> None:
+    loop = Loop()
+    armed(loop, "a", "b")
+    assert idle(loop) == ["a", "b"]
+    loop.workers.times_forgotten += 1
+    armed(loop, "c", "d")
+    assert idle(loop) == ["c", "d"]
+
+
+def test_a_few_starts_are_prepared_in_each_idle_turn_and_none_in_a_busy_one() -> None:
+    loop = Loop()
+    armed(loop, *map(str, range(PORTION + 1)))
+    for is_idle, count in ((False, 0), (True, 0), (False, 0), (True, PORTION), (True, PORTION + 1)):
+        loop.turn(is_idle=is_idle)
+        assert len(loop.workers.prepared) == count
+
+
+@pytest.mark.parametrize("left_ns", [GAP_NS, 0, -1])
+def test_no_start_is_prepared_shortly_before_another_is_due_or_while_it_is(left_ns: int) -> None:
+    loop = Loop()
+    armed(loop, "a", "b", in_s=left_ns / 1e9)
+    assert idle(loop) == []
+    armed(loop, "a", "b", in_s=(GAP_NS + 1) / 1e9)
+    assert idle(loop) == ["a", "b"]
+
+
+def test_a_start_that_cannot_be_prepared_keeps_none_of_the_others_from_it() -> None:
+    loop = Loop()
+    armed(loop, "a", "poison", "b")
+    assert (idle(loop), loop.errors) == (["a", "b"], ["preparing the next start of job-1"])
+
+
+def test_what_was_found_before_something_is_due_is_gone_on_with_after_it() -> None:
+    loop = Loop()
+    armed(loop, *map(str, range(2 * PORTION)))
+    for _ in range(2):
+        loop.turn(is_idle=True)
+    loop.driver.now = Now(START.wall_ns + seconds(60) - GAP_NS, START.elapsed_ns)
+    assert idle(loop) == []
+    loop.driver.now = START
+    assert idle(loop) == [*map(str, range(PORTION, 2 * PORTION))]

@@ -261,6 +261,31 @@ def test_a_supervisor_of_an_earlier_version_starts_nothing_without_its_limits() 
     workers._plans.prepare(Task("main", "x", Execution()))
 
 
+@pytest.mark.parametrize(
+    ("execution", "shell_name", "is_prepared"),
+    [
+        (Execution(), "dash", True),
+        (Execution(), "bash", False),  # looks for the program in the directories of PATH
+        (Execution(env_file=("/srv/env",)), "dash", False),
+        (Execution(user=Account("ann", 1000, 1000, (), "/home/ann")), "dash", False),
+        (Execution(executor="far"), "dash", False),
+        (Execution(limits=Limits(cpu=1.0)), "dash", False),
+    ],
+    ids=["plain", "bash", "env_file", "user", "executor", "not composed"],
+)
+def test_only_starts_for_which_nothing_is_looked_up_are_prepared_long_before(
+    execution: Execution, shell_name: str, is_prepared: bool
+) -> None:
+    workers = make_workers(FakeChannel(), shell_name)
+    workers._plans.can_limit = False
+    task = Task("main", "report", execution)
+    workers.prepare_ahead([task])
+    assert (workers._plans._known_plan(task) is not None) == is_prepared
+    before = workers.times_forgotten
+    workers.forget_plans()
+    assert (workers._plans._known_plan(task), workers.times_forgotten) == (None, before + 1)
+
+
 def test_all_other_actions_are_one_message_each_in_one_batch_and_what_is_forgotten_one_of_all() -> None:
     channel = FakeChannel()
     workers = make_workers(channel)

@@ -1,5 +1,7 @@
 """Slots that are due at once, in portions: the first commands start before all the others are decided on.
 
+The first portion is a quarter of the others: nothing runs yet, and all seats stand idle meanwhile.
+
 The jobs of a herd are those that were due at one instant, those of a higher priority first. After each
 portion it is on record for which of them all slots due by that instant are accounted for, and after the last
 that this is so for all jobs. What happens between two portions may start, end or time out commands; before
@@ -51,6 +53,7 @@ class Portions:
         self._outbox = outbox
         self._account = account
         self._most = most
+        self._first = None if most is None else -(-most // 4)
         #: The jobs that are still to be decided on: they were due by `_until_ns`, and are not in the queue.
         self._rest: deque[ArmedJob] = deque()
         self._until_ns = 0
@@ -67,7 +70,8 @@ class Portions:
             if not self._timetable.is_due(now.wall_ns):
                 return  # it is for something else
             self._gather(now)
-        self._decide(now, self._most, missed_after_ns=missed_after_ns, is_fresh=is_fresh)
+        most = self._first if is_fresh else self._most
+        self._decide(now, most, missed_after_ns=missed_after_ns, is_fresh=is_fresh)
 
     def finish(self, now: Now, *, missed_after_ns: int) -> None:
         """Decide on the rest of a herd."""
@@ -82,7 +86,7 @@ class Portions:
     def _gather(self, now: Now) -> None:
         due = self._timetable.pop_due(now.wall_ns)
         self._until_ns = now.wall_ns
-        if self._most is not None and len(due) > self._most:
+        if self._first is not None and len(due) > self._first:
             # As they are going to wait for a seat; of the same priority, those that are due first.
             due.sort(key=lambda armed: -armed.job.policy.priority)
         self._rest.extend(due)
