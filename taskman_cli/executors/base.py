@@ -166,7 +166,7 @@ class Executor(ABC):
 
     #: Takes what `tell` says, on the loop's thread; set by whoever keeps the executor.
     listener: Callable[[str, str, Sequence[FarWorker] | None], None] | None = None
-    #: What an attempt prints while its connection is lost is lost: a line in its output says so.
+    #: What an attempt prints while its connection is lost may be lost: a line in its output says so.
     loses_output = False
 
     def tell(self, reach: str, words: str = "", workers: Sequence[FarWorker] | None = None) -> None:

@@ -49,7 +49,10 @@ _FORGET_S = 60.0
 #: An attempt that gets KILL before it was begun is given up after this time.
 _UNBEGUN_S = 3.0
 #: Stands in the output of an attempt, where its executor loses what is printed then.
-_GAP = b"\n[taskman: the connection was lost for %.1f s: what was printed meanwhile is missing here]\n"
+_GAP = (
+    b"\n[taskman: the connection was lost, and was back %.1f s after that was noticed: "
+    b"what was printed meanwhile and shortly before is missing here]\n"
+)
 #: Progress is passed on at most so often.
 _PROGRESS_S = 0.2
 
