@@ -114,6 +114,7 @@ class ExecutorHost:
                 raise ValueError(f"{error.strerror}: {directory}") from error
             self._executor = make(self._definition, self._around)
             self._executor.listener = self._telling.tell
+            self._executor.scribe = lambda words: self._say("said", words)
             if self._keeps_nothing:
                 self._say("keeps_nothing", "", True)
         return self._executor
