@@ -49,10 +49,7 @@ _FORGET_S = 60.0
 #: An attempt that gets KILL before it was begun is given up after this time.
 _UNBEGUN_S = 3.0
 #: Stands in the output of an attempt, where its executor loses what is printed then.
-_GAP = (
-    b"\n[taskman: the connection was lost, and was back %.1f s after that was noticed: "
-    b"what was printed meanwhile and shortly before is missing here]\n"
-)
+_GAP = b"\n[taskman: the connection broke, and is back: what was printed in between is missing here]\n"
 #: Progress is passed on at most so often.
 _PROGRESS_S = 0.2
 
@@ -296,7 +293,7 @@ class ExecutorHost:
             carried.is_unheard = False
             self._say("unheard", carried.key, "")
             if carried.file is not None and self._ready().loses_output:
-                carried.file.write(memoryview(_GAP % (self._loop.time() - carried.unheard_since_s)))
+                carried.file.write(memoryview(_GAP))
 
     def _words(self, error: object) -> str:
         return f"executor {self._definition.name}: {short(error)}"
