@@ -22,9 +22,13 @@ PAGE = TESTS.parent / "docs" / "ledger-and-crashes.md"
 
 #: The tests of each row, as "file::name".
 ROWS = {
-    "the command exits with another code": ["e2e/test_crash_table.py::test_how_a_command_crashes"],
+    "the command exits with another code": [
+        "e2e/test_crash_table.py::test_how_a_command_crashes",
+        "e2e/test_parked.py::test_a_park_survives_a_kill_a_reload_and_a_restart_and_ends_with_resume",
+    ],
     "the command is killed by a signal, or dumps core": [
-        "e2e/test_crash_table.py::test_how_a_command_crashes"
+        "e2e/test_crash_table.py::test_how_a_command_crashes",
+        "unit/test_out_of_memory.py::test_an_end_says_what_is_known_of_it",
     ],
     "the command is killed for want of memory": [
         "unit/test_out_of_memory.py::test_a_kill_that_the_counter_tells_of_is_for_memory",
@@ -34,9 +38,14 @@ ROWS = {
         "e2e/test_limits.py::test_a_job_over_its_limit_of_memory_fails_alone_and_is_told_as_such_everywhere",
         "unit/test_policy.py::test_an_end_is_told_in_words",
     ],
-    "the command cannot be started": ["e2e/test_crash_table.py::test_how_a_command_crashes"],
+    "the command cannot be started": [
+        "e2e/test_crash_table.py::test_how_a_command_crashes",
+        "unit/test_engine_runs.py::test_want_of_processes_pauses_all_starts_and_is_not_the_jobs_fault",
+    ],
     "code of taskman raises while it carries out an attempt": [
-        "e2e/test_crash_table.py::test_a_row_names_what_there_is",
+        "e2e/test_poison.py::test_an_end_that_raises_each_time_is_lost_and_the_rest_goes_on",
+        "e2e/test_executors.py::test_an_exception_fails_its_attempt_and_no_other",
+        "unit/test_poison.py::test_a_job_that_crashed_two_schedulers_is_paused",
         "unit/test_poison_simulation.py::test_a_handler_that_raises_ends_no_more_than_what_it_was_at",
     ],
     'code of taskman raises in the gate of `admission = "auto"`': [
@@ -67,19 +76,30 @@ ROWS = {
 }
 
 
-def rows() -> Iterator[str]:
-    """Yield the first column of the table."""
+def rows() -> Iterator[list[str]]:
+    """Yield the rows of the table."""
     section = PAGE.read_text("utf-8").split("\n## Crashes\n")[1].split("\n## ")[0]
     table = [line for line in section.splitlines() if line.startswith("| ")]
-    yield from (line.split("|")[1].strip() for line in table[1:])
+    yield from ([cell.strip() for cell in line.split("|")[1:-1]] for line in table[1:])
 
 
 def test_a_row_names_what_there_is() -> None:
-    assert list(rows()) == list(ROWS)
+    assert [row[0] for row in rows()] == list(ROWS)
     for names in ROWS.values():
         for name in names:
             file, _, test = name.partition("::")
             assert re.search(rf"^def {test}\(", (TESTS / file).read_text("utf-8"), re.M), name
+
+
+def test_the_tests_of_a_row_look_at_what_it_says_is_on_record() -> None:
+    for row in rows():
+        texts = [(TESTS / name.partition("::")[0]).read_text("utf-8") for name in ROWS[row[0]]]
+        for code in re.findall(r"`([^`]+)`", row[-1]):
+            words = re.split("…|TIME", code)[0]
+            is_there = any(words in text for text in texts)
+            assert is_there or (words == "spawn_delayed" and any("SpawnDelayed" in text for text in texts)), (
+                code
+            )
 
 
 COMMANDS = {
@@ -169,20 +189,29 @@ def test_schedulers_that_die_at_once_come_again_with_growing_pauses_or_never(tmp
         "if is_it and not os.path.exists('repaired'):\n"
         "    os._exit(7)\n"
     )
-    jobs = '[taskman]\nrestart_delay = "10ms"\n[jobs.tick]\nevery = "300ms"\ncommand = "echo >> ticks"\n'
+    jobs = """
+        [taskman]
+        restart_delay = "20ms"
+        restart_delay_max = "50ms"
+        [jobs.tick]
+        every = "300ms"
+        command = "echo >> ticks"
+    """
     environ = {"PYTHONPATH": str(site), "PATH": "/usr/bin:/bin"}
     with Running(tmp_path, jobs, environ=environ) as running:
         assert running.end() == 1
-        pauses = re.findall(r"starting it again in ([\d.]+) s", running.log)
         assert "no scheduler has ever come up: giving up" in running.log
-        assert [float(pause) for pause in pauses] == sorted(float(pause) for pause in pauses)
-        assert len(pauses) == 4
+        # What the job file says of pauses is known from a scheduler.
+        assert re.findall(r"starting it again in ([\d.]+) s", running.log) == ["0.1", "0.2", "0.4", "0.8"]
     (tmp_path / "repaired").touch()
     with Running(tmp_path, jobs, environ=environ) as running:
         running.wait_for("ticks")
         (tmp_path / "repaired").unlink()
         os.kill(running.scheduler_pid(), signal.SIGKILL)
         wait_until(lambda: len(re.findall(r"died \(.*7\)", running.log)) >= 5, what="five that died at once")
+        pauses = re.findall(r"starting it again in ([\d.]+) s", running.log)
+        assert pauses == sorted(pauses)
+        assert pauses[-1] == "0.05"
         (tmp_path / "repaired").touch()
         count = len(running.lines("ticks"))
         running.wait_for("ticks", lines=count + 2)

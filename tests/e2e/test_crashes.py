@@ -45,6 +45,9 @@ def test_a_scheduler_that_dies_is_started_again_and_hears_what_ended_meanwhile(t
         assert output.read_text() == "tail\n"
         running.send(signal.SIGTERM)
         assert running.end() == 0
+    with closing(sqlite3.connect(tmp_path / "state/ledger.db")) as connection:
+        starts = connection.execute("SELECT detail FROM events WHERE kind = 'scheduler_started' ORDER BY seq")
+        assert starts.fetchall() == [(None,), ("again",)]
 
 
 def test_runs_that_waited_when_the_scheduler_died_are_run_by_the_next(tmp_path: Path) -> None:

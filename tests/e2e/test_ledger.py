@@ -163,6 +163,9 @@ def test_a_command_that_outlived_both_processes_is_watched_again_and_not_started
     assert running.lines("pids") == [pid]
     kinds = ledger(tmp_path, "SELECT kind FROM events WHERE run > 0")
     assert kinds == ["queued", "begun", "adopted", "ended", "finished"]
+    [(state, detail)] = ledger(tmp_path, "SELECT state, detail FROM attempts")
+    assert (state, detail) == ("lost", "exit code unknown: its supervisor had died")
+    assert ledger(tmp_path, "SELECT state FROM runs") == ["lost"]
 
 
 def test_a_restart_disturbs_no_command(tmp_path: Path) -> None:
@@ -366,6 +369,7 @@ def test_what_cannot_be_recorded_is_refused_at_once_and_what_ends_something_is_d
         assert "paused" not in taskman(tmp_path, "list").stdout
         running.send(signal.SIGTERM)
         assert running.end() == 0
+    assert len(ledger(tmp_path, "SELECT seq FROM events WHERE kind = 'ledger_unwritable'")) == 1
 
 
 def test_a_stop_that_cannot_be_recorded_is_a_stop_and_no_clean_one(tmp_path: Path) -> None:

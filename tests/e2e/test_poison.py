@@ -302,6 +302,7 @@ def test_an_end_that_raises_each_time_is_lost_and_the_rest_goes_on(tmp_path: Pat
         assert running.log.count("starting it again") == 1
     [(state, detail)] = ledger(tmp_path, "SELECT state, detail FROM attempts WHERE state = 'lost'")
     assert (state, detail.startswith("it crashed the scheduler (RuntimeError: a fault in")) == ("lost", True)
+    assert len(ledger(tmp_path, "SELECT seq FROM events WHERE kind = 'set_aside'")) == 1
 
 
 @pytest.mark.parametrize("point", ["SignalsRead", "MemoryMeasured"])
