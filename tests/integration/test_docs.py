@@ -185,6 +185,31 @@ def test_the_page_of_the_job_file_has_the_defaults_and_choices_of_the_schema(
             assert [json.loads(code) for code in codes(kind)] == shape["enum"], name
 
 
+@pytest.mark.parametrize(
+    ("heading", "path"),
+    [
+        ("The pool", ()),
+        ("Admission", ("properties", "admission_tuning")),
+        ("Resources", ("properties", "resources", "patternProperties", "*", "anyOf", 1)),
+    ],
+    ids=["pool", "admission", "resources"],
+)
+def test_the_page_of_the_job_file_has_the_range_of_each_number_of_the_pool(
+    heading: str, path: tuple[str | int, ...]
+) -> None:
+    table = schema()["properties"]["pool"]
+    for step in path:
+        table = next(iter(table.values())) if step == "*" else table[step]
+    kinds = dict(re.findall(r"^\| `(?:pool\.)?(\w+)` \| (.*?) \|", section("docs/jobfile.md", heading), re.M))
+    numbers = {
+        name: f"{shape['type']}, {shape['minimum']} to {shape['maximum']}"
+        for name, shape in table["properties"].items()
+        if shape.get("type") in ("integer", "number")
+    }
+    assert numbers
+    assert {name: kinds[name] for name in numbers} == numbers
+
+
 def test_the_keys_without_a_default_are_named() -> None:
     (exception,) = re.findall(r"for\s+all jobs of the file, except (.*?)\.", PAGES["docs/jobfile.md"], re.S)
     assert set(codes(exception)) == OWN_KEYS
