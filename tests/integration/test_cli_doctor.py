@@ -15,12 +15,13 @@ from taskman_cli.cli.doctor import storage
 from taskman_cli.cli.doctor.clock import look_at_clock, look_at_zones
 from taskman_cli.cli.doctor.duplicates import look_at_others
 from taskman_cli.cli.doctor.machine import Limits, look_at_limits, look_at_mailer
+from taskman_cli.cli.doctor.sharing import has_autogroups
 from taskman_cli.cli.doctor.storage import look_at_directory, look_at_ledger
 from taskman_cli.cli.doctor.systemd import Services, look_at_services
 
 CHECKS = [
-    "state", "ledger", "scheduler", "sinks", "executors", "clock", "zone", "limits", "groups", "mailer",
-    "systemd", "others",
+    "state", "ledger", "scheduler", "sinks", "executors", "clock", "zone", "limits", "groups", "sharing",
+    "mailer", "systemd", "others",
 ]  # fmt: skip
 
 
@@ -117,6 +118,38 @@ def test_the_limits_of_a_process_and_all_groups_above_it(tmp_path: Path) -> None
     )
     assert Limits(10, None, 33, 2000, "of process 7") == look_at_limits(7, root)
     assert look_at_limits(None).whose == "of this shell"
+
+
+MACHINE = {"proc/sys/kernel/sched_autogroup_enabled": "1\n", "sys/fs/cgroup/cpu,cpuacct/release_agent": ""}
+
+
+@pytest.mark.parametrize(
+    ("files", "is_behind"),
+    [
+        pytest.param(MACHINE | {"proc/7/cgroup": "4:cpu,cpuacct:/\n0::/\n"}, True, id="no group"),
+        pytest.param(MACHINE | {"proc/7/cgroup": "9:cpuset:/a\n4:cpu,cpuacct:/\n"}, True, id="no CPU group"),
+        pytest.param(MACHINE | {"proc/7/cgroup": "4:cpu,cpuacct:/a:b\n0::/\n"}, False, id="version 1"),
+        pytest.param(
+            {"proc/sys/kernel/sched_autogroup_enabled": "1", "proc/7/cgroup": "4:cpu,cpuacct:/\n"}, False,
+            id="the group of a container, version 1",
+        ),
+        pytest.param(MACHINE | {"proc/7/cgroup": "0::/a.slice/b\n"}, True, id="version 2, without weight"),
+        pytest.param(
+            MACHINE | {"proc/7/cgroup": "0::/a.slice/b\n", "sys/fs/cgroup/a.slice/cpu.weight": "9\n"}, False,
+            id="version 2, above it",
+        ),
+        pytest.param(
+            MACHINE | {"proc/7/cgroup": "0::/\n", "sys/fs/cgroup/cpu.weight": "100\n"}, False,
+            id="the group of a container, version 2",
+        ),
+        pytest.param(MACHINE, True, id="nothing is known of groups"),
+        pytest.param(MACHINE | {"proc/7/cgroup": "\n4:cpu\n"}, True, id="odd lines"),
+        pytest.param(MACHINE | {"proc/sys/kernel/sched_autogroup_enabled": "0\n"}, False, id="switched off"),
+        pytest.param({}, False, id="a kernel without autogroups"),
+    ],
+)  # fmt: skip
+def test_who_begins_behind_what_computes(tmp_path: Path, files: dict[str, str], is_behind: bool) -> None:
+    assert has_autogroups(7, put(tmp_path, files)) == is_behind
 
 
 def test_units_that_start_taskman(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from taskman_cli.cli.doctor.groups import judge_groups
 from taskman_cli.cli.doctor.machine import Limits, judge_limits, judge_mailer, parse_limits
 from taskman_cli.cli.doctor.result import CheckResult, Level, fail, ok, warn, worst
 from taskman_cli.cli.doctor.scheduler import SchedulerHealth, judge_scheduler
+from taskman_cli.cli.doctor.sharing import judge_sharing
 from taskman_cli.cli.doctor.storage import (
     Directory,
     LedgerState,
@@ -239,6 +240,11 @@ def test_the_limits_of_a_process_as_proc_has_them() -> None:
         "Max open files            1024                 4096                 files     \n"
     )
     assert parse_limits(text) == (1024, None)
+
+
+def test_when_commands_begin() -> None:
+    assert_says(judge_sharing(is_behind=False), "ok", "promptly", "")
+    assert_says(judge_sharing(is_behind=True), "ok", "CPUWeight=100", "")
 
 
 def test_the_mailer() -> None:

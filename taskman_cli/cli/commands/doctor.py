@@ -103,6 +103,7 @@ def checks_of(directory: Path) -> dict[str, Check]:
         groups,
         machine,
         scheduler,
+        sharing,
         sinks,
         storage,
         systemd,
@@ -123,6 +124,7 @@ def checks_of(directory: Path) -> dict[str, Check]:
         "zone": lambda: clock.judge_zones(clock.look_at_zones()),
         "limits": lambda: machine.judge_limits(machine.look_at_limits(_pid(directory))),
         "groups": lambda: groups.judge_groups(groups.look_at_groups(_pid(directory))),
+        "sharing": lambda: sharing.judge_sharing(is_behind=sharing.has_autogroups(_pid(directory))),
         "mailer": lambda: machine.judge_mailer(machine.look_at_mailer()),
         "systemd": lambda: systemd.judge_services(
             systemd.look_at_services(user, home=Path(home), is_root=uid == 0), user=user
