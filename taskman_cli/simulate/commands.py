@@ -30,6 +30,8 @@ class Commands(Supervisor, ABC):
         self.hardware = hardware
         self.machine = Machine(hardware, now_ns=now.elapsed_ns)
         self._acts: dict[str, Act] = {}
+        #: Starts that will fail. That takes time, too, or retries without a pause would stop the clock.
+        self._failing: dict[str, effects.Start] = {}
         #: How long commands that ended by themselves took, and how long they would have taken alone.
         self.took_ns = self.alone_ns = 0
 
@@ -41,22 +43,20 @@ class Commands(Supervisor, ABC):
         """Let everything end that runs on the machine; nobody hears of it."""
         self.alive.clear()
         self._acts.clear()
+        self._failing.clear()
         self.machine = Machine(self.hardware, now_ns=self.now.elapsed_ns)
 
     def start(self, start: effects.Start) -> None:
         """Start a command, or find that it cannot be started."""
         act = self.act(start)
         if act.end is None:
-            failed = events.StartFailed(
-                start.key, "it could not be started, as on record", is_transient=False, at=self.now
-            )
-            self.fail(start, failed)
+            self._failing[start.key] = start
         else:
             self.begin(start)
-            self.run(start.key, act)
+        self.run(start.key, act)
 
     def run(self, key: str, act: Act) -> None:
-        """Let a command that was started do something."""
+        """Let a command do something that was started, or is about to be."""
         self._acts[key] = act
         self.machine.begin(key, act.work, self.now.elapsed_ns)
 
@@ -81,12 +81,16 @@ class Commands(Supervisor, ABC):
     def _end_all(self, ends: list[End]) -> None:
         for end in ends:
             process, act = self.alive.get(end.key), self._acts.pop(end.key)
+            if start := self._failing.pop(end.key, None):
+                words = "it could not be started, as on record"
+                self.fail(start, events.StartFailed(end.key, words, is_transient=False, at=self.now))
+                continue
             if process is None or process.is_stopped or process.held_ns is not None:
                 continue  # nobody watches it, or it does not get on
             if end.is_out_of_memory:
                 self.end(process, _exit_of(_OUT_OF_MEMORY, end))
                 continue
-            assert act.end is not None  # or it had not begun
+            assert act.end is not None  # or its start fails
             self.took_ns += end.at_ns - process.started.elapsed_ns
             self.alone_ns += act.alone_ns
             self.end(process, _exit_of(act.end, end))

@@ -129,7 +129,14 @@ def test_a_gate_and_an_exit_code_skip_slots() -> None:
 
 def test_what_could_not_be_started_fails() -> None:
     tally = play(job("a", 600), history={("a", "main"): [Sample(0, is_unstarted=True)]}).tally
-    assert tally.states == {"failed": 6}
+    assert (tally.states, tally.unfinished) == ({"failed": 5}, 1)
+
+
+def test_a_start_that_fails_takes_time_so_that_no_number_of_retries_stops_the_clock() -> None:
+    failing = job("a", 600, retry=Retry(max=7, delay_ns=0))
+    tally = play(failing, history={("a", "main"): [Sample(0, is_unstarted=True)]}).tally
+    assert (tally.states, tally.retries) == ({"failed": 5}, 35)
+    assert tally.done.worst_ns >= 8 * SECOND_NS // 1000
 
 
 def test_what_overlaps_is_slower_and_says_so() -> None:
