@@ -42,7 +42,7 @@ from taskman_cli.executors.keeperbooks import CalledOff, Owner
 from taskman_cli.executors.keeperguard import Guard
 from taskman_cli.executors.keeperloop import Loop, complain
 from taskman_cli.executors.keptcommand import KeptCommand, NotStarted
-from taskman_cli.supervisor.spawn import DEFAULT_SIGNALS, TRANSIENT
+from taskman_cli.supervisor.numbers import DEFAULT_SIGNALS, TRANSIENT
 from taskman_cli.supervisor.wire import Channel, WireError
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.supervisor.spawn import TRANSIENT
+from taskman_cli.supervisor.numbers import TRANSIENT
 from taskman_cli.supervisor.streams import memory_file, pipe
 
 if TYPE_CHECKING:

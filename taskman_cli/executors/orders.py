@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core.escapes import printable
 from taskman_cli.executors.base import Order, StartFailed
 from taskman_cli.supervisor.envfile import EnvFile, EnvFileError
-from taskman_cli.supervisor.spawn import TRANSIENT
+from taskman_cli.supervisor.numbers import TRANSIENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

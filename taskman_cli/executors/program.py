@@ -23,7 +23,7 @@ from taskman_cli.supervisor.asuser import (
     reset_signals,
     start_apart,
 )
-from taskman_cli.supervisor.spawn import DEFAULT_SIGNALS, TRANSIENT
+from taskman_cli.supervisor.numbers import DEFAULT_SIGNALS, TRANSIENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

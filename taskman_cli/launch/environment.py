@@ -27,6 +27,8 @@ _SHELL = "/bin/sh"
 #: A larger environment is composed again at each start: keeping one for each job of a crontab with thousands
 #: of assignments would fill the memory.
 MANY = 500
+#: How many environments the supervisor keeps, so that most starts only name one.
+_MOST_NUMBERS = 32
 #: Variables of taskman's own processes, which no command gets: it could speak to systemd in their name.
 PRIVATE = ("TASKMAN_SUPERVISOR_FD", "TASKMAN_LOCK_FD", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
@@ -144,6 +146,32 @@ class Environments:
             if verdict is Verdict.OTHERS:
                 self._trust.check(path)
         return () if all(verdict is Verdict.TRUSTED for verdict in verdicts) else files
+
+
+class EnvironmentNumbers:
+    """Numbers by which starts name the environments that the supervisor was told; they are used in turn."""
+
+    def __init__(self) -> None:
+        #: By id(), together with the environment itself, so that the id is not reused; the oldest first.
+        self._known: dict[int, tuple[int, dict[str, str]]] = {}
+        self._new: list[tuple[int, dict[str, str]]] = []
+
+    def number(self, environment: dict[str, str], told: Collection[str]) -> int:
+        """Return the number of an environment that nobody changes, less the variables that are `told`."""
+        known = self._known.get(id(environment))
+        if known is None:
+            number = len(self._known)
+            if number == _MOST_NUMBERS:
+                number, _ = self._known.pop(next(iter(self._known)))
+            known = self._known[id(environment)] = number, environment
+            shared = {name: value for name, value in environment.items() if name not in told}
+            self._new.append((number, shared))
+        return known[0]
+
+    def take_new(self) -> list[tuple[int, dict[str, str]]]:
+        """Return those that got their number since the last call."""
+        new, self._new = self._new, []
+        return new
 
 
 def minimal(uid: int) -> dict[str, str]:

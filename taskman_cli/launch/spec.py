@@ -19,7 +19,7 @@ from taskman_cli.core.shellless import direct_changes, direct_environment, settl
 from taskman_cli.core.simplecommand import read_simple_command
 from taskman_cli.errors import TaskmanError
 from taskman_cli.launch.accounts import Runners, to_become
-from taskman_cli.launch.environment import MANY
+from taskman_cli.launch.environment import MANY, EnvironmentNumbers
 from taskman_cli.launch.tokens import TOKEN_VARIABLE, token_of
 
 if TYPE_CHECKING:
@@ -54,10 +54,14 @@ class Plans:
         self.can_limit = True
         #: And orders that are packed: two texts by marshal, of what is the same in many and of the rest.
         self.can_pack = False
+        #: And environments that are told once.
+        self.can_share = False
+        self._numbers = EnvironmentNumbers()
         #: By id(), together with the task itself, so that the id is not reused.
         self._plans: dict[int, tuple[Task, dict[str, Any]]] = {}
-        #: The same by execution: the environment that the shell would pass on.
+        #: The same by execution: the environment that the shell would pass on; and the one as it is.
         self._handed_on: dict[int, tuple[Execution, dict[str, str] | None]] = {}
+        self._unchanged: dict[int, tuple[Execution, dict[str, str]]] = {}
         #: The same: what is the same in each order for an executor.
         self._orders: dict[int, tuple[Execution, dict[str, Any], bytes]] = {}
 
@@ -74,10 +78,20 @@ class Plans:
         told = self._told(start)
         if self._secret:
             told[TOKEN_VARIABLE] = token_of(self._secret, start.key)
+        if self.can_share and not start.params and id(start.task) in self._plans:
+            return plan | {
+                "env": self._numbers.number(plan["env"], told),
+                "told": told,
+                "path": path,
+            }
         spec = plan | {"env": plan["env"] | told, "path": path}
         if "env_files" in plan:
             spec["env_over"] = dict(start.task.execution.env) | dict(start.params) | told
         return spec
+
+    def take_new(self) -> list[tuple[int, dict[str, str]]]:
+        """Return the environments that the supervisor has to know before the specs since the last call."""
+        return self._numbers.take_new()
 
     def remote(self, start: effects.Start | effects.Adopt, *, path: str | None) -> dict[str, Any]:
         """Return what the supervisor needs to have an executor carry out an attempt, or find it again.
@@ -162,6 +176,7 @@ class Plans:
         self._plans.clear()
         self._orders.clear()
         self._handed_on.clear()
+        self._unchanged.clear()
         self._environments.forget()
 
     def _known_plan(self, task: Task) -> dict[str, Any] | None:
@@ -178,17 +193,24 @@ class Plans:
         environment = self._environments.compose(execution, has_files=not files)
         environment.update(params)
         argv, simple = self._argv(task.command, execution.shell, environment)
-        fallback = direct = None
+        known = fallback = direct = None
         # The files that are not read yet may set variables that the shell uses.
         if simple is not None and not files:
             known = self._without_shell(environment, simple.words[0], execution, is_usual=not params)
             changes = known and self._changes(simple, environment, execution)
+            if changes is None:
+                known = None
             if known is not None and changes is not None:
                 environment = known
                 if simple.is_plain:
                     argv, fallback = list(simple.words), argv
                 else:
                     direct = _direct_form(simple, changes)
+        # Files may change, and so may the place where bash finds a program.
+        is_same = not params and not execution.env_file and (simple is None or self._shell_name != "bash")
+        is_kept = is_same and len(environment) <= MANY
+        if is_kept and known is None:
+            environment = self._unchanged.setdefault(id(execution), (execution, environment))[1]
         plan = {
             "argv": argv,
             "shell": fallback,
@@ -207,9 +229,7 @@ class Plans:
             plan["env_files"] = list(files)
         if direct is not None:
             plan["direct"] = direct
-        # Files may change, and so may the place where bash finds a program.
-        is_same = not params and not execution.env_file and (simple is None or self._shell_name != "bash")
-        if is_same and len(environment) <= MANY:
+        if is_kept:
             self._plans[id(task)] = (task, plan)
         return plan
 

@@ -90,6 +90,7 @@ class Workers:
             raise TaskmanError(f"the supervisor's first message was {kind!r}")
         self._plans.can_limit = facts.get("has_limits", False)
         self._plans.can_pack = facts.get("has_packed", False)
+        self._plans.can_share = facts.get("has_environments", False)
         return Hello(facts)
 
     def receive(self) -> list[Message]:
@@ -142,6 +143,7 @@ class Workers:
                 spec = self._plans.spec(start, path=self._outputs.path(start.job, start.key))
         except TaskmanError as error:
             spec = {"error": str(error)}
+        self._messages += [("environment", *new) for new in self._plans.take_new()]
         message = "start", start.key, _meta(start), spec
         self._messages.append((*message, True) if start.is_early else message)
 

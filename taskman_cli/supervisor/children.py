@@ -19,8 +19,9 @@ from taskman_cli.supervisor.hosts import Hosts
 from taskman_cli.supervisor.outofmemory import OutOfMemory
 from taskman_cli.supervisor.output import BoundedFile, Capture
 from taskman_cli.supervisor.procstat import own_children
+from taskman_cli.supervisor.program import StartError
 from taskman_cli.supervisor.remote import Remote
-from taskman_cli.supervisor.spawn import Spawner, StartError
+from taskman_cli.supervisor.spawn import Spawner
 from taskman_cli.supervisor.survey import Wish
 from taskman_cli.supervisor.survivors import Survivors
 from taskman_cli.supervisor.timers import elapsed_ns
@@ -54,6 +55,7 @@ class Children:
         self._scheduler = scheduler
         self._after = after
         self._spawner = Spawner()
+        self.environments = self._spawner.environments
         self._out_of_memory = OutOfMemory()
         self._all: dict[str, Child] = {}
         self._running: dict[int, Child] = {}

@@ -68,11 +68,6 @@ def enter(directory: str) -> None:
         raise OSError(0, "perhaps it is another directory for each process, as /proc/self is")
 
 
-def environment_of(spec: Mapping[str, Any]) -> dict[str, str]:
-    """Return the environment of the program."""
-    return {**spec["env"], **spec["direct"]["env"]}
-
-
 def file_actions(files: Iterable[_File], held: list[int]) -> list[_Action]:
     """Return the actions of a spawn in the current directory, which make the redirections in their order.
 

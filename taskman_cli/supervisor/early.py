@@ -50,8 +50,9 @@ class EarlyStarts:
             self._hold(key, meta, spec)
             self.fill()
 
-    def _hold(self, *start: Any) -> None:
-        self._held.append((elapsed_ns(), start))
+    def _hold(self, key: str, meta: Any, spec: Any) -> None:
+        self._children.environments.look_up(spec)
+        self._held.append((elapsed_ns(), (key, meta, spec)))
         if not self._has_timer:
             self._wait(limits.EARLY_PATIENCE_NS)
 

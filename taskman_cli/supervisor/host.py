@@ -10,8 +10,8 @@ import select
 import signal
 import socket
 
+from taskman_cli.supervisor.numbers import DEFAULT_SIGNALS
 from taskman_cli.supervisor.scheduler_process import RestartPause
-from taskman_cli.supervisor.spawn import DEFAULT_SIGNALS
 from taskman_cli.supervisor.timers import elapsed_ns
 from taskman_cli.supervisor.wire import Channel
 

@@ -13,8 +13,8 @@ import time
 
 from taskman_cli.supervisor import limits
 from taskman_cli.supervisor.host import Host
+from taskman_cli.supervisor.program import StartError
 from taskman_cli.supervisor.remote import NO_PID, Remote
-from taskman_cli.supervisor.spawn import StartError
 from taskman_cli.supervisor.timers import elapsed_ns
 from taskman_cli.supervisor.voice import say
 from taskman_cli.supervisor.wire import WireError

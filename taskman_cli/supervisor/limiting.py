@@ -10,7 +10,7 @@ import errno
 import resource
 
 from taskman_cli.supervisor.groups import CONTROLLERS, Group, Place, find_place, group_of, join
-from taskman_cli.supervisor.spawn import StartError
+from taskman_cli.supervisor.program import StartError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

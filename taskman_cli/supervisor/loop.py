@@ -78,6 +78,7 @@ class Supervisor:
         self._left_with: int | None = None
         self._kinds: dict[str, Callable[..., None]] = {
             "configure": self._configure,
+            "environment": self._children.environments.take,
             "start": self._early.start,
             "seats": self._early.set_seats,
             "recall": self._early.recall,

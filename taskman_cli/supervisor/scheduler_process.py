@@ -7,7 +7,7 @@ import select
 import signal
 import socket
 
-from taskman_cli.supervisor.spawn import DEFAULT_SIGNALS
+from taskman_cli.supervisor.numbers import DEFAULT_SIGNALS
 from taskman_cli.supervisor.voice import say
 from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel, WireError
 

@@ -19,72 +19,33 @@ from taskman_cli.supervisor.asuser import (
     reset_signals,
     start_apart,
 )
-from taskman_cli.supervisor.direct import Prepared, are_files_prompt, enter, environment_of, file_actions
+from taskman_cli.supervisor.direct import Prepared, are_files_prompt, enter, file_actions
 from taskman_cli.supervisor.envfile import EnvFile, EnvFileError
+from taskman_cli.supervisor.environments import Environment, SharedEnvironments
+from taskman_cli.supervisor.numbers import DEFAULT_SIGNALS, TRANSIENT
 from taskman_cli.supervisor.output import Capture
+from taskman_cli.supervisor.program import StartError, first_possible, run_direct
 from taskman_cli.supervisor.streams import hand_over, memory_file, output_file, pipe
 from taskman_cli.supervisor.trusted import TrustedPaths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from typing import Any, NoReturn, TypeAlias
+    from collections.abc import Callable, Mapping
+    from typing import Any, NoReturn
 
-    _Actions: TypeAlias = list[tuple[Any, ...]]
-    _Launch: TypeAlias = Callable[[str, list[str], Mapping[str, str], _Actions], int]
+    from taskman_cli.supervisor.program import Actions
 
-#: Processes, files or memory ran out: not the command's fault, and likely to pass.
-TRANSIENT = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ENOBUFS})
-
-#: Commands get these with their default action, whatever this process and Python did to them.
-_ALTERED_SIGNALS = (
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGPIPE,
-    signal.SIGTERM,
-    signal.SIGCHLD,
-    signal.SIGTSTP,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-    signal.SIGXFSZ,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGALRM,
-    signal.SIGVTALRM,
-    signal.SIGPROF,
-)
-#: And those that this process was started with ignored (by a window manager, nohup(1), a shell's trap).
-DEFAULT_SIGNALS = (
-    *_ALTERED_SIGNALS,
-    *(
-        number
-        for number in signal.valid_signals() - {*_ALTERED_SIGNALS}
-        if signal.getsignal(number) is signal.SIG_IGN
-    ),
-)
 
 #: For posix_spawn, which makes a system call for each signal that is not named: naming all is cheaper.
 _ALL_SIGNALS = tuple(map(int, signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
+
+_DUP2 = os.POSIX_SPAWN_DUP2
 
 _REASONS = {
     errno.ENOENT: "no such directory",
     errno.ENOTDIR: "not a directory",
     errno.EACCES: "permission denied",
 }
-
-
-class StartError(Exception):
-    """Say why a command was not started."""
-
-    def __init__(self, number: int, message: str) -> None:
-        super().__init__(message)
-        self.errno = number
-
-    @property
-    def is_transient(self) -> bool:
-        """Tell if the same start may well succeed a little later."""
-        return self.errno in TRANSIENT
 
 
 class Spawner:
@@ -100,6 +61,7 @@ class Spawner:
         except FileNotFoundError:  # nothing is found in a directory that does not exist
             home = "/"
         self._trusted = TrustedPaths(home)
+        self.environments = SharedEnvironments()
 
     def start(
         self, spec: Mapping[str, Any], *, now_ns: int, limit: Callable[[], str] | None = None
@@ -117,7 +79,9 @@ class Spawner:
             if spec["stdin"] is not None:
                 stdin = memory_file(spec["stdin"])
                 held.append(stdin)
-            actions = [(os.POSIX_SPAWN_DUP2, stdin, 0)]
+            environment = self.environments.find(spec["env"])
+            if environment is None:
+                raise StartError(0, "cannot be started: its environment has not arrived")
             file = output_file(spec)
             if file is not None:
                 fd, sink = pipe()
@@ -125,13 +89,14 @@ class Spawner:
                 capture = Capture(fd, file)
             else:
                 sink = self._null
+            actions: Actions = ((_DUP2, stdin, 0),)
             if file is not None or spec["output"] == "discard":
-                actions += [(os.POSIX_SPAWN_DUP2, sink, 1), (os.POSIX_SPAWN_DUP2, sink, 2)]
-            if limit is None and self._is_start_prompt(spec, now_ns=now_ns):
-                return self._in_place(spec, actions), capture, None
+                actions = (_DUP2, stdin, 0), (_DUP2, sink, 1), (_DUP2, sink, 2)
+            if limit is None and self._is_start_prompt(spec, environment, now_ns=now_ns):
+                return self._in_place(spec, environment, actions), capture, None
             if capture is not None and spec["user"] is not None:
                 hand_over(sink, spec["user"][0])
-            pid, told = self._apart(spec, actions, limit)
+            pid, told = self._apart(spec, environment, actions, limit)
             return pid, capture, told
         except BaseException as error:
             if capture is not None:
@@ -143,13 +108,16 @@ class Spawner:
             for fd in held:
                 os.close(fd)
 
-    def _is_start_prompt(self, spec: Mapping[str, Any], *, now_ns: int) -> bool:
+    def _is_start_prompt(self, spec: Mapping[str, Any], environment: Environment, *, now_ns: int) -> bool:
         """Tell if a spawn, for which this process waits, cannot be delayed by another user."""
         if spec["user"] is not None or spec.get("env_files"):
             return False
-        return self._trusted.is_start_prompt(spec, now_ns=now_ns) and are_files_prompt(spec, self._trusted)
+        search_path = environment.variables.get("PATH", os.defpath)
+        return self._trusted.is_start_prompt(spec, search_path, now_ns=now_ns) and are_files_prompt(
+            spec, self._trusted
+        )
 
-    def _in_place(self, spec: Mapping[str, Any], actions: _Actions) -> int:
+    def _in_place(self, spec: Mapping[str, Any], environment: Environment, actions: Actions) -> int:
         """Spawn in the task's directory and with its umask, and come back."""
         cwd, umask = spec["cwd"], spec["umask"]
         old_umask = None
@@ -158,30 +126,33 @@ class Spawner:
             if umask is not None:
                 old_umask = os.umask(umask)
             if spec["nice"]:
-                return _as_nice(spec["nice"], lambda: self._spawn_here(spec, actions))
-            return self._spawn_here(spec, actions)
+                return _as_nice(spec["nice"], lambda: self._spawn_here(spec, environment, actions))
+            return self._spawn_here(spec, environment, actions)
         finally:
             if old_umask is not None:
                 os.umask(old_umask)
             if not self._is_home:
                 self._come_back()
 
-    def _spawn_here(self, spec: Mapping[str, Any], actions: _Actions) -> int:
-        direct = spec.get("direct")
-        pid = None if direct is None else self._spawn_direct(spec, direct, actions)
-        return _first_possible(spec, actions, _spawn) if pid is None else pid
+    def _spawn_here(self, spec: Mapping[str, Any], environment: Environment, actions: Actions) -> int:
+        if spec.get("direct") is not None:
+            pid = self._spawn_direct(spec, environment, actions)
+            if pid is not None:
+                return pid
+        return first_possible(spec, environment, actions, _spawn)
 
     def _spawn_direct(
-        self, spec: Mapping[str, Any], direct: Mapping[str, Any], actions: _Actions
+        self, spec: Mapping[str, Any], environment: Environment, actions: Actions
     ) -> int | None:
         """Spawn the program without its shell; None if the shell has to say what is wrong."""
+        direct = spec["direct"]
         held: list[int] = []
         try:
             if direct["cd"] is not None:
                 self._is_home = False
                 enter(direct["cd"])
             files = file_actions(direct["files"], held)
-            return _run(direct["argv"], environment_of(spec), [*actions, *files], _spawn)
+            return run_direct(spec, environment, (*actions, *files), _spawn)
         except (OSError, StartError) as error:
             if error.errno in TRANSIENT:
                 raise
@@ -200,13 +171,17 @@ class Spawner:
             self._is_home = False
 
     def _apart(
-        self, spec: Mapping[str, Any], actions: _Actions, limit: Callable[[], str] | None
+        self,
+        spec: Mapping[str, Any],
+        environment: Environment,
+        actions: Actions,
+        limit: Callable[[], str] | None,
     ) -> tuple[int, int]:
         """Start it in a fork, which enters the directory and finds the program by itself."""
         if not self._is_home:
             self._go_home()
         files = [(ours, number) for _, ours, number in actions]
-        return start_apart(lambda: _become(spec, actions, limit), files)
+        return start_apart(lambda: _become(spec, environment, limit), files)
 
     def _come_back(self) -> None:
         """Return to the start directory; if that fails, leave this one, and the next start may fail."""
@@ -226,36 +201,21 @@ class Spawner:
         self._is_home = True
 
 
-def _first_possible(spec: Mapping[str, Any], actions: _Actions, launch: _Launch) -> int:
-    """Run `argv`, or if that cannot be started, the shell, which then reports it as a shell does."""
-    if spec["shell"] is None:
-        return _run(spec["argv"], spec["env"], actions, launch)
-    try:
-        return _run(spec["argv"], spec["env"], actions, launch)
-    except StartError as error:
-        if error.is_transient:
-            raise
-        return _run(spec["shell"], spec["env"], actions, launch)
-
-
-def _run(argv: list[str], env: Mapping[str, str], actions: _Actions, launch: _Launch) -> int:
-    if not argv or not argv[0]:
-        raise StartError(errno.ENOENT, "not found: the command is empty")
-    path = _find(argv[0], env)
-    try:
-        return launch(path, argv, env, actions)
-    except OSError as error:
-        number = error.errno or 0
-        raise StartError(number, _why_not(path, number)) from error
-
-
-def _spawn(path: str, argv: list[str], env: Mapping[str, str], actions: _Actions) -> int:
+def _spawn(
+    path: str, argv: list[str], environment: Environment, told: Mapping[str, str], actions: Actions
+) -> int:
     return os.posix_spawn(
-        path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_ALL_SIGNALS
+        path,
+        argv,
+        environment.for_spawn(told),
+        file_actions=actions,
+        setsid=True,
+        setsigmask=(),
+        setsigdef=_ALL_SIGNALS,
     )
 
 
-def _become(spec: Mapping[str, Any], actions: _Actions, limit: Callable[[], str] | None) -> NoReturn:
+def _become(spec: Mapping[str, Any], environment: Environment, limit: Callable[[], str] | None) -> NoReturn:
     """Turn this process, a fork, into the command; raises StartError."""
     words = "" if limit is None else limit()
     if spec["umask"] is not None:
@@ -267,17 +227,17 @@ def _become(spec: Mapping[str, Any], actions: _Actions, limit: Callable[[], str]
         if words and has_too_many_processes():
             raise StartError(0, words)
     if spec.get("env_files"):
-        spec = {**spec, "env": _with_files(spec)}
+        environment = _with_files(spec, environment)
     if spec["cwd"] is not None:
         _change_directory(spec["cwd"])
     reset_signals(DEFAULT_SIGNALS)
     if spec.get("direct"):
-        _become_direct(spec)
-    _first_possible(spec, actions, _exec)
+        _become_direct(spec, environment)
+    first_possible(spec, environment, (), _exec)
     raise AssertionError("a command that began came back")
 
 
-def _become_direct(spec: Mapping[str, Any]) -> None:
+def _become_direct(spec: Mapping[str, Any], environment: Environment) -> None:
     """Turn this process into the program without its shell; return if the shell has to say what is wrong."""
     if has_too_many_processes():  # found out before a file is emptied
         raise StartError(errno.EAGAIN, f"cannot be started: {os.strerror(errno.EAGAIN)}")
@@ -288,26 +248,26 @@ def _become_direct(spec: Mapping[str, Any]) -> None:
         prepared.undo()
         return
     try:
-        _run(spec["direct"]["argv"], environment_of(spec), [], _exec)
+        run_direct(spec, environment, (), _exec)
     except StartError as error:
         if error.is_transient:
             raise
         prepared.undo()
 
 
-def _with_files(spec: Mapping[str, Any]) -> dict[str, str]:
+def _with_files(spec: Mapping[str, Any], environment: Environment) -> Environment:
     """Return the environment with the variables of the files, read as the user that the command runs as."""
-    environment = dict(spec["env"])
+    variables = dict(environment.variables)
     try:
         for path in spec["env_files"]:
             with EnvFile(path) as file:
                 if spec["user"] is None and os.geteuid() == 0:
                     file.check_owner()
-                environment.update(file.values())
+                variables.update(file.values())
     except EnvFileError as error:
         raise StartError(0, str(error)) from None
-    environment.update(spec["env_over"])
-    return environment
+    variables.update(spec["env_over"])
+    return Environment(variables)
 
 
 def _change_user(uid: int, gid: int, groups: list[int]) -> None:
@@ -320,43 +280,10 @@ def _change_user(uid: int, gid: int, groups: list[int]) -> None:
         raise StartError(number, f"permission denied: to become user {uid} with group {gid}") from error
 
 
-def _exec(path: str, argv: list[str], env: Mapping[str, str], _: _Actions) -> NoReturn:
-    os.execve(path, argv, env)  # noqa: S606 - no shell is wanted
-
-
-def _find(name: str, env: Mapping[str, str]) -> str:
-    """Return the path of a program as execvp(3) finds it, in the task's PATH instead of ours."""
-    if "/" in name:
-        return name
-    refused = None
-    for path in _candidates(name, env):
-        is_executable = os.access(path, os.X_OK)
-        if (is_executable or refused is None) and os.path.isfile(path):  # noqa: PTH113 - pathlib is 3 MB
-            if is_executable:
-                return path
-            refused = path
-    if refused is not None:
-        raise StartError(errno.EACCES, f"not executable: {refused}")
-    raise StartError(errno.ENOENT, f"not found: {name}")
-
-
-def _candidates(name: str, env: Mapping[str, str]) -> Iterator[str]:
-    for directory in env.get("PATH", os.defpath).split(":"):
-        yield f"{directory}/{name}" if directory else name
-
-
-def _why_not(path: str, number: int) -> str:
-    """Return in words why `path` could not be run; it may be wrong if the file changes meanwhile."""
-    exists = os.path.exists(path)  # noqa: PTH110 - pathlib is 3 MB
-    if number == errno.ENOENT:
-        return f"not found: the interpreter of {path}" if exists else f"not found: {path}"
-    if number == errno.EACCES and not exists:
-        return f"permission denied: {path}"
-    if number == errno.EACCES:
-        return f"not executable: {path}{' is a directory' if os.path.isdir(path) else ''}"  # noqa: PTH112
-    if number == errno.ENOEXEC:
-        return f"not executable: {path} is in no format that the system knows, or has no #! line"
-    return f"cannot be started: {path}: {os.strerror(number)}"
+def _exec(
+    path: str, argv: list[str], environment: Environment, told: Mapping[str, str], _: Actions
+) -> NoReturn:
+    os.execve(path, argv, environment.with_told(told))  # noqa: S606 - no shell is wanted
 
 
 def _change_directory(path: str) -> None:

@@ -81,8 +81,8 @@ class TrustedPaths:
         self._directories: dict[str, str] = {}
         self._known_since_ns = self._looked_ns = 0
 
-    def is_start_prompt(self, spec: Mapping[str, Any], *, now_ns: int) -> bool:
-        """Tell if no other user can delay the start of what `spec` describes."""
+    def is_start_prompt(self, spec: Mapping[str, Any], search_path: str, *, now_ns: int) -> bool:
+        """Tell if no other user can delay the start of what `spec` describes, with this PATH."""
         if now_ns - self._looked_ns > _BATCH_NS:
             self._looked_ns = now_ns
             self._look_at_mounts()
@@ -92,15 +92,15 @@ class TrustedPaths:
         argv, shell, cwd = spec["argv"], spec["shell"], spec["cwd"]
         program = argv[0] if argv else "", shell[0] if shell else ""
         direct = spec.get("direct")
-        key = (*program, cwd, spec["env"].get("PATH"), direct and (direct["argv"][0], direct["cd"]))
+        key = (*program, cwd, search_path, direct and (direct["argv"][0], direct["cd"]))
         known = self._known.get(key)
         if known is None:
-            known = self._known[key] = all(self._paths_are_trusted(spec))
+            known = self._known[key] = all(self._paths_are_trusted(spec, search_path))
         return known
 
-    def _paths_are_trusted(self, spec: Mapping[str, Any]) -> Iterator[bool]:
+    def _paths_are_trusted(self, spec: Mapping[str, Any], search_path: str) -> Iterator[bool]:
         """Judge each path that a start uses, in the order in which it is used."""
-        cwd, search_path = spec["cwd"], spec["env"].get("PATH", os.defpath)
+        cwd = spec["cwd"]
         yield self._is_home_local
         if cwd is not None:
             # In some of /proc each process is somewhere else, so only the child itself can go there.

@@ -14,6 +14,9 @@ To the supervisor:
                                    answers with that, or 0; how far behind it was when it heard that
     ("seats", count)               how many commands may run while early starts are held; it changes often
                                    with `admission = "auto"`
+    ("environment", number, {name: value})
+                                   for starts that name it by its number, until another one has that. Only
+                                   for a supervisor with "has_environments"
     ("start", key, meta, spec)     `meta` is kept and given back in "hello"
     ("start", key, meta, spec, True)
                                    the same, early: not before fewer commands run than there are seats.
@@ -44,6 +47,8 @@ To the supervisor:
             "umask": int | None, "nice": int, "stdin": str | bytes | None,
             "user": (uid, gid, [gid, …]) to become, all its groups included | None,
             "output": "capture" | "inherit" | "discard", "path": output file, "max_output": bytes}
+         perhaps with the number of an "environment" in place of "env", and "told": {name: value}, the
+            variables that come to it for this attempt and are not in it
          perhaps with "env_files": [path, …] for the process to read itself, as its user, and "env_over":
             {name: value}, which win over what is in them
          perhaps with "limits": {"memory": bytes, "cpu": CPUs, "processes": number, "open_files": number,
@@ -60,7 +65,8 @@ To the supervisor:
 To the scheduler:
 
     ("hello", {"version", "generation", "started_ns", "scheduler_ended_ns", "is_complete", "kept",
-               "attempts", "has_manager", "has_limits", "has_executors", "has_early", "has_packed"})
+               "attempts", "has_manager", "has_limits", "has_executors", "has_early", "has_packed",
+               "has_environments"})
                          comes first; `started_ns` tells this supervisor's life from any other;
                          `is_complete` False: all was too much to tell, here is only what runs;
                          `has_manager`: somebody listens to "report";
@@ -68,6 +74,7 @@ To the scheduler:
                          `has_executors`: and what executors carry out;
                          `has_early`: it knows early starts; those that are held are not in `attempts`;
                          `has_packed`: the processes of its executors know orders that are packed;
+                         `has_environments`: it keeps environments for several starts;
                          attempts = [(key, meta, pid, wall_ns, elapsed_ns, end | None, ending), …]
     ("started", key, pid, wall_ns, elapsed_ns)
                          its process became the command, or has not after a moment: its time runs
@@ -132,7 +139,7 @@ MAX_FRAME_BYTES = 64 << 20
 #: What "hello" begins with: the version, and what an earlier supervisor of that version could not do.
 GREETING = {
     "version": PROTOCOL_VERSION, "has_limits": True, "has_executors": True, "has_early": True,
-    "has_packed": True,
+    "has_packed": True, "has_environments": True,
 }  # fmt: skip
 
 _MARSHAL_VERSION = 4

@@ -13,6 +13,7 @@ from integration.supervisor_driver import NUMBERS, SchedulerEnd, Supervision, ma
 from wait import wait_until
 
 from taskman_cli.supervisor import early, limits
+from taskman_cli.supervisor.environments import SharedEnvironments
 from taskman_cli.supervisor.loop import Supervisor
 
 if TYPE_CHECKING:
@@ -110,7 +111,9 @@ def test_what_is_too_old_goes_back_even_if_a_command_ends_before_anybody_looks(
     now_ns = 0
     monkeypatch.setattr(early, "elapsed_ns", lambda: now_ns)
     began: list[str] = []
-    children = SimpleNamespace(seated_count=1, start=lambda key, *_: began.append(key))
+    children = SimpleNamespace(
+        seated_count=1, start=lambda key, *_: began.append(key), environments=SharedEnvironments()
+    )
     outbox: list[Message] = []
     starts = early.EarlyStarts(children, lambda *_: None, outbox)  # type: ignore[arg-type]
     starts.set_seats(1)

@@ -238,13 +238,13 @@ def test_a_file_system_that_is_not_of_this_machine_is_not_trusted() -> None:
     script = (
         "import os; from taskman_cli.supervisor.trusted import TrustedPaths\n"
         "trusted = TrustedPaths('/')\n"
-        "spec = dict(argv=['/mnt/tool'], shell=None, cwd=None, env={})\n"
-        "print(trusted.is_start_prompt(spec, now_ns=0))\n"
+        "spec = dict(argv=['/mnt/tool'], shell=None, cwd=None)\n"
+        "print(trusted.is_start_prompt(spec, '', now_ns=0))\n"
         "os.system('mount -t tmpfs none /mnt')\n"
-        "print(trusted.is_start_prompt(spec, now_ns=10**7))\n"
+        "print(trusted.is_start_prompt(spec, '', now_ns=10**7))\n"
         "fd = os.open('/dev/fuse', os.O_RDWR); os.set_inheritable(fd, True)\n"
         "os.system(f'mount -i -t fuse -o fd={fd},rootmode=40000,user_id=0,group_id=0 none /mnt')\n"
-        "print(trusted.is_start_prompt(spec, now_ns=2 * 10**7))\n"
+        "print(trusted.is_start_prompt(spec, '', now_ns=2 * 10**7))\n"
     )
     result = subprocess.run(
         ["unshare", "-m", sys.executable, "-c", script],

@@ -575,3 +575,90 @@ def test_the_end_of_the_supervisor_is_noticed() -> None:
     channel.incoming = [None]
     with pytest.raises(SupervisorGone):
         make_workers(channel).receive()
+
+
+def sharing(channel: FakeChannel, **environ: str) -> Workers:
+    """Workers of a supervisor that keeps environments."""
+    workers = make_workers(channel, **environ)
+    workers._inbox = [hello(has_environments=True)]
+    workers.greet()
+    return workers
+
+
+def test_an_environment_that_starts_share_is_told_once() -> None:
+    channel, execution = FakeChannel(), Execution(env={"A": "1"})
+    workers = sharing(channel, TASKMAN_JOB="of a run that started taskman")
+    for command in (("prog",), ("prog",), "ls && ls", ("other", "a b")):
+        workers.start(make_start(command, execution))
+    workers.flush()
+    told, *starts = channel.sent
+    assert told == ("environment", 0, {"PATH": "/usr/bin:/bin", "A": "1", "PWD": "/srv"})
+    assert [start[0] for start in starts] == ["start"] * 4
+    for start in starts:
+        assert start[3]["env"] == 0
+        assert start[3]["told"] == {
+            "TASKMAN_JOB": "job",
+            "TASKMAN_TASK": "main",
+            "TASKMAN_RUN_ID": "run",
+            "TASKMAN_ATTEMPT": "2",
+            "TASKMAN_SLOT": "1970-01-01T00:00:01.500000+00:00",
+            "TASKMAN_TRIGGER": "catch_up",
+        }
+
+
+def test_a_command_without_its_shell_names_the_environment_that_the_shell_would_pass_on() -> None:
+    channel = FakeChannel()
+    workers = sharing(channel, **{"not-a-name": "x"})
+    execution = Execution()
+    for command in ("ls /", ("ls", "/")):
+        workers.start(make_start(command, execution))
+        workers.start(make_start(command, execution))
+    workers.flush()
+    told = {message[1]: message[2] for message in channel.sent if message[0] == "environment"}
+    assert [message[3]["env"] for message in channel.sent if message[0] == "start"] == [0, 0, 1, 1]
+    assert ["not-a-name" in told[number] for number in (0, 1)] == [False, True]
+
+
+def test_numbers_of_environments_are_given_again_and_what_they_mean_is_told_first() -> None:
+    channel = FakeChannel()
+    workers = sharing(channel)
+    executions = [Execution(env={"N": str(number)}) for number in range(40)]
+    for execution in [*executions, *executions[:3], executions[-1]]:
+        workers.start(make_start(("prog",), execution))
+        workers.start(make_start(("prog",), execution))
+    workers.flush()
+    known: dict[int, str] = {}
+    seen = []
+    for message in channel.sent:
+        if message[0] == "environment":
+            known[message[1]] = message[2]["N"]
+        else:
+            seen.append(known[message[3]["env"]])
+    expected = [execution.env["N"] for execution in [*executions, *executions[:3], executions[-1]]]
+    assert seen == [value for value in expected for _ in range(2)]
+    assert len(known) == 32
+    assert sum(message[0] == "environment" for message in channel.sent) == 43
+
+
+def test_what_is_another_at_each_start_goes_with_it() -> None:
+    channel = FakeChannel()
+    workers = sharing(channel)
+    workers.start(replace(make_start(("prog",)), params={"P": "1"}))
+    workers.flush()
+    [(_, _, _, spec)] = channel.sent
+    assert (spec["env"]["P"], spec["env"]["TASKMAN_JOB"]) == ("1", "job")
+    assert "told" not in spec
+
+
+def test_after_a_reload_environments_are_told_anew() -> None:
+    channel, execution = FakeChannel(), Execution(env={"A": "1"})
+    workers = sharing(channel, KEY="hidden")
+    workers.start(make_start(("prog",), execution))
+    workers.forget_plans({"KEY"})
+    workers.start(make_start(("prog",), execution))
+    workers.flush()
+    told = [message for message in channel.sent if message[0] == "environment"]
+    assert ["KEY" in message[2] for message in told] == [True, False]
+    assert [message[3]["env"] for message in channel.sent if message[0] == "start"] == [
+        message[1] for message in told
+    ]

@@ -203,7 +203,7 @@ def _run(
     from taskman_cli.cli.trial.attempt import attempt
     from taskman_cli.core.model import State
     from taskman_cli.core.sinks import secret_variables
-    from taskman_cli.supervisor.spawn import StartError
+    from taskman_cli.supervisor.program import StartError
 
     try:
         if elsewhere is None:

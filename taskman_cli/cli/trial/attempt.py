@@ -22,7 +22,8 @@ from taskman_cli.supervisor.asuser import NotBecome, hear_from_child
 from taskman_cli.supervisor.closing import close_here, note_memory
 from taskman_cli.supervisor.limiting import PREFIX, Limiter
 from taskman_cli.supervisor.outofmemory import machine_kills
-from taskman_cli.supervisor.spawn import Spawner, StartError
+from taskman_cli.supervisor.program import StartError
+from taskman_cli.supervisor.spawn import Spawner
 from taskman_cli.supervisor.waitstatus import exit_of
 
 if TYPE_CHECKING:

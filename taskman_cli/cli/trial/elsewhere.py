@@ -22,7 +22,7 @@ from taskman_cli.executors.base import ConnectionLost, Executor, Result, StartFa
 from taskman_cli.executors.orders import complete, order_of, result_values
 from taskman_cli.executors.surroundings import Surroundings
 from taskman_cli.executors.types import make
-from taskman_cli.supervisor.spawn import StartError
+from taskman_cli.supervisor.program import StartError
 
 if TYPE_CHECKING:
     from taskman_cli.core.executors import ExecutorDefinition
