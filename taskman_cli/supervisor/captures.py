@@ -41,7 +41,8 @@ class Captures:
         capture = self._by_fd.get(fd)
         if capture is None:
             return False
-        self._pump(capture, PIPE_BUDGET_BYTES, to_end=False)
+        if not capture.pump(PIPE_BUDGET_BYTES):
+            self.close(capture)
         return True
 
     def drain(self, capture: Capture) -> None:
@@ -49,9 +50,11 @@ class Captures:
 
         The attempt is over even if another process holds the pipe; what is in the pipe now belongs to it.
         """
-        if capture.fd in self._by_fd:
-            self._pump(capture, DRAIN_BYTES, to_end=True)
-        if capture.fd in self._by_fd:
+        if capture.fd not in self._by_fd:
+            return
+        if not capture.pump(DRAIN_BYTES, to_end=True):
+            self.close(capture)
+        else:
             self._after(self.grace_ns, lambda: self.stop_keeping(capture))
 
     def close(self, capture: Capture) -> None:
@@ -68,10 +71,6 @@ class Captures:
             steps = capture.file.finish()
             if capture.file.cut_bytes:
                 self._settling.append(steps)
-
-    def _pump(self, capture: Capture, budget: int, *, to_end: bool) -> None:
-        if not capture.pump(budget, to_end=to_end):
-            self.close(capture)
 
     # --- files to be put right ---
 

@@ -78,15 +78,13 @@ class Children:
         self.captures.grace_ns = int(settings["output_grace_ns"])
         self._closings.take_prefix(settings.get("group_prefix"))
 
-    @property
     def running_count(self) -> int:
         """Return how many attempts run."""
-        return len(self._running) + self.hosts.running_count
+        return len(self._running) + self.hosts.running_count()
 
-    @property
     def seated_count(self) -> int:
         """Return how many attempts have no end yet that was told: some have left processes."""
-        return self.running_count + self.survivors.count + self._closings.count
+        return self.running_count() + len(self.survivors.hunts) + len(self._closings.waiting)
 
     def note_told(self) -> None:
         """Note that a new scheduler was told about all of them."""
@@ -256,9 +254,12 @@ class Children:
             self._hear_of_start(child, child.told)
             child = self._running.get(pid)
         if child is not None:
-            is_killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-            memory = self._out_of_memory.claim() if is_killed and not child.ending else ""
-            self._conclude(child, end_of(status, usage) | ({"memory": memory} if memory else {}))
+            end = end_of(status, usage)
+            if os.WTERMSIG(status) == signal.SIGKILL and not child.ending:
+                memory = self._out_of_memory.claim()
+                if memory:
+                    end["memory"] = memory
+            self._conclude(child, end)
         elif not self.hosts.reaped(pid) and not self._closings.note_reaped(pid):
             self.survivors.note_reaped()
 

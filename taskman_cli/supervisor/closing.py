@@ -67,17 +67,12 @@ class Closings:
         self._tell = tell
         self._tell_end = tell_end
         #: The attempts whose ends are not told yet, by the pipe of their fork.
-        self._waiting: dict[int, tuple[Child, bytearray]] = {}
+        self.waiting: dict[int, tuple[Child, bytearray]] = {}
         #: The forks that are at work.
         self.pids: set[int] = set()
         self._limiter = Limiter()
         #: Those in which something may live on. They are removed with the next one that may keep something.
         self._kept: list[Group] = []
-
-    @property
-    def count(self) -> int:
-        """Return how many ends are not told yet."""
-        return len(self._waiting)
 
     def take_prefix(self, prefix: object) -> None:
         """Take what the names of this instance's groups begin with; remove what a crash left of these."""
@@ -121,7 +116,7 @@ class Closings:
             return
         if keeps and group.is_ours:
             self._kept.append(group)
-        self._waiting[fd] = child, bytearray()
+        self.waiting[fd] = child, bytearray()
         self._epoll.register(fd, select.EPOLLIN)
         self._after(PATIENCE_NS, lambda: self._give_up(fd, child))
 
@@ -172,9 +167,9 @@ class Closings:
 
     def hear_from(self, fd: int) -> bool:
         """Read what a fork says; return False for another `fd`."""
-        if fd not in self._waiting:
+        if fd not in self.waiting:
             return False
-        child, data = self._waiting[fd]
+        child, data = self.waiting[fd]
         try:
             piece = os.read(fd, _READ_BYTES)
         except BlockingIOError:
@@ -186,11 +181,11 @@ class Closings:
         return True
 
     def _give_up(self, fd: int, child: Child) -> None:
-        if self._waiting.get(fd, (None,))[0] is child:
+        if self.waiting.get(fd, (None,))[0] is child:
             self._finish(fd, child, None)
 
     def _finish(self, fd: int, child: Child, report: Report | None) -> None:
-        del self._waiting[fd]
+        del self.waiting[fd]
         self._epoll.unregister(fd)
         os.close(fd)
         is_risen = child.kills_before is not None and machine_kills() > child.kills_before

@@ -41,9 +41,7 @@ _FIRST_FREE = 3
 
 def are_files_prompt(spec: Mapping[str, Any], trusted: TrustedPaths) -> bool:
     """Tell if no other user can delay the redirections of `spec`; its other paths are trusted."""
-    direct = spec.get("direct")
-    if direct is None:
-        return True
+    direct = spec["direct"]
     directory = entered(spec["cwd"], direct["cd"])
     for _, operator, target in direct["files"]:
         if operator == "&" or target == NULL:

@@ -40,17 +40,28 @@ class EarlyStarts:
     def __len__(self) -> int:
         return len(self._held)
 
+    @property
+    def kinds(self) -> dict[str, Callable[..., None]]:
+        """Return who handles which of the scheduler's messages."""
+        return {
+            "environment": self._children.environments.take,
+            "start": self.start,
+            "seats": self.set_seats,
+            "recall": self.recall,
+            "signal": self.signal,
+        }
+
     def start(self, key: str, meta: Any = None, spec: Any = None, is_early: bool = False) -> None:
-        """Start a command; or hold it, if it was asked for early and all seats are taken."""
+        """Start a command; or hold it, if it was asked for early."""
         if not is_early:
             self._begin(key, meta, spec)
         elif self._is_closed:
             self._outbox.append(("returned", key))
         else:
             self._hold(key, meta, spec)
-            self.fill()
 
     def _hold(self, key: str, meta: Any, spec: Any) -> None:
+        """Hold a start until the loop calls `fill`, when it has read what came with it."""
         self._children.environments.look_up(spec)
         self._held.append((elapsed_ns(), (key, meta, spec)))
         if not self._has_timer:
@@ -58,11 +69,12 @@ class EarlyStarts:
 
     def fill(self) -> None:
         """Start what is held, as far as there are seats; what came too long ago goes back even then."""
-        if not self._held:
+        held = self._held
+        if not held:
             return
         self._return_old(elapsed_ns())
-        while self._held and (self._seats is None or self._children.seated_count < self._seats):
-            self._begin(*self._held.popleft()[1])
+        while held and (self._seats is None or self._children.seated_count() < self._seats):
+            self._begin(*held.popleft()[1])
 
     def _begin(self, *start: Any) -> None:
         told = self._children.start(*start)

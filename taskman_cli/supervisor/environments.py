@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 class Environment:
     """The variables of a command."""
 
-    __slots__ = ("_encoded", "variables")
+    __slots__ = ("_encoded", "search_path", "variables")
 
     def __init__(self, variables: Mapping[str, str], *, is_shared: bool = False) -> None:
         self.variables = variables
+        #: Where programs are looked for.
+        self.search_path = variables.get("PATH", os.defpath)
         #: As os.posix_spawn takes them at once; empty: they are still to be encoded.
         self._encoded: Mapping[Any, Any] = {} if is_shared else variables
 

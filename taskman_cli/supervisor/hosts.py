@@ -74,7 +74,6 @@ class Hosts:
         for host in self._hosts:
             yield from host.running
 
-    @property
     def running_count(self) -> int:
         """Return how many attempts are not over."""
         return sum([host.running_count for host in self._hosts])

@@ -78,15 +78,11 @@ class Supervisor:
         self._left_with: int | None = None
         self._kinds: dict[str, Callable[..., None]] = {
             "configure": self._configure,
-            "environment": self._children.environments.take,
-            "start": self._early.start,
-            "seats": self._early.set_seats,
-            "recall": self._early.recall,
+            **self._early.kinds,
             **self._children.hosts.kinds,
             "adopt": lambda *adopt: self._outbox.append(self._children.adopt(*adopt)),
             "settle": self._children.captures.settle_file,
             "survivors": self._children.note_wish,
-            "signal": self._early.signal,
             "forget": self._children.forget,
             "abandon": self._children.abandon,
             "keep": self._kept.keep,
@@ -109,13 +105,15 @@ class Supervisor:
 
     def _turn(self, signals_fd: int) -> None:
         for fd, _ in self._epoll.poll(self._timeout_s()):
-            if self._children.captures.pump(fd) or self._children.hear_from(fd) or VOICE.hear_from(fd):
+            if self._children.captures.pump(fd):
                 continue
             if fd == signals_fd:
                 self._take_signals(read_signals(fd))
             elif self._scheduler is not None and fd == self._scheduler.fd:
                 self._hear(self._scheduler)
-            elif self._children.is_adopted(fd):  # not a pipe that was closed in this turn
+            elif self._children.hear_from(fd) or VOICE.hear_from(fd) or not self._children.is_adopted(fd):
+                continue  # perhaps a pipe that was closed in this turn
+            else:
                 self._notice(fd)
         now = elapsed_ns()
         self._timers.run_due(now)
@@ -129,7 +127,7 @@ class Supervisor:
         if self._scheduler is None and self._left_with is None and not self._children.survivors.is_hunting:
             if self._exit_code is not None:
                 self._left_with = self._exit_code
-            elif self._stop_alone.has_begun and not self._children.running_count:
+            elif self._stop_alone.has_begun and not self._children.running_count():
                 self._left_with = 1
         self._speak(now)
 

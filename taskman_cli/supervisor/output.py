@@ -29,10 +29,11 @@ class BoundedFile:
     A disk error loses output and nothing else: lost bytes count as cut, and `error` says why.
     """
 
+    __slots__ = ("_accepted", "_fd", "_has_trailer", "_is_barred", "_max", "_path", "error", "total_bytes")
+
     def __init__(self, path: str, max_bytes: int) -> None:
         self._path = os.fsdecode(path)
         self._max = max(0, int(max_bytes))
-        self._head = split(self._max)
         self._fd: int | None = None
         self._accepted = 0
         self._has_trailer = False
@@ -100,14 +101,15 @@ class BoundedFile:
             else:
                 if not self._has_trailer:  # claims its block before the ring loses its order
                     self._write_trailer(fd)
-                ring = self._max - self._head
+                head = split(self._max)
+                ring = self._max - head
                 skipped = max(0, len(data) - ring)
                 self._accepted += skipped
                 data = data[skipped:]
                 if not data:
                     break
                 position = (self._accepted - self._max) % ring
-                offset, room = self._head + position, ring - position
+                offset, room = head + position, ring - position
             written = os.pwrite(fd, data[:room], offset)
             self._accepted += written
             data = data[written:]
@@ -167,6 +169,8 @@ def _printable(character: str) -> str:
 
 class Capture:
     """The pipe of one attempt and what it is read into."""
+
+    __slots__ = ("fd", "file", "is_kept")
 
     def __init__(self, fd: int, file: BoundedFile | Relay) -> None:
         self.fd = fd

@@ -62,7 +62,7 @@ def _run(
 ) -> int:
     if not argv or not argv[0]:
         raise StartError(errno.ENOENT, "not found: the command is empty")
-    path = _find(argv[0], environment.variables)
+    path = argv[0] if "/" in argv[0] else _find(argv[0], environment.search_path)
     try:
         return launch(path, argv, environment, told, actions)
     except OSError as error:
@@ -70,12 +70,10 @@ def _run(
         raise StartError(number, _why_not(path, number)) from error
 
 
-def _find(name: str, variables: Mapping[str, str]) -> str:
+def _find(name: str, search_path: str) -> str:
     """Return the path of a program as execvp(3) finds it, in the task's PATH instead of ours."""
-    if "/" in name:
-        return name
     refused = None
-    for path in _candidates(name, variables):
+    for path in _candidates(name, search_path):
         is_executable = os.access(path, os.X_OK)
         if (is_executable or refused is None) and os.path.isfile(path):  # noqa: PTH113 - pathlib is 3 MB
             if is_executable:
@@ -86,8 +84,8 @@ def _find(name: str, variables: Mapping[str, str]) -> str:
     raise StartError(errno.ENOENT, f"not found: {name}")
 
 
-def _candidates(name: str, variables: Mapping[str, str]) -> Iterator[str]:
-    for directory in variables.get("PATH", os.defpath).split(":"):
+def _candidates(name: str, search_path: str) -> Iterator[str]:
+    for directory in search_path.split(":"):
         yield f"{directory}/{name}" if directory else name
 
 

@@ -25,7 +25,7 @@ from taskman_cli.supervisor.environments import Environment, SharedEnvironments
 from taskman_cli.supervisor.numbers import DEFAULT_SIGNALS, TRANSIENT
 from taskman_cli.supervisor.output import Capture
 from taskman_cli.supervisor.program import StartError, first_possible, run_direct
-from taskman_cli.supervisor.streams import hand_over, memory_file, output_file, pipe
+from taskman_cli.supervisor.streams import hand_over, memory_file, open_descriptors, output_file, pipe
 from taskman_cli.supervisor.trusted import TrustedPaths
 
 TYPE_CHECKING = False
@@ -61,6 +61,7 @@ class Spawner:
         except FileNotFoundError:  # nothing is found in a directory that does not exist
             home = "/"
         self._trusted = TrustedPaths(home)
+        self._descriptors = open_descriptors()
         self.environments = SharedEnvironments()
 
     def start(
@@ -84,7 +85,7 @@ class Spawner:
                 raise StartError(0, "cannot be started: its environment has not arrived")
             file = output_file(spec)
             if file is not None:
-                fd, sink = pipe()
+                fd, sink = pipe(self._descriptors)
                 held.append(sink)
                 capture = Capture(fd, file)
             else:
@@ -112,14 +113,15 @@ class Spawner:
         """Tell if a spawn, for which this process waits, cannot be delayed by another user."""
         if spec["user"] is not None or spec.get("env_files"):
             return False
-        search_path = environment.variables.get("PATH", os.defpath)
-        return self._trusted.is_start_prompt(spec, search_path, now_ns=now_ns) and are_files_prompt(
-            spec, self._trusted
-        )
+        if not self._trusted.is_start_prompt(spec, environment.search_path, now_ns=now_ns):
+            return False
+        return spec.get("direct") is None or are_files_prompt(spec, self._trusted)
 
     def _in_place(self, spec: Mapping[str, Any], environment: Environment, actions: Actions) -> int:
         """Spawn in the task's directory and with its umask, and come back."""
         cwd, umask = spec["cwd"], spec["umask"]
+        if cwd is umask is None and not spec["nice"] and spec.get("direct") is None and self._is_home:
+            return first_possible(spec, environment, actions, _spawn)
         old_umask = None
         try:
             self._enter(cwd)

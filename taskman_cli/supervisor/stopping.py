@@ -35,7 +35,7 @@ class StopAlone:
         if is_urgent:
             self.kill()
             return
-        if count := self._children.running_count:
+        if count := self._children.running_count():
             patience = f"{limits.STOP_PATIENCE_NS / 1e9:g} s"
             say(f"there is no scheduler: ending {commands(count)} (TERM, and KILL after {patience})")
         self._children.signal_all(signal.SIGTERM)
@@ -48,5 +48,5 @@ class StopAlone:
 
     def _leave_stuck(self) -> None:
         """Exit without the commands that KILL does not end; the next `taskman run` adopts them."""
-        say(f"leaving {commands(self._children.running_count)} behind: KILL does not end what is left")
+        say(f"leaving {commands(self._children.running_count())} behind: KILL does not end what is left")
         self._leave()

@@ -72,7 +72,8 @@ class Survivors:
         self._after = after
         self._tell = tell
         self._tell_end = tell_end
-        self._hunts: dict[str, Hunt] = {}
+        #: By the key of the attempt.
+        self.hunts: dict[str, Hunt] = {}
         self._survey: Survey | None = None
         #: The hunts that the look that is being taken is for.
         self._looking: tuple[Hunt, ...] = ()
@@ -81,32 +82,27 @@ class Survivors:
         self._due_ns: int | None = None
 
     @property
-    def count(self) -> int:
-        """Return of how many commands the survivors are looked for."""
-        return len(self._hunts)
-
-    @property
     def is_hunting(self) -> bool:
         """Tell if something may still have to be ended."""
-        return bool(self._hunts)
+        return bool(self.hunts)
 
     def hunt(self, child: Child, wish: Wish) -> None:
         """Look for what an attempt left; its end is told afterwards."""
-        self._hunts[child.key] = Hunt(child, wish, elapsed_ns())
+        self.hunts[child.key] = Hunt(child, wish, elapsed_ns())
         self._pause_ns = FIRST_PAUSE_NS
         self._look_after(0)
 
     def hurry(self) -> None:
         """Kill all that is left at once."""
         now = elapsed_ns()
-        for hunt in self._hunts.values():
+        for hunt in self.hunts.values():
             hunt.kill_at_ns = now
             hunt.until_ns = min(hunt.until_ns, now + HURRY_NS)
         self._look_after(0)
 
     def note_reaped(self) -> None:
         """Look soon: one that was hunted may have ended."""
-        if self._hunts:
+        if self.hunts:
             self._pause_ns = FIRST_PAUSE_NS
             self._look_after(FIRST_PAUSE_NS // 5)
 
@@ -127,15 +123,15 @@ class Survivors:
 
     def _look_after(self, pause_ns: int) -> None:
         due_ns = elapsed_ns() + pause_ns
-        if self._survey is None and self._hunts and (self._due_ns is None or due_ns < self._due_ns):
+        if self._survey is None and self.hunts and (self._due_ns is None or due_ns < self._due_ns):
             self._due_ns = due_ns
             self._after(pause_ns, self._look)
 
     def _look(self) -> None:
-        if self._due_ns is None or elapsed_ns() < self._due_ns or not self._hunts:
+        if self._due_ns is None or elapsed_ns() < self._due_ns or not self.hunts:
             return
         self._due_ns = None
-        self._looking = tuple(self._hunts.values())
+        self._looking = tuple(self.hunts.values())
         try:
             survey = Survey({hunt.child.key: hunt.sought for hunt in self._looking})
         except OSError:  # no process or descriptor is left: the next look may have one
@@ -174,12 +170,12 @@ class Survivors:
                     say(f"{hunt.child.key}: {_counted(survivors)} of it cannot be ended")
                 is_clear = True
             if is_clear:
-                del self._hunts[hunt.child.key]
+                del self.hunts[hunt.child.key]
         self._looking = ()
-        if self._hunts:
+        if self.hunts:
             pauses = [self._pause_ns]
             self._pause_ns = min(2 * self._pause_ns, LONGEST_PAUSE_NS)
-            for hunt in self._hunts.values():
+            for hunt in self.hunts.values():
                 if not hunt.is_end_told:  # it came while the look was taken
                     pauses.append(0)
                 elif hunt.kill_at_ns is not None and hunt.kill_at_ns > now:

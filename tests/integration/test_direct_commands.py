@@ -279,10 +279,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     started: list[str] = []
     spawn_direct = Spawner._spawn_direct
 
-    def note(self: Spawner, spec: Any, direct: Any, actions: Any) -> int | None:
-        pid = spawn_direct(self, spec, direct, actions)
+    def note(self: Spawner, spec: Any, environment: Any, actions: Any) -> int | None:
+        pid = spawn_direct(self, spec, environment, actions)
         if pid is not None:
-            started.append(direct["argv"][0])
+            started.append(spec["direct"]["argv"][0])
         return pid
 
     monkeypatch.setattr(Spawner, "_spawn_direct", note)

@@ -312,10 +312,10 @@ def test_an_event_of_a_process_that_still_runs_is_none(tmp_path: Path) -> None:
     attempts.adopt("a", None, pid, 0, now, None, 0)
     for fd in set(descriptors(os.getpid())) - before:
         attempts.lost(int(fd))
-    assert attempts.running_count == 1
+    assert attempts.running_count() == 1
     attempts.signal("a", signal.SIGKILL, "")
     attempts.reaped(*os.wait4(pid, 0))
-    assert attempts.running_count == 0
+    assert attempts.running_count() == 0
 
 
 # --- its output ---

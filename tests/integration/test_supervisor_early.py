@@ -112,7 +112,7 @@ def test_what_is_too_old_goes_back_even_if_a_command_ends_before_anybody_looks(
     monkeypatch.setattr(early, "elapsed_ns", lambda: now_ns)
     began: list[str] = []
     children = SimpleNamespace(
-        seated_count=1, start=lambda key, *_: began.append(key), environments=SharedEnvironments()
+        seated_count=lambda: 1, start=lambda key, *_: began.append(key), environments=SharedEnvironments()
     )
     outbox: list[Message] = []
     starts = early.EarlyStarts(children, lambda *_: None, outbox)  # type: ignore[arg-type]
@@ -121,7 +121,7 @@ def test_what_is_too_old_goes_back_even_if_a_command_ends_before_anybody_looks(
     now_ns = 15_000_000
     starts.start("young", b"meta", {}, True)
     now_ns = 20_000_000
-    children.seated_count = 0
+    children.seated_count = lambda: 0
     starts.fill()
     assert outbox == [("returned", "old")]
     assert began == ["young"]
