@@ -31,6 +31,7 @@ def load_toml(path: Path) -> object:
 def make_taskman_load() -> Callable[[Path], object]:
     """Import the loader and the engine outside the measurement, and return a function that uses them."""
     from taskman_cli.core.clock import Now
+    from taskman_cli.core.collector import without_collections
     from taskman_cli.core.engine.engine import Engine
     from taskman_cli.core.engine.events import JobsLoaded
     from taskman_cli.jobfile import load
@@ -39,7 +40,8 @@ def make_taskman_load() -> Callable[[Path], object]:
         now = Now(time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME))
         file = load([path], timezone="Europe/Stockholm")
         engine = Engine(file.settings)
-        engine.handle(JobsLoaded(file.jobs), now)
+        with without_collections():  # as the scheduler does
+            engine.handle(JobsLoaded(file.jobs), now)
         assert engine.next_wake().wall_ns is not None
         return engine
 

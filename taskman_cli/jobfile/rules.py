@@ -13,6 +13,7 @@ from taskman_cli.jobfile.tasks import EXECUTION_KEYS, shell_faults
 
 #: A job has exactly one of these.
 COMMANDS = ("command", "tasks", *({CALL} & JOB_KEYS.keys()))
+_COMMANDS = frozenset(COMMANDS)
 
 #: A job without any of these needs no checks beyond one schedule and one command.
 _TOGETHER = frozenset(
@@ -45,7 +46,7 @@ def job_faults(
     faults: list[Fault] = []
     if ("cron" in table) + ("every" in table) + ("at" in table) != 1:
         faults += _not_one(table, ("cron", "every", "at"), "schedule", meant)
-    if sum(name in table for name in COMMANDS) != 1:
+    if len(_COMMANDS.intersection(table)) != 1:
         faults += _not_one(table, COMMANDS, "command", meant)
     if _TOGETHER.isdisjoint(own):
         return faults

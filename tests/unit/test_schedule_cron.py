@@ -109,6 +109,7 @@ def test_jobs_that_share_a_schedule_cost_one_search(monkeypatch: pytest.MonkeyPa
     answers = {schedule.next_after(start + n) for n in range(0, SECOND_NS * 3600, SECOND_NS)}
     assert answers == {at_ns("2024-05-01T02:00")}
     assert len(searches) == 1
+    assert schedule.next_after(start) is schedule.next_after(start + 1)  # one object in memory, too
 
 
 def test_slots_are_strictly_after_and_at_or_before_to_the_nanosecond() -> None:

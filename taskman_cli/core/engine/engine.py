@@ -328,10 +328,10 @@ class Engine:
         self.reports.load(event, now)
         self._recovery.recover(event.runs, now, step_ns=event.step_ns, set_aside=event.set_aside)
         for armed in takeover.armed:
-            self._outbox.subject = armed.job.id
             is_wanted = event.is_new_boot and isinstance(armed.job.schedule, Reboot)
             is_wanted |= event.is_new_life and armed.job.policy.run_on_start
             if is_wanted and armed.job.enabled and not armed.pause and armed.is_within_limits(now.wall_ns):
+                self._outbox.subject = armed.job.id
                 self._slots.offer(armed, None, Trigger.START, now)
 
     # Slots that are due by now come before a request that arrives now.

@@ -60,7 +60,10 @@ class Overdue:
         """Expect what the definitions say, from now on: those of all jobs, or of some."""
         jobs = self._timetable.jobs
         if names is None:
-            names = [*self._expected, *(job_id for job_id in jobs if job_id not in self._expected)]
+            expecting = [
+                job_id for job_id, armed in jobs.items() if armed.job.policy.expect_every_ns is not None
+            ]
+            names = dict.fromkeys([*self._expected, *expecting])
         for job_id in names:
             armed = jobs.get(job_id)
             is_known = job_id in self._expected

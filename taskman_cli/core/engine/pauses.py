@@ -37,8 +37,8 @@ class Pauses:
     def load(self, armed_jobs: Iterable[ArmedJob], now: Now) -> None:
         """Take over the pauses of an earlier scheduler."""
         for armed in armed_jobs:
-            self._outbox.subject = armed.job.id
             if armed.pause:
+                self._outbox.subject = armed.job.id
                 is_armed = armed.slot_ns is not None
                 if armed.pause.left_ns is not None:  # what was left when the pause began still is
                     armed.slot_ns = None

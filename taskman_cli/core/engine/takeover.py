@@ -60,7 +60,13 @@ def take_jobs(event: events.JobsLoaded, now: Now, outbox: Outbox) -> Takeover:
             known = replace(known, definition=definition_of(job), anchor_ns=now.wall_ns)
             records += once_marks(job, now)
         definition = definition_of(job)
-        if known and is_due_alike(known.definition, definition):
+        if known is None:
+            added.append(job.id)
+            new, marks = arm_new(job, definition, 0, now)
+            armed.append(new)
+            records += marks
+            continue
+        if is_due_alike(known.definition, definition):
             if known.definition != definition:
                 records.append(effects.JobRezoned(job.id, definition))
             moved = _moved(job, known, event)
@@ -73,12 +79,12 @@ def take_jobs(event: events.JobsLoaded, now: Now, outbox: Outbox) -> Takeover:
                 records.append(effects.JobPaused(job.id, armed[-1].pause))
             records += _take_failures(armed[-1], known, event, now)
             continue
-        (changed if known else added).append(job.id)
+        changed.append(job.id)
         new, marks = arm_new(job, definition, _counted(known), now)
         armed.append(new)
         records += marks
         records += _take_failures(new, known, event, now)
-        if known and (pause := _still_paused(known.pause, event, now)):
+        if pause := _still_paused(known.pause, event, now):
             new.pause = replace(pause, left_ns=_left(new, now))
             records.append(effects.JobPaused(job.id, new.pause))
     names = {job.id for job in event.jobs}
@@ -120,10 +126,10 @@ def _once_moved(job: Job, known: events.JobStanding, event: events.JobsLoaded, n
 
 
 def _take_failures(
-    armed: ArmedJob, known: events.JobStanding | None, event: events.JobsLoaded, now: Now
+    armed: ArmedJob, known: events.JobStanding, event: events.JobsLoaded, now: Now
 ) -> list[effects.Record | effects.Mark]:
     """Take over the failures of a job, unless they are of another definition, and record what has changed."""
-    if known is None or known.failures is None:
+    if known.failures is None:
         return []
     armed.failures = failures_now(known.failures, armed.job, step_ns=event.step_ns, now=now)
     if armed.failures == known.failures:
@@ -134,9 +140,9 @@ def _take_failures(
     return records
 
 
-def _counted(known: events.JobStanding | None) -> int:
+def _counted(known: events.JobStanding) -> int:
     """Return how many runs a job had, if they were counted."""
-    return known.run_count if known and '"max_runs"' in known.definition else 0
+    return known.run_count if '"max_runs"' in known.definition else 0
 
 
 def _left(armed: ArmedJob, now: Now) -> int | None:

@@ -152,7 +152,10 @@ class ArmedJob:
 
     def first_due_after(self, accounted_ns: int, *, from_ns: int = 0) -> int | None:
         """Return the first slot after `from_ns` that is due, with its jitter, after an instant."""
-        slot_ns = self.slot_after(max(accounted_ns - self.job.policy.jitter_ns, from_ns))
+        jitter_ns = self.job.policy.jitter_ns
+        slot_ns = self.slot_after(max(accounted_ns - jitter_ns, from_ns))
+        if not jitter_ns:
+            return slot_ns  # nearly always
         while slot_ns is not None and self.due_at(slot_ns) <= accounted_ns:
             slot_ns = self.slot_after(slot_ns)
         return slot_ns
@@ -196,7 +199,7 @@ class Timetable:
         self._paused = {name for name, armed in self.jobs.items() if armed.pause is not None}
         self._queue.put_all(
             [
-                (armed.job.id, armed.due_at(armed.slot_ns))
+                (armed.job.id, armed.due_at(armed.slot_ns) if armed.job.policy.jitter_ns else armed.slot_ns)
                 for armed in self.jobs.values()
                 if armed.slot_ns is not None
             ]

@@ -100,8 +100,8 @@ class CronSchedule:
         self._offsets = offsets_of(timezone)
         self._wall = Occurrences(expression)
         self._piece = _NO_PIECE
-        #: (from, slot): the last answer, since jobs that share the schedule ask the same.
-        self._last_answer: tuple[int, int | None] = (1, 0)
+        #: (from, slot, slot in ns): the last answer, since jobs that share the schedule ask the same.
+        self._last_answer: tuple[int, int | None, int | None] = (1, 0, 0)
 
     # Compared by value, since a schedule from another process is not the same object.
 
@@ -123,12 +123,13 @@ class CronSchedule:
     def next_after(self, t_ns: int, *, anchor_ns: int = 0) -> int | None:
         """Return the first slot strictly after `t_ns`, or None after the last one before the year 10000."""
         begin = max(t_ns // SECOND_NS + 1, FIRST_S)
-        asked, slot = self._last_answer
+        asked, slot, slot_ns = self._last_answer
         if asked <= begin and (slot is None or begin <= slot):
-            return None if slot is None else slot * SECOND_NS
+            return slot_ns  # one object, for thousands of jobs
         slot = self._search_forward(begin)
-        self._last_answer = (begin, slot)
-        return None if slot is None else slot * SECOND_NS
+        slot_ns = None if slot is None else slot * SECOND_NS
+        self._last_answer = (begin, slot, slot_ns)
+        return slot_ns
 
     def previous(self, t_ns: int, *, anchor_ns: int = 0) -> int | None:
         """Return the last slot at or before `t_ns`, or None before the first one after the year 1."""
