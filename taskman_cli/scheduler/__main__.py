@@ -30,7 +30,7 @@ from taskman_cli.core.sinks import secret_variables
 from taskman_cli.errors import EXIT_BROKEN, EXIT_FAILED, TaskmanError
 from taskman_cli.instance.directory import INSTANCES
 from taskman_cli.instance.guard import StateGuard
-from taskman_cli.jobfile.dump import BadDump, dump, load_dump
+from taskman_cli.jobfile.dump import BadDump, compressed, dump, expanded, load_dump
 from taskman_cli.jobfile.programs import load_to_run
 from taskman_cli.launch.environment import Environments
 from taskman_cli.launch.locale import settle
@@ -246,7 +246,8 @@ def _load_jobs(given: _Given, workers: Workers) -> tuple[JobFile, bytes]:
     kept = given.hello.kept.pop(JOBS, None)
     if kept is not None:
         try:
-            return load_dump(kept), kept
+            dumped = expanded(kept)
+            return load_dump(dumped), dumped
         except BadDump as error:
             words = f"taskman: reading the job files again: another version kept the jobs ({error})"
             given.log.report(words, logging.WARNING)
@@ -260,7 +261,7 @@ def _load_jobs(given: _Given, workers: Workers) -> tuple[JobFile, bytes]:
     for problem in jobfile.notes:
         given.log.report(problem.warning(), logging.WARNING)
     dumped = dump(jobfile)
-    workers.keep(JOBS, dumped)
+    workers.keep(JOBS, compressed(dumped))
     return jobfile, dumped
 
 

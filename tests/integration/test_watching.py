@@ -14,7 +14,7 @@ from wait import wait_until
 
 from taskman_cli.jobfile import loads
 from taskman_cli.jobfile.difference import Difference
-from taskman_cli.jobfile.dump import dump, load_dump
+from taskman_cli.jobfile.dump import dump, expanded, load_dump
 from taskman_cli.jobfile.fingerprint import file_at, look
 from taskman_cli.scheduler import file_watcher
 from taskman_cli.scheduler.file_watcher import CHANGED, HANGS, IS_BACK, Lookout
@@ -144,7 +144,7 @@ def read_again(reloader: Reloader) -> Reading:
 
 def test_a_reload_tells_what_is_different_from_the_jobs_in_force(tmp_path: Path, reloader: Reloader) -> None:
     first = read_again(reloader)
-    assert (first.difference, load_dump(first.dumped)) == (None, first.jobfile)
+    assert (first.difference, load_dump(expanded(first.kept))) == (None, first.jobfile)
     assert first.jobfile is not None
     reloader.accept(first.jobfile)
     (tmp_path / "jobs.toml").write_text('[jobs.b]\nevery = "1h"\ncommand = "true"\n')
@@ -152,7 +152,7 @@ def test_a_reload_tells_what_is_different_from_the_jobs_in_force(tmp_path: Path,
     assert second.difference is not None
     assert [job.id for job in second.difference.jobs] == ["b"]
     assert second.difference.removed == ("a",)
-    assert second.jobfile == load_dump(second.dumped)
+    assert second.jobfile == load_dump(expanded(second.kept))
     # It was not put in force: the next one is compared with the first again.
     third = read_again(reloader)
     assert (third.difference, third.jobfile) == (second.difference, second.jobfile)
@@ -161,7 +161,7 @@ def test_a_reload_tells_what_is_different_from_the_jobs_in_force(tmp_path: Path,
 def test_the_first_reload_is_compared_with_the_jobs_at_the_start(reloader: Reloader) -> None:
     first = read_again(reloader)
     assert first.jobfile is not None
-    reloader.begin_with(first.jobfile, first.dumped)
+    reloader.begin_with(first.jobfile, expanded(first.kept))
     second = read_again(reloader)
     assert second.difference == Difference((), ())
     assert second.jobfile is not None
@@ -176,7 +176,7 @@ def test_a_reader_of_an_earlier_version_tells_all(tmp_path: Path) -> None:
     with (tmp_path / "fresh").open("w+b") as fresh:
         reading = decode(marshal.dumps(old), fresh.fileno(), jobfile)
     assert reading is not None
-    assert (reading.jobfile, reading.difference, reading.dumped) == (jobfile, None, b"")
+    assert (reading.jobfile, reading.difference, expanded(reading.kept)) == (jobfile, None, old["jobfile"])
 
 
 def test_a_scheduler_of_an_earlier_version_is_told_all() -> None:

@@ -14,7 +14,7 @@ import pytest
 from taskman_cli.core import model, schedule
 from taskman_cli.core.model import Account, Execution, Group, Job, OnCrash, Output, Policy
 from taskman_cli.jobfile import dump as dump_module
-from taskman_cli.jobfile.dump import BadDump, dump, load_dump
+from taskman_cli.jobfile.dump import BadDump, compressed, dump, expanded, load_dump
 from taskman_cli.jobfile.load import JobFile, loads
 from taskman_cli.jobfile.problems import Problem
 
@@ -207,3 +207,16 @@ def test_all_that_a_job_is_made_of_can_be_written() -> None:
                 {part for part in parts if isinstance(part, type) and not get_args(part)} - known - {dict}
             )
             assert set() == {part for part in strange if is_dataclass(part) or issubclass(part, Enum)}
+
+
+def test_a_dump_is_kept_in_little_room_and_as_version_0_2_kept_it() -> None:
+    dumped = dump(loads("".join(f"[jobs.j{n}]\nevery = '1h'\ncommand = 'echo {n}'\n" for n in range(2000))))
+    kept = compressed(dumped)
+    assert len(kept) < len(dumped) / 10
+    assert (expanded(kept), expanded(dumped)) == (dumped, dumped)
+
+
+@pytest.mark.parametrize("kept", [compressed(b"x" * 99)[:-3], b"x", None, 3, "x"], ids=repr)
+def test_what_is_kept_and_cannot_be_expanded_is_a_bad_dump(kept: object) -> None:
+    with pytest.raises(BadDump):
+        expanded(kept)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from taskman_cli.errors import EXIT_FAILED, TaskmanError
 from taskman_cli.jobfile.difference import Difference, PackedDifference, dump_with_difference, merged
-from taskman_cli.jobfile.dump import BadDump, dump, load_dump
+from taskman_cli.jobfile.dump import BadDump, compressed, dump, load_dump
 from taskman_cli.launch.locale import UTF8
 from taskman_cli.scheduler.threads import start_thread
 from taskman_cli.scheduler.timers import alarm
@@ -55,17 +55,16 @@ class Reading:
     warnings: tuple[tuple[str, str], ...] = ()
     #: What is different from the jobs before; None: unknown.
     difference: Difference | None = None
-    #: `dump` of the job files, if they are right; b"": it was not made.
-    dumped: bytes = b""
+    #: `dump` of the job files, if they are right, compressed: the ten megabytes of 100,000 jobs would stand
+    #: between the supervisor and the next start.
+    kept: bytes = b""
     #: What `prepare` returned.
     prepared: str = ""
 
 
 #: What another process says of a reading besides the job files.
 _SAID = tuple(
-    field.name
-    for field in fields(Reading)
-    if field.name not in ("jobfile", "difference", "dumped", "prepared")
+    field.name for field in fields(Reading) if field.name not in ("jobfile", "difference", "kept", "prepared")
 )
 
 
@@ -270,14 +269,15 @@ def decode(data: bytes, fresh: int | None = None, before: JobFile | None = None)
         values = marshal.loads(data)  # noqa: S302 - our own process wrote it
         reading = Reading(**{name: values[name] for name in _SAID if name in values})
         if values["jobfile"]:
-            return replace(reading, jobfile=load_dump(values["jobfile"]))
+            kept = compressed(values["jobfile"])
+            return replace(reading, jobfile=load_dump(values["jobfile"]), kept=kept)
         size = values.get("dump_bytes")
         if not size or fresh is None:
             return reading
         dumped = _content(fresh)
         if len(dumped) != size:
             return None
-        reading = replace(reading, dumped=dumped)
+        reading = replace(reading, kept=compressed(dumped))
         if values["difference"] and before is not None:
             with suppress(BadDump):
                 jobfile, difference = merged(before.jobs, PackedDifference(*values["difference"]))

@@ -17,7 +17,6 @@ from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.answers import MOST_NAMED, changes_in_words
 from taskman_cli.core.engine.news import shortened
 from taskman_cli.errors import EXIT_FAILED, TaskmanError
-from taskman_cli.jobfile.dump import dump
 from taskman_cli.scheduler.logs.loggers import job_log
 from taskman_cli.scheduler.poison import ReadFiles
 from taskman_cli.scheduler.requests.handlers import RequestHandlers
@@ -39,8 +38,8 @@ if TYPE_CHECKING:
     from taskman_cli.scheduler.requests.job_files import JobFiles
     from taskman_cli.scheduler.workers import Workers
 
-#: Kept for the next scheduler, as a value of the supervisor: the definitions. It keeps up to 16 MB, some
-#: 200,000 jobs; larger files are read again.
+#: Kept for the next scheduler, as a value of the supervisor: the definitions, compressed. It keeps up to
+#: 16 MB, some million jobs; larger files are read again.
 JOBS = "jobfile"
 #: Under this name version 0.1 kept a pickle, which no other version can read.
 OLD_JOBS = "jobs"
@@ -171,7 +170,7 @@ class RequestService:
             self._has_earlier = settings.executors != reading.jobfile.settings.executors
             self._workers.configure(settings)
             self._exporter.configure(reading.jobfile.settings)
-            self._workers.keep(JOBS, reading.dumped or dump(reading.jobfile))
+            self._workers.keep(JOBS, reading.kept)
             self._files.accept(reading.jobfile)
             changes.reloaded(reading.jobfile, reading.warnings, reading.difference)
             if self._driver.clocks.zone:
