@@ -37,7 +37,7 @@ class Ahead:
         """Tell whether there is something to prepare, and time for it."""
         if not self._jobs and self._forgotten == self._workers.times_forgotten:
             return False
-        due_ns = self._driver.engine.timetable.next_due()
+        due_ns = self._driver.engine.timetable.queue.next_due()
         return due_ns is not None and due_ns - self._driver.now.wall_ns > GAP_NS
 
     def take(self) -> None:

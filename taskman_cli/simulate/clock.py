@@ -12,7 +12,8 @@ if TYPE_CHECKING:
 
 def later(now: Now, length_ns: int) -> Now:
     """Return the moment so much later on both clocks."""
-    return Now(now.wall_ns + length_ns, now.elapsed_ns + length_ns)
+    wall_ns, elapsed_ns = now
+    return Now(wall_ns + length_ns, elapsed_ns + length_ns)
 
 
 def stepped(now: Now, delta_ns: int) -> Now:
@@ -25,7 +26,8 @@ def next_wake(engine: Engine, now: Now) -> int | None:
     wall_ns, elapsed_ns = engine.next_wake()
     if wall_ns is None:
         return elapsed_ns
-    wall_ns += now.elapsed_ns - now.wall_ns
+    now_wall_ns, now_elapsed_ns = now
+    wall_ns += now_elapsed_ns - now_wall_ns
     return wall_ns if elapsed_ns is None or wall_ns < elapsed_ns else elapsed_ns
 
 

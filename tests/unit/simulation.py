@@ -8,6 +8,7 @@ every time.
 from __future__ import annotations
 
 import random
+import signal
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -60,7 +61,7 @@ from taskman_cli.scheduler.heard import SeenAttempt
 from taskman_cli.scheduler.meters import Meters
 from taskman_cli.scheduler.orphans import Orphan
 from taskman_cli.scheduler.poison import Poison, ReadFiles
-from taskman_cli.scheduler.recorder import RETRY_NS, Recorder
+from taskman_cli.scheduler.recorder import Recorder
 from taskman_cli.scheduler.requests.handlers import Program, RequestHandlers
 from taskman_cli.scheduler.requests.job_changes import Definitions
 from taskman_cli.simulate.clock import is_tick_due, later, next_wake, stepped
@@ -177,10 +178,6 @@ class Machine(Commands):
         self.stopped = False
         #: The scheduler dies before so many more writes and deeds; None: it does not.
         self.fuse: int | None = None
-        #: The longest sleep of the machine that what was decided had to wait for.
-        self.overslept_ns = 0
-        #: No turn is half done.
-        self.is_settled = True
         #: As they are on the disk, and as this life of the program has read them.
         self.jobs = self._make_jobs()
         self.read_jobs = self.jobs
@@ -271,6 +268,8 @@ class Machine(Commands):
         self.held.drop()
         self.news.clear()
         self.stopped = False
+        #: When this scheduler decided to send KILL to what.
+        self.killed: dict[str, int] = {}
         self.poison = Poison(self.kept)
         portion = self.portions.choice([1, 1, 2] if self._has_herd else [None, 1, 1, 2])
         self.engine = Engine(SETTINGS, SINKS, is_gate_shut=self.poison.is_gate_shut, portion=portion)
@@ -478,10 +477,8 @@ class Machine(Commands):
                 del self.alive[action.key]
                 return
             assert process.held_ns is not None, "what KILL ends is waited for"
-            # The patience begins with the decision; KILL itself may have waited for the ledger's next try.
-            waited_ns = self.now.elapsed_ns - process.held_ns
-            at_least_ns = KILL_PATIENCE_NS - RETRY_NS - self.overslept_ns
-            assert waited_ns >= at_least_ns, "and so is all for a while"
+            waited_ns = self.now.elapsed_ns - self.killed[action.key]
+            assert waited_ns >= KILL_PATIENCE_NS, "and so is all for a while"
             del self.alive[action.key]
 
     def _stopped(self, _: effects.Stopped) -> None:
@@ -712,7 +709,12 @@ class Machine(Commands):
         self.recorder.take(step)
 
     def _step(self, news: Sequence[events.Event], now: Now) -> Step:
-        return self.engine.handle_all(self._each(news), now)
+        records, actions = self.engine.handle_all(self._each(news), now)
+        for action in actions:
+            if isinstance(action, effects.Signal) and action.signum == signal.SIGKILL:
+                # It is carried out when the ledger can be written, which may be long after.
+                self.killed.setdefault(action.key, now.elapsed_ns)
+        return records, actions
 
     def _each(self, news: Sequence[events.Event]) -> Iterator[events.Event]:
         for event in news:
@@ -724,7 +726,6 @@ class Machine(Commands):
 
     def settle(self) -> None:
         """End a turn as the loop does."""
-        self.is_settled = True
         self.handlers.turn()
         if is_tick_due(self.engine, self.now):
             self.give(events.Tick())
@@ -775,7 +776,7 @@ class Machine(Commands):
         far = {key for key in pool._waiting if key in pool.abroad._wait_of}
         assert far == pool.abroad._wait_of.keys(), "who waits for an executor waits"
         for name, keys in pool.holds._kept.items():
-            is_ending = name in pool._timers or not any(key in pool._waiting for key in keys)
+            is_ending = name in pool.timers or not any(key in pool._waiting for key in keys)
             assert is_ending, "what waits for the end of a pause waits for one that ends"
 
     def hear(self) -> None:
@@ -788,8 +789,6 @@ class Machine(Commands):
     def wait(self, length_ns: int, *, asleep: bool = False) -> None:
         """Let time pass; unless asleep, the loop wakes when it wants to, and when a command ends."""
         end = later(self.now, length_ns)
-        if asleep and (self.recorder.trouble or not self.is_settled):
-            self.overslept_ns = max(self.overslept_ns, length_ns)
         for _ in range(0 if asleep else 40):
             due_ns = earliest(self._next_wake(), self.machine.next_ns())
             if due_ns is None or due_ns >= end.elapsed_ns:
@@ -949,7 +948,6 @@ def _wish(machine: Machine, chance: random.Random) -> None:
         customer.refuse("internal error", code=1)
     if chance.random() < 0.7:
         machine.have_read()
-    machine.is_settled = False
     if chance.random() < 0.9:  # or it is of one turn with what comes next
         machine.settle()
         is_busy = machine.is_reading or machine.handlers.changes.has_parts

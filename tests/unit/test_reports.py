@@ -218,14 +218,14 @@ def test_a_run_that_takes_long_is_told_once_while_it_runs() -> None:
     scene = Scene(job(slow_after_ns=seconds(3)))
     scene.at(10)
     scene.began()
-    assert scene.engine.reports.next_elapsed() == START.elapsed_ns + seconds(13)
+    assert scene.engine.reports.slow.next_due() == START.elapsed_ns + seconds(13)
     scene.at(13)
     assert scene.told() == [("started", 1), ("slow", 1)]
     assert of_type(scene.done, effects.Noticed)[0].detail == "still runs after 3s"
     scene.at(15)
     scene.ended()
     assert scene.told()[2:] == [("succeeded", 1)]
-    assert scene.engine.reports.next_elapsed() is None
+    assert scene.engine.reports.slow.next_due() is None
 
 
 def test_a_run_that_is_fast_is_not_slow() -> None:
@@ -233,7 +233,7 @@ def test_a_run_that_is_fast_is_not_slow() -> None:
     scene.at(10)
     scene.began()
     scene.ended()
-    assert (scene.engine.reports.next_elapsed(), scene.told()) == (None, [("started", 1), ("succeeded", 1)])
+    assert (scene.engine.reports.slow.next_due(), scene.told()) == (None, [("started", 1), ("succeeded", 1)])
 
 
 def test_the_time_of_a_slow_run_counts_from_its_first_command() -> None:
@@ -260,7 +260,7 @@ def test_a_run_whose_process_did_not_become_its_command_is_not_slow(is_gated: bo
         scene.ended()
     scene.began()
     scene.failed(is_transient=True, is_users=True)
-    assert scene.engine.reports.next_elapsed() is None
+    assert scene.engine.reports.slow.next_due() is None
     scene.at(17)
     assert scene.reports(K.SLOW) == []
     scene.began()

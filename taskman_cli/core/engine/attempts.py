@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.clock import SECOND_NS, earliest
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.policy import pause_after_ns
 from taskman_cli.core.engine.pool import Pool
@@ -86,26 +86,38 @@ class Attempts:
 
     def started(self, event: events.AttemptStarted, now: Now) -> None:
         """Record that a process exists; its `timeout` counts from here."""
-        attempt = self.pool.running.get(event.key)
+        pool, started = self.pool, event.started
+        attempt = pool.running.get(event.key)
         if attempt is None:
             return
-        self.pool.note_start(attempt, event.started.elapsed_ns)
-        self.pool.abroad.began(attempt)
+        pool.note_start(attempt, started.elapsed_ns)
+        pool.abroad.began(attempt)
         run = attempt.run
         delay_ns = None
         if run.began_elapsed_ns is None:
-            run.began_elapsed_ns = event.started.elapsed_ns
+            run.began_elapsed_ns = started.elapsed_ns
             if run.trigger is not Trigger.CATCH_UP:
-                delay_ns = event.started.wall_ns - run.due_ns
-        attempt.spawned = effects.AttemptSpawned(
-            run.id, run.job.id, attempt.task.id, attempt.number, event.pid, event.started, delay_ns
+                delay_ns = started.wall_ns - run.due_ns
+        attempt.spawned = spawned = effects.AttemptSpawned(
+            run.id, run.job.id, attempt.task.id, attempt.number, event.pid, started, delay_ns
         )
-        attempt.began_elapsed_ns = event.started.elapsed_ns
-        self._outbox.records.append(attempt.spawned)
+        attempt.began_elapsed_ns = started.elapsed_ns
+        self._outbox.records.append(spawned)
         self.reports.running(attempt)
         self._set_timeout(attempt)
-        if self.pool.gate is not None:
-            self.pool.looks.plan_first(attempt)
+        if pool.gate is not None:
+            pool.looks.plan_first(attempt)
+
+    def first_timer_ns(self, attempt: Attempt) -> int | None:
+        """Return how long after its start anything is done at a time that depends on it; None: nothing is.
+
+        So long nobody has to be told of the start, says the simulation.
+        """
+        timeout_ns, slow_after_ns = attempt.task.execution.timeout_ns, attempt.run.job.policy.slow_after_ns
+        has_look = self.pool.gate is not None and self.pool.memory.has_look(attempt)
+        if timeout_ns is None and slow_after_ns is None and not has_look:  # nearly always
+            return None
+        return earliest(timeout_ns, slow_after_ns, self.pool.memory.tuning.look_ns if has_look else None)
 
     def _set_timeout(self, attempt: Attempt) -> None:
         """Set the timer for an attempt's `timeout`; it does not run while the command is stopped."""
@@ -154,25 +166,27 @@ class Attempts:
 
     def finish(self, attempt: Attempt, state: State, detail: str, end: Exit | None, at: Now) -> bool:
         """Record an attempt's end, and return whether another attempt follows."""
-        run, task = attempt.run, attempt.task
-        self._note_continued(attempt, at)
-        if self.pool.gate is not None and end is not None and not attempt.is_remote:
-            self._learned(self.pool.memory.learn(attempt, end.peak_rss_bytes))
-        self.pool.release(attempt)
-        self.pool.abroad.ended(attempt, state)
-        run.lost += state is State.LOST
-        pause_ns = None
-        is_wanted = state is not State.SUCCEEDED and not run.is_cancelled and not run.is_abandoned
-        if is_wanted and attempt.is_defined:
-            pause_ns = pause_after_ns(
-                attempt.key, state, job=run.job, task=task, number=attempt.number, end=end, lost=run.lost
-            )
+        run, task, pool = attempt.run, attempt.task, self.pool
+        if attempt.stopped is not None:
+            self._note_continued(attempt, at)
+        if pool.gate is not None and end is not None and not attempt.is_remote:
+            need = pool.memory.learn(attempt, end.peak_rss_bytes)
+            if need is not None:
+                self._learned(need)
+        pool.release(attempt)
+        pool.abroad.ended(attempt, state)
+        pause_ns: int | None = None
+        duration_ns: int | None = at.elapsed_ns - attempt.began_elapsed_ns
+        if state is not State.SUCCEEDED:  # it mostly is
+            if state is State.LOST:
+                run.lost, duration_ns = run.lost + 1, None
+            if not run.is_cancelled and not run.is_abandoned and attempt.is_defined:
+                pause_ns = pause_after_ns(
+                    attempt.key, state, job=run.job, task=task, number=attempt.number, end=end, lost=run.lost
+                )
         record = run.ended[task.id] = effects.AttemptFinished(
-            run.id, run.job.id, task.id, attempt.number, state, detail, end,
-            ended_ns=at.wall_ns,
-            duration_ns=None if state is State.LOST else at.elapsed_ns - attempt.began_elapsed_ns,
-            retry_in_ns=pause_ns,
-        )  # fmt: skip
+            run.id, run.job.id, task.id, attempt.number, state, detail, end, at.wall_ns, duration_ns, pause_ns
+        )
         self._outbox.records.append(record)
         self._outbox.actions.append(effects.Forget((attempt.key,)))
         if pause_ns is not None:
@@ -209,14 +223,14 @@ class Attempts:
             attempt = self.pool.running.get(key)
             if attempt is not None and self.pool.gate is not None:
                 self._outbox.subject = attempt.run
-                self._learned(self.pool.memory.looked(attempt, used_bytes, now.elapsed_ns))
+                if need := self.pool.memory.looked(attempt, used_bytes, now.elapsed_ns):
+                    self._learned(need)
                 self._outbox.subject = None
 
-    def _learned(self, need: tuple[tuple[str, str], int] | None) -> None:
-        """Record what a task needs, if it is worth it."""
-        if need is not None:
-            (job, task), need_bytes = need
-            self._outbox.records.append(effects.NeedLearned(job, task, need_bytes))
+    def _learned(self, need: tuple[tuple[str, str], int]) -> None:
+        """Record what a task needs."""
+        (job, task), need_bytes = need
+        self._outbox.records.append(effects.NeedLearned(job, task, need_bytes))
 
     def publish(self, elapsed_ns: int) -> None:
         """Record the target of the pool, if it has changed by enough."""

@@ -49,14 +49,18 @@ class Book:
         if isinstance(entry, int):
             self.certain -= entry
             return None
-        if entry in self.unknown:
+        is_unknown = entry in self.unknown if self.unknown else False
+        if is_unknown:
             self.unknown_count -= 1
         else:
             self.certain -= known[entry]
-        self.counts[entry] -= 1
-        if not self.counts[entry]:
+        count = self.counts[entry] - 1
+        if count:
+            self.counts[entry] = count
+        else:
             del self.counts[entry]
-            self.unknown.discard(entry)
+            if is_unknown:
+                self.unknown.remove(entry)
         return entry
 
     def change(self, owner: Owner, before: int | None, need: int) -> None:

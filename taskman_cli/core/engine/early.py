@@ -60,7 +60,7 @@ class Early:
 
     def note_end(self, ran_ns: int, elapsed_ns: int) -> None:
         """Note that a command has ended now which ran for so long; only short ones count."""
-        if ran_ns <= 5 * _MOMENT_NS:
+        if self.is_possible and ran_ns <= 5 * _MOMENT_NS:
             self._ends.append(elapsed_ns)
 
     def has_room(self, elapsed_ns: int) -> bool:
@@ -135,10 +135,9 @@ class Early:
 
     def end(self, attempt: Attempt) -> None:
         """Note that an attempt has a process, or has left the pool."""
-        if attempt.is_early:
-            attempt.is_early = False
-            del self.attempts[attempt.key]
-            self.local_count -= not attempt.is_remote
+        attempt.is_early = False
+        del self.attempts[attempt.key]
+        self.local_count -= not attempt.is_remote
 
     def stop(self) -> None:
         """Ask for none until short commands have ended again: one came back."""

@@ -23,6 +23,7 @@ from taskman_cli.core.engine.pauses import Pauses
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.pool import ASK
 from taskman_cli.core.engine.portions import BETWEEN, Portions
+from taskman_cli.core.engine.queue import earliest_due
 from taskman_cli.core.engine.recovery import Recovery
 from taskman_cli.core.engine.reports import Reports
 from taskman_cli.core.engine.requests import Requests
@@ -79,7 +80,7 @@ class Engine:
         self._outbox = WatchedOutbox() if is_watched else Outbox()
         self.reports = Reports(self.timetable, self._outbox, sinks)
         self._running = Running(self._pool_settings(), self.timetable, self._outbox, self.reports)
-        self.pool = self._running.pool
+        self.pool, self.first_timer_ns = self._running.pool, self._running.attempts.first_timer_ns
         self.failing = self._running.failing
         self._is_stopped = False
         self._accounted_ns = 0
@@ -94,7 +95,10 @@ class Engine:
             self._running, self.timetable, self._outbox, self._slots, self._job_set, self._pauses
         )
         running, outcomes = self._running, self._outcomes
-        self._wall_times = (running.waiting.next_deadline, self._pauses.next_end, self.reports.next_wall)
+        self._elapsed_queues = (self.pool.timers, self.reports.slow)
+        self._wall_queues = (
+            self.timetable.queue, running.waiting.deadlines, self._pauses.ends, self.reports.overdue_queue
+        )  # fmt: skip
         self._handlers: dict[type[events.Event], Callable[[Any, Now], None]] = {
             events.JobsLoaded: self._load,
             events.Tick: self._tick,
@@ -167,9 +171,9 @@ class Engine:
             raise EngineBroken(item) from error
 
     def _step(self, news: Iterable[events.Event], now: Now) -> Step:
-        handlers, running, outbox = self._handlers, self._running, self._outbox
+        handlers, running, outbox, portions = self._handlers, self._running, self._outbox, self._portions
         for event in news:
-            if self._portions.next_due is not None and type(event) not in BETWEEN:
+            if portions.next_due is not None and type(event) not in BETWEEN:
                 self._finish_herd(event, now)
             handlers[type(event)](event, now)
             outbox.subject = None
@@ -194,10 +198,10 @@ class Engine:
         self._end_step(before)
 
     def _end_step(self, now: Now) -> None:
-        self._outbox.subject = None
-        if self._running.waiting.new:
-            self._running.waiting.end_step()
-        if self._running.idle:
+        running = self._running
+        if running.waiting.new:
+            running.waiting.end_step()
+        if running.idle:
             self._job_set.end_step(now)
 
     def runs_of(self, job_id: str) -> tuple[list[str], int]:
@@ -295,16 +299,10 @@ class Engine:
 
     def next_wake(self) -> Wake:
         """Return when the next `Tick` is wanted, on each clock."""
-        elapsed_ns, slow_ns = self.pool.next_timer(), self.reports.next_elapsed()
-        if slow_ns is not None:
-            elapsed_ns = earliest(elapsed_ns, slow_ns)
+        elapsed_ns = earliest_due(self._elapsed_queues)
         if self._running.is_stopping:
             return Wake(None, elapsed_ns)
-        wall_ns = earliest(self._portions.next_due, self.timetable.next_due())
-        for next_ns in self._wall_times:
-            if (at_ns := next_ns()) is not None:
-                wall_ns = earliest(wall_ns, at_ns)
-        return Wake(wall_ns, elapsed_ns)
+        return Wake(earliest(earliest_due(self._wall_queues), self._portions.next_due), elapsed_ns)
 
     # --- slots ---
 

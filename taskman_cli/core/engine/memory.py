@@ -128,8 +128,11 @@ class Memory:
 
     def known_need(self, attempt: Attempt) -> int | None:
         """Return how much an attempt needs, as it declares or as is known; None: that would be a guess."""
-        declared = _declared(attempt)
-        return self._known.get(attempt.owner) if declared is None else declared
+        if attempt.holds or attempt.task.execution.resources:  # few have any
+            declared = _declared(attempt)
+            if declared is not None:
+                return declared
+        return self._known.get(attempt.owner)
 
     def _need_of(self, owner: Owner) -> int:
         seen = self._seen.get(owner)
@@ -219,8 +222,8 @@ class Memory:
 
     def begin(self, attempt: Attempt, *, is_young: bool = False) -> None:
         """Book an attempt; `is_young`: it has not taken its memory yet."""
-        key, owner, declared = attempt.key, attempt.owner, _declared(attempt)
-        if declared is not None:
+        key, owner = attempt.key, attempt.owner
+        if (declared := _declared(attempt)) is not None:
             self._running.declare(key, declared)
             if is_young:
                 self._young.declare(key, declared)
@@ -252,12 +255,13 @@ class Memory:
 
     def end(self, attempt: Attempt) -> None:
         """Take an attempt off the books."""
-        owner = self._running.remove(attempt.key, self._known)
-        self._peaks.pop(attempt.key, None)
+        key = attempt.key
+        owner = self._running.remove(key, self._known)
+        self._peaks.pop(key, None)
         if owner is None:
             return
         look = self._looks.get(owner)
-        if look is not None and look.key == attempt.key:
+        if look is not None and look.key == key:
             del self._looks[owner]
             self._due.remove(owner)
 
@@ -318,13 +322,17 @@ class Memory:
 
     # --- looks ---
 
+    def has_look(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt is the one of its task that is looked at."""
+        look = self._looks.get(attempt.owner)
+        return look is not None and look.key == attempt.key
+
     def plan_first_look(self, attempt: Attempt) -> int | None:
         """Plan the first look at an attempt whose process has just begun; return when, or None."""
-        owner = attempt.owner
-        look = self._looks.get(owner)
-        if look is None or look.key != attempt.key:
+        if not self.has_look(attempt):
             return None
-        at_ns = attempt.began_elapsed_ns + look.age_ns
+        owner = attempt.owner
+        at_ns = attempt.began_elapsed_ns + self._looks[owner].age_ns
         self._due.put(owner, at_ns)
         return at_ns
 

@@ -41,17 +41,18 @@ class Outcomes:
         if attempt is None:
             self._outbox.actions.append(effects.Forget((event.key,)))
             return
-        timeout_ns = attempt.task.execution.timeout_ns or 0
+        task, end = attempt.task, event.exit
         has_run_ns = event.at.elapsed_ns - attempt.began_elapsed_ns - attempt.stopped_ns
         self._pool.early.note_end(has_run_ns, now.elapsed_ns)
-        if attempt.ending is State.TIMED_OUT and has_run_ns < timeout_ns:
-            attempt.ending = None  # it had ended by itself before it was told to
-        if attempt.ending and event.exit.is_group_left:
-            self._attempts.signal(attempt, signal.SIGKILL)
-        is_shell = isinstance(attempt.task.command, str)
-        state = attempt.ending or judge(event.exit, attempt.task.execution)
-        detail = "" if state is State.SUCCEEDED else describe(event.exit, is_shell=is_shell)
-        self._finish(attempt, state, detail, event.exit, event.at, now)
+        if attempt.ending is not None:
+            if attempt.ending is State.TIMED_OUT and has_run_ns < (task.execution.timeout_ns or 0):
+                attempt.ending = None  # it had ended by itself before it was told to
+            elif end.is_group_left:
+                self._attempts.signal(attempt, signal.SIGKILL)
+        state = attempt.ending or judge(end, task.execution)
+        is_shell = isinstance(task.command, str)
+        detail = "" if state is State.SUCCEEDED else describe(end, is_shell=is_shell)
+        self._finish(attempt, state, detail, end, event.at, now)
 
     def gone(self, event: events.AttemptGone, now: Now) -> None:
         """Record that the end of an attempt will never be known; if it was told to end and has, as what."""

@@ -32,9 +32,7 @@ class Overdue:
         #: Those of which it was told that they are overdue.
         self._told: set[str] = set()
         #: When each job becomes overdue, on the wall clock.
-        self._due: DueQueue[str] = DueQueue()
-        #: Return when a job becomes overdue, on the wall clock, or None.
-        self.next_due = self._due.next_due
+        self.due: DueQueue[str] = DueQueue()
 
     @property
     def is_watching(self) -> bool:
@@ -86,12 +84,12 @@ class Overdue:
 
     def paused(self, job_id: str) -> None:
         """Expect nothing of a job while it is paused."""
-        self._due.remove(job_id)
+        self.due.remove(job_id)
 
     def take_overdue(self, now: Now) -> list[tuple[ArmedJob, int]]:
         """Return the jobs that are overdue now, and since when they did not succeed; each once."""
         found = []
-        for job_id in self._due.pop_due(now.wall_ns):
+        for job_id in self.due.pop_due(now.wall_ns):
             armed, expected = self._timetable.jobs.get(job_id), self._expected[job_id]
             if armed is None or armed.is_used_up or not _is_open(armed, now):
                 continue
@@ -132,12 +130,12 @@ class Overdue:
         """Set when a job becomes overdue, unless it is told already or paused."""
         job_id = armed.job.id
         expected = self._expected[job_id]
-        self._due.remove(job_id)
+        self.due.remove(job_id)
         if expected.told_ns is None and armed.pause is None:
             assert expected.since_ns is not None
             assert armed.job.policy.expect_every_ns is not None
             since_ns = max(expected.since_ns, armed.job.policy.starts_at_ns or 0)
-            self._due.put(job_id, since_ns + armed.job.policy.expect_every_ns)
+            self.due.put(job_id, since_ns + armed.job.policy.expect_every_ns)
 
     def _keep(self, expected: effects.JobExpected) -> None:
         self._expected[expected.job] = expected
@@ -149,7 +147,7 @@ class Overdue:
     def _drop(self, job_id: str) -> None:
         del self._expected[job_id]
         self._told.discard(job_id)
-        self._due.remove(job_id)
+        self.due.remove(job_id)
 
 
 def _is_open(armed: ArmedJob, now: Now) -> bool:

@@ -30,9 +30,7 @@ class Pauses:
         self._timetable = timetable
         self._outbox = outbox
         #: When pauses end by themselves, on the wall clock. The entry of a removed job is ignored.
-        self._ends: DueQueue[str] = DueQueue()
-        #: Return when a pause ends, on the wall clock, or None.
-        self.next_end = self._ends.next_due
+        self.ends: DueQueue[str] = DueQueue()
 
     def load(self, armed_jobs: Iterable[ArmedJob], now: Now) -> None:
         """Take over the pauses of an earlier scheduler."""
@@ -84,7 +82,7 @@ class Pauses:
 
     def tick(self, now: Now) -> None:
         """End the pauses whose time is over."""
-        for job_id in self._ends.pop_due(now.wall_ns):
+        for job_id in self.ends.pop_due(now.wall_ns):
             self._outbox.subject = job_id
             armed = self._timetable.jobs.get(job_id)
             if armed and armed.pause and not armed.pause.covers(now.wall_ns):
@@ -102,9 +100,9 @@ class Pauses:
         self._outbox.subject = None
 
     def _set_end(self, armed: ArmedJob) -> None:
-        self._ends.remove(armed.job.id)
+        self.ends.remove(armed.job.id)
         if armed.pause and armed.pause.until_ns is not None:
-            self._ends.put(armed.job.id, armed.pause.until_ns)
+            self.ends.put(armed.job.id, armed.pause.until_ns)
 
     # --- requests ---
 
@@ -155,7 +153,7 @@ class Pauses:
         slot_ns = next_slot(armed, now)
         is_elapsed_left = armed.is_elapsed and slot_ns is not None
         armed.pause = None
-        self._ends.remove(job_id)
+        self.ends.remove(job_id)
         self._outbox.records.append(effects.JobPaused(job_id, None))
         is_busy = armed.is_from_finish and job_id in self._running.activity
         if is_elapsed_left and slot_ns is not None and not is_busy:

@@ -78,11 +78,12 @@ def is_late(due_ns: int, *, wall_ns: int, policy: Policy) -> bool:
 
 def judge(end: Exit, execution: Execution) -> State:
     """Return the state of a process that ended by itself; LOST for an orphan, whose exit code is unknown."""
-    if end.exit_code is None and end.signal is None:
+    exit_code = end.exit_code
+    if exit_code is None and end.signal is None:
         return State.FAILED if end.error else State.LOST
-    if execution.skip_exit_codes and end.exit_code in execution.skip_exit_codes:
+    if execution.skip_exit_codes and exit_code in execution.skip_exit_codes:
         return State.SKIPPED
-    return State.SUCCEEDED if end.exit_code in execution.success_exit_codes else State.FAILED
+    return State.SUCCEEDED if exit_code in execution.success_exit_codes else State.FAILED
 
 
 #: How often the attempts of one run are run again because they were lost: a command that crashes the machine

@@ -61,13 +61,11 @@ class Pool:
         #: How many attempts may run at the same time.
         self.seats = 0
         #: One timer per attempt: its timeout or KILL while it runs, its next try while it rests.
-        self._timers: DueQueue[str] = DueQueue()
-        self.timer_count = self._timers.__len__
-        #: Return when the next timer ends, on the elapsed clock, or None.
-        self.next_timer = self._timers.next_due
-        self.timer_of = self._timers.due_of
-        self.looks = Looks(self.memory, self._timers)
-        self.holds = Holds(self._timers, self._waiting)
+        self.timers: DueQueue[str] = DueQueue()
+        self.timer_count = self.timers.__len__
+        self.timer_of = self.timers.due_of
+        self.looks = Looks(self.memory, self.timers)
+        self.holds = Holds(self.timers, self._waiting)
         self.is_on_hold, self.abroad = self.holds.is_on, Abroad()
         #: Attempts that wait until their stopped job continues (`pause --stop`), by job and key.
         self._stopped: dict[str, dict[str, Attempt]] = {}
@@ -117,11 +115,13 @@ class Pool:
     def see(self, signals: Signals, elapsed_ns: int) -> None:
         """Take the signals of the machine."""
         if self.gate is not None:
-            self._answered_ns = None
+            self._answered_ns, before = None, self.gate.signals
             self.gate.see(signals, self._local_count - self.early.local_count, elapsed_ns)
-            if (self._timers.due_of(ASK) or elapsed_ns) <= elapsed_ns:  # it is asked in this step
-                self._timers.remove(ASK)
-            self._count_seats()
+            ask_ns = self.timers.due_of(ASK)
+            if ask_ns is not None and ask_ns <= elapsed_ns:  # it is asked in this step
+                self.timers.remove(ASK)
+            if before is None or before.most_workers != signals.most_workers:
+                self._count_seats()
 
     @property
     def ready_count(self) -> int:
@@ -189,28 +189,29 @@ class Pool:
     def rest(self, attempt: Attempt, until_elapsed_ns: int) -> None:
         """Let an attempt rest until its next try."""
         self._waiting[attempt.key] = attempt
-        self._timers.put(attempt.key, until_elapsed_ns)
+        self.timers.put(attempt.key, until_elapsed_ns)
 
     def drop(self, attempt: Attempt) -> None:
         """Remove an attempt that waits or rests, if it does."""
         self._answered_ns = None
         self._waiting.pop(attempt.key, None)
         self._ready.remove(attempt)
-        self._timers.remove(attempt.key)
+        self.timers.remove(attempt.key)
         self.abroad.waits_no_more(attempt)
 
     def take_ready(self, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first waiting attempt that may start, if a seat is free."""
-        self.early.taken = None
-        is_idle = not self._waiting or not self._ready
-        if is_idle or HOLD in self._timers or (self.is_full and not self.early.has_room(elapsed_ns)):
-            if self.gate is not None and self.gate.held:
-                self._release(self.gate)
+        self.early.taken, gate = None, self.gate
+        is_idle = not self._waiting or not self._ready or HOLD in self.timers
+        is_full = not is_idle and self.is_full
+        if is_idle or (is_full and not self.early.has_room(elapsed_ns)):
+            if gate is not None and gate.held:
+                self._release(gate)
             return None
-        if self.is_full:
+        if is_full:
             return self._take_early(elapsed_ns)
-        if self.gate is not None and self.gate.signals is not None:
-            return None if self._answered_ns == elapsed_ns else self._take_admitted(self.gate, elapsed_ns)
+        if gate is not None and gate.signals is not None:
+            return None if self._answered_ns == elapsed_ns else self._take_admitted(gate, elapsed_ns)
         while (key := self._ready.pop(self.resources, elapsed_ns)) is not None:
             hold = self.holds.of(self._waiting[key]) if self.holds.counts else ""
             if not hold:
@@ -254,15 +255,15 @@ class Pool:
             gate.hold(found, verdict, elapsed_ns)
             self._answered_ns = elapsed_ns
             if verdict.obstacle is Obstacle.SIGNALS:
-                self._timers.put(ASK, elapsed_ns)  # unless they are read before
+                self.timers.put(ASK, elapsed_ns)  # unless they are read before
                 return None
             is_first = False
         if is_first:
             if gate.held:
                 self._release(gate)
             self._look_again(elapsed_ns)
-        elif (self._timers.due_of(ASK) or 0) <= elapsed_ns:
-            self._timers.put(ASK, elapsed_ns + gate.pause_ns(elapsed_ns))
+        elif (self.timers.due_of(ASK) or 0) <= elapsed_ns:
+            self.timers.put(ASK, elapsed_ns + gate.pause_ns(elapsed_ns))
         return None
 
     def _candidate(self, elapsed_ns: int, *, is_first: bool) -> Attempt | None:
@@ -289,14 +290,14 @@ class Pool:
     def _release(self, gate: Gate) -> None:
         """Note that the gate does not hold the first attempt back any more."""
         gate.release()
-        self._timers.remove(ASK)
+        self.timers.remove(ASK)
 
     def _look_again(self, elapsed_ns: int) -> None:
         """Set the timer for the first attempt that waits for a rate and nothing else."""
         if self._ready and self.resources.has_rates:
             waits = [lack.ready_ns for _, _, lack in self.lines(elapsed_ns) if lack]
             if ready := [at_ns for at_ns in waits if at_ns is not None]:
-                self._timers.put(_LOOK, min(ready))
+                self.timers.put(_LOOK, min(ready))
 
     def hold_back(self, attempt: Attempt) -> None:
         """Let an attempt wait until its stopped job continues."""
@@ -329,37 +330,38 @@ class Pool:
         """Take an attempt's seat back."""
         self._answered_ns = None
         del self.running[attempt.key]
-        self._timers.remove(attempt.key)
+        self.timers.remove(attempt.key)
         if not attempt.is_remote:
             self._local_count -= 1
             if self.gate is not None:
                 self.gate.end(attempt)
-        self.early.end(attempt)
+        if attempt.is_early:
+            self.early.end(attempt)
         if attempt.holds:
             self.resources.release(attempt.holds)
             attempt.holds = ()
 
     def resting(self) -> Iterator[tuple[int, Attempt]]:
         """Yield when each resting attempt has its next try, on the elapsed clock, the first one first."""
-        for due_ns, key in self._timers.walk():
+        for due_ns, key in self.timers.walk():
             if key in self._waiting:
                 yield due_ns, self._waiting[key]
 
     def rests_until(self, attempt: Attempt) -> int | None:
         """Return when an attempt has its next try, on the elapsed clock; None: it does not rest."""
-        return self._timers.due_of(attempt.key) if attempt.key in self._waiting else None
+        return self.timers.due_of(attempt.key) if attempt.key in self._waiting else None
 
     def set_timer(self, attempt: Attempt, at_elapsed_ns: int | None) -> None:
         """Set when a running attempt's time is up; None: never."""
         if at_elapsed_ns is None:
-            self._timers.remove(attempt.key)
+            self.timers.remove(attempt.key)
         else:
-            self._timers.put(attempt.key, at_elapsed_ns)
+            self.timers.put(attempt.key, at_elapsed_ns)
 
     def expire(self, elapsed_ns: int) -> list[Attempt]:
         """Return the attempts whose timer has expired: running ones are out of time, the others may start."""
         found = []
-        for key in self._timers.pop_due(elapsed_ns):
+        for key in self.timers.pop_due(elapsed_ns):
             self._answered_ns = None
             if key in self.running:
                 found.append(self.running[key])

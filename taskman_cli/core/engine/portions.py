@@ -57,57 +57,59 @@ class Portions:
         #: The jobs that are still to be decided on: they were due by `_until_ns`, and are not in the queue.
         self._rest: deque[ArmedJob] = deque()
         self._until_ns = 0
-
-    @property
-    def next_due(self) -> int | None:
-        """Return by when the rest of a herd was due; None: there is none."""
-        return self._until_ns if self._rest else None
+        #: By when the rest of a herd was due; None: there is none.
+        self.next_due: int | None = None
 
     def tick(self, now: Now, *, missed_after_ns: int) -> None:
         """Decide on the next jobs that are due."""
-        is_fresh = not self._rest
-        if is_fresh:
-            if not self._timetable.is_due(now.wall_ns):
-                return  # it is for something else
-            self._gather(now)
-        most = self._first if is_fresh else self._most
-        self._decide(now, most, missed_after_ns=missed_after_ns, is_fresh=is_fresh)
+        if not self._rest:
+            self._begin(now, self._first, missed_after_ns=missed_after_ns)
+        else:
+            count = len(self._rest) if self._most is None else min(self._most, len(self._rest))
+            self._decide(self._take(count), now, missed_after_ns=missed_after_ns)
 
     def finish(self, now: Now, *, missed_after_ns: int) -> None:
         """Decide on the rest of a herd."""
-        self._decide(now, None, missed_after_ns=missed_after_ns)
+        if self._rest:
+            self._decide(self._take(len(self._rest)), now, missed_after_ns=missed_after_ns)
 
     def decide_all(self, now: Now, *, missed_after_ns: int) -> None:
         """Decide on all jobs that are due."""
         self.finish(now, missed_after_ns=missed_after_ns)
-        self._gather(now)
-        self.finish(now, missed_after_ns=missed_after_ns)
+        self._begin(now, None, missed_after_ns=missed_after_ns)
 
-    def _gather(self, now: Now) -> None:
+    def _begin(self, now: Now, most: int | None, *, missed_after_ns: int) -> None:
+        """Decide on the jobs that are due by now, at most so many of them."""
+        if not self._timetable.is_due(now.wall_ns):
+            return  # it is for something else
         due = self._timetable.pop_due(now.wall_ns)
         self._until_ns = now.wall_ns
-        if self._first is not None and len(due) > self._first:
+        if most is not None and len(due) > most:
             # As they are going to wait for a seat; of the same priority, those that are due first.
             due.sort(key=lambda armed: -armed.job.policy.priority)
-        self._rest.extend(due)
+            self._rest.extend(due[most:])
+            del due[most:]
+        if due:
+            self._decide(due, now, missed_after_ns=missed_after_ns)
 
-    def _decide(self, now: Now, most: int | None, *, missed_after_ns: int, is_fresh: bool = False) -> None:
-        """Decide on the next jobs; `is_fresh`: nothing has happened since they were due."""
-        if not self._rest:
-            return
-        count = len(self._rest) if most is None else min(most, len(self._rest))
+    def _take(self, count: int) -> list[ArmedJob]:
+        """Take the next jobs of the rest, without those that are not due any more."""
         portion = [self._rest.popleft() for _ in range(count)]
-        if not is_fresh:
-            portion = [armed for armed in portion if self._is_due(armed)]
+        return [armed for armed in portion if self._is_due(armed)]
+
+    def _decide(self, portion: list[ArmedJob], now: Now, *, missed_after_ns: int) -> None:
+        """Decide on some jobs; what is then in `_rest` is still to be decided on."""
+        slots, outbox, until_ns = self._slots, self._outbox, self._until_ns
         if self._rest:
-            names = tuple(armed.job.id for armed in portion)
-            self._outbox.records.append(effects.SlotsDecided(names, self._until_ns))
+            self.next_due = until_ns
+            outbox.records.append(effects.SlotsDecided(tuple(armed.job.id for armed in portion), until_ns))
         else:
-            self._account(self._until_ns)
+            self.next_due = None
+            self._account(until_ns)
         for armed in portion:
-            self._outbox.subject = armed.job.id
-            self._slots.decide(armed, now, until_ns=self._until_ns, missed_after_ns=missed_after_ns)
-        self._outbox.subject = None
+            outbox.subject = armed.job.id
+            slots.decide(armed, now, until_ns=until_ns, missed_after_ns=missed_after_ns)
+        outbox.subject = None
 
     def _is_due(self, armed: ArmedJob) -> bool:
         """Tell whether a job is still there, and due."""

@@ -25,12 +25,14 @@ _SLACK = 64
 class DueQueue(Generic[K]):
     """Keys with the time each is due, in the order of time, then of being put in."""
 
-    __slots__ = ("_entries", "_heap", "_sequence")
+    __slots__ = ("_entries", "_heap", "_most", "_sequence")
 
     def __init__(self) -> None:
         self._heap: list[tuple[int, int, K]] = []
         self._entries: dict[K, tuple[int, int, K]] = {}
         self._sequence = 0
+        #: The heap is looked at when it is longer than this.
+        self._most = _SLACK
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -45,12 +47,16 @@ class DueQueue(Generic[K]):
 
     def put(self, key: K, due_ns: int, *, place: int | None = None) -> None:
         """Add `key`, or move it; among equal times it goes last, or before those of a higher `place`."""
-        self._sequence = place = self._sequence + 1 if place is None else place
-        entries, heap = self._entries, self._heap
-        entry = entries[key] = (due_ns, place, key)
+        if place is None:
+            place = self._sequence + 1
+        self._sequence = place
+        entry = self._entries[key] = (due_ns, place, key)
+        heap = self._heap
         heappush(heap, entry)
-        if len(heap) > _SLACK and len(heap) > 2 * len(entries) + _SLACK:
-            self._rebuild()
+        if len(heap) > self._most:
+            self._most = 2 * len(self._entries) + _SLACK
+            if len(heap) > self._most:
+                self._rebuild()
 
     def put_all(self, items: Iterable[tuple[K, int]]) -> None:
         """Do `put` for each of `items`; O(n) for a queue that is empty."""
@@ -64,7 +70,8 @@ class DueQueue(Generic[K]):
         entry = self._entries.pop(key, None)
         if entry is None:
             return None
-        if len(self._heap) > _SLACK and len(self._heap) > 2 * len(self._entries) + _SLACK:
+        heap = self._heap
+        if len(heap) > _SLACK and len(heap) > 2 * len(self._entries) + _SLACK:
             self._rebuild()
         return entry[0]
 
@@ -139,3 +146,14 @@ class DueQueue(Generic[K]):
     def _rebuild(self) -> None:
         self._heap = list(self._entries.values())
         heapify(self._heap)
+
+
+def earliest_due(queues: Iterable[DueQueue[str]]) -> int | None:
+    """Return the earliest time at which a key of one of these queues is due, or None: asked at each turn."""
+    found = None
+    for queue in queues:
+        if queue._heap:
+            due_ns = queue.next_due()
+            if due_ns is not None and (found is None or due_ns < found):
+                found = due_ns
+    return found

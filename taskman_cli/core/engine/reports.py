@@ -65,11 +65,11 @@ class Reports:
         #: Trouble that goes on, by job, sink and trouble.
         self._series: dict[str, dict[tuple[str, str], effects.SeriesNoted]] = {}
         #: When runs become slow, on the elapsed clock.
-        self._slow: DueQueue[str] = DueQueue()
+        self.slow: DueQueue[str] = DueQueue()
         self._runs: dict[str, Run] = {}
         self._overdue = Overdue(timetable, outbox)
-        #: Return when a job becomes overdue, on the wall clock, and a run slow, on the elapsed one; or None.
-        self.next_wall, self.next_elapsed = self._overdue.next_due, self._slow.next_due
+        #: When jobs become overdue, on the wall clock.
+        self.overdue_queue = self._overdue.due
         #: Whether the records of a step have to be looked at.
         self.is_on = bool(self._sinks)
 
@@ -132,9 +132,9 @@ class Reports:
 
     def tick(self, now: Now) -> None:
         """Tell of runs that are slow by now, and of jobs that are overdue."""
-        if not (self._slow.is_due(now.elapsed_ns) or self._overdue.is_watching):
+        if not (self.slow.is_due(now.elapsed_ns) or self._overdue.is_watching):
             return
-        for run_id in self._slow.pop_due(now.elapsed_ns):
+        for run_id in self.slow.pop_due(now.elapsed_ns):
             run = self._runs.pop(run_id)
             self._outbox.subject = run
             run.is_slow = True
@@ -179,7 +179,7 @@ class Reports:
         if slow_after_ns is None or run.is_slow or run.id in self._runs or attempt.task.id == GATE:
             return
         self._runs[run.id] = run
-        self._slow.put(run.id, attempt.began_elapsed_ns + slow_after_ns)
+        self.slow.put(run.id, attempt.began_elapsed_ns + slow_after_ns)
 
     def retried(self, run: Run, end: effects.AttemptFinished, now: Now) -> None:
         """Tell that another attempt follows."""
@@ -194,7 +194,7 @@ class Reports:
     def over(self, run: Run) -> None:
         """Watch a run no more."""
         if self._runs.pop(run.id, None) is not None:
-            self._slow.remove(run.id)
+            self.slow.remove(run.id)
 
     def finished(self, run: Run, before: Failing | None, now: Now) -> None:
         """Tell how a run has ended; `before`: the failed runs of its job before it."""

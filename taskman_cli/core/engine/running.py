@@ -85,11 +85,11 @@ class Running:
         number = self._last_run_number = run_number(now.wall_ns, last=self._last_run_number)
         job, due_ns = armed.job, now.wall_ns
         if slot_ns is not None and trigger is not Trigger.MANUAL:  # or its slot was taken early
-            due_ns = armed.due_at(slot_ns)
+            due_ns = armed.due_at(slot_ns) if job.policy.jitter_ns else slot_ns
         run = Run(encode_run_id(number), job, slot_ns, trigger, due_ns, only=only, params=params or {})
         run.pending, run.gate = tasks_of(job, only), job.gate
         self._count_run(armed, 1)
-        if armed.is_used_up or armed.is_from_finish:
+        if armed.is_from_finish or armed.is_used_up:
             self._timetable.arm(armed, None)
         self._outbox.records.append(run.queued())
         self.waiting.add(run)
@@ -198,19 +198,20 @@ class Running:
             else:
                 self._record_finished(run, now)
         self.reports.over(run)
+        job_id = run.job.id
         if self.parks.note_run(run, now):
-            self.skip_parked(run.job.id, now)
-        activity = self.activity[run.job.id]
+            self.skip_parked(job_id, now)
+        activity = self.activity[job_id]
         del activity.active[run.id]
         while activity.backlog and not activity.active:
             waiting = activity.backlog.pop(0)
             if not self._is_given_up_as_late(waiting, now):
                 self.admit(waiting, now)
         if not activity.active:
-            del self.activity[run.job.id]
-            self.idle.append(run.job.id)
-            armed = self._timetable.jobs.get(run.job.id)
-            if armed and armed.is_from_finish:
+            del self.activity[job_id]
+            self.idle.append(job_id)
+            armed = self._timetable.jobs.get(job_id)
+            if armed is not None and armed.is_from_finish:
                 self.arm_from_finish(armed, now)
 
     def skip_parked(self, job_id: str, now: Now) -> None:

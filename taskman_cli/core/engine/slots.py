@@ -38,19 +38,24 @@ class Slots:
 
         At that instant they were found due: how late they are reached is judged by it, whoever came first.
         """
-        passed = self._timetable.passed(armed, until_ns)
-        slot_ns, due_ns = passed.slots[0]
-        armed.slot_ns, armed.since_ns = None, passed.slots[-1][0]
-        # One slot has passed, in time, and nothing keeps it from getting a run: nearly always.
-        is_one = len(passed.slots) == 1 and passed.before is None and armed.job.enabled
+        slot_ns, job = armed.slot_ns, armed.job
+        assert slot_ns is not None
+        is_plain = job.enabled and not job.policy.jitter_ns and not armed.is_from_finish
         is_held = armed.pause is not None or armed.failures is not None
-        if is_one and not is_held and until_ns - due_ns <= missed_after_ns:
-            self.offer(armed, slot_ns, _own_trigger(armed.job), now)
-        else:
-            self._decide_all(armed, passed, now, until_ns=until_ns, missed_after_ns=missed_after_ns)
+        if is_plain and not is_held and until_ns - slot_ns <= missed_after_ns:
+            next_ns = armed.slot_after(slot_ns)
+            # One slot has passed, in time, and nothing keeps it from getting a run: nearly always.
+            if next_ns is None or next_ns > until_ns:
+                armed.slot_ns, armed.since_ns = None, slot_ns
+                self.offer(armed, slot_ns, _own_trigger(job), now)
+                self._timetable.arm(armed, None if armed.is_used_up else next_ns)
+                return
+        passed = self._timetable.passed(armed, until_ns)
+        armed.slot_ns, armed.since_ns = None, passed.slots[-1][0]
+        self._decide_all(armed, passed, now, until_ns=until_ns, missed_after_ns=missed_after_ns)
         if not armed.is_from_finish:
             self._timetable.arm(armed, None if armed.is_used_up else passed.next_ns)
-        elif armed.job.id not in self._running.activity:
+        elif job.id not in self._running.activity:
             self._running.arm_from_finish(armed, now)
 
     def _decide_all(

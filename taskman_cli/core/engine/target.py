@@ -28,12 +28,14 @@ class Target:
 
     def note(self, running: int, elapsed_ns: int) -> bool:
         """Note how many run from now on; tell whether the target may have changed."""
-        before, peaks = self._running, self._peaks
-        if running != before:
-            while peaks and peaks[-1][1] <= before:
-                peaks.pop()
-            peaks.append((elapsed_ns, before))
-            self._running = running
+        before = self._running
+        if running == before:
+            return elapsed_ns >= self._still_until_ns
+        peaks = self._peaks
+        while peaks and peaks[-1][1] <= before:
+            peaks.pop()
+        peaks.append((elapsed_ns, before))
+        self._running = running
         return running > self._value or elapsed_ns >= self._still_until_ns
 
     def value(self, elapsed_ns: int, tuning: AdmissionTuning) -> int:

@@ -187,17 +187,18 @@ class Timetable:
 
     def __init__(self) -> None:
         self.jobs: dict[str, ArmedJob] = {}
-        self._queue: DueQueue[str] = DueQueue()
+        #: When the next slot of each is due.
+        self.queue: DueQueue[str] = DueQueue()
         #: Names of the jobs that are paused; some may have been resumed or removed since.
         self._paused: set[str] = set()
-        #: Return when the next slot is due, or None; and tell whether there may be one that is due by now.
-        self.next_due, self.is_due = self._queue.next_due, self._queue.is_due
+        #: Tell whether there may be one that is due by now.
+        self.is_due = self.queue.is_due
 
     def load(self, jobs: Iterable[ArmedJob]) -> None:
         """Replace all jobs by these, which are armed."""
         self.jobs = {armed.job.id: armed for armed in jobs}
         self._paused = {name for name, armed in self.jobs.items() if armed.pause is not None}
-        self._queue.put_all(
+        self.queue.put_all(
             [
                 (armed.job.id, armed.due_at(armed.slot_ns) if armed.job.policy.jitter_ns else armed.slot_ns)
                 for armed in self.jobs.values()
@@ -209,9 +210,9 @@ class Timetable:
         """Set a job's next slot, or that there is none."""
         armed.slot_ns, job = slot_ns, armed.job
         if slot_ns is None:
-            self._queue.remove(job.id)
+            self.queue.remove(job.id)
         else:
-            self._queue.put(job.id, armed.due_at(slot_ns) if job.policy.jitter_ns else slot_ns)
+            self.queue.put(job.id, armed.due_at(slot_ns) if job.policy.jitter_ns else slot_ns)
 
     def arm_from_finish(self, armed: ArmedJob, finished_ns: int) -> None:
         """Arm a job whose interval counts from the end of its run."""
@@ -248,15 +249,15 @@ class Timetable:
     def remove(self, job_id: str) -> None:
         """Remove a job."""
         del self.jobs[job_id]
-        self._queue.remove(job_id)
+        self.queue.remove(job_id)
 
     def due_count(self) -> int:
         """Return how many jobs have a slot to come."""
-        return len(self._queue)
+        return len(self.queue)
 
     def pop_due(self, wall_ns: int) -> list[ArmedJob]:
         """Remove the due jobs from the queue and return them in order; each needs `passed` and `arm` next."""
-        return [self.jobs[job_id] for job_id in self._queue.pop_due(wall_ns)]
+        return [self.jobs[job_id] for job_id in self.queue.pop_due(wall_ns)]
 
     @staticmethod
     def passed(armed: ArmedJob, wall_ns: int) -> Passed:
@@ -265,9 +266,6 @@ class Timetable:
         first_ns = armed.slot_ns
         if armed.is_from_finish:
             return Passed([(first_ns, armed.due_at(first_ns))], None)
-        next_ns = armed.slot_after(first_ns)
-        if not armed.job.policy.jitter_ns and (next_ns is None or next_ns > wall_ns):  # nearly always
-            return Passed([(first_ns, first_ns)], next_ns)
         most = MAX_CATCH_UPS if armed.job.policy.on_missed is OnMissed.ALL else MAX_PASSED
         slots, next_ns = _due_from(armed, first_ns, wall_ns, most=most + 1)
         if len(slots) <= most:
@@ -303,11 +301,11 @@ class Timetable:
 
     def first(self, count: int) -> list[tuple[int, ArmedJob]]:
         """Return (due, job) of the next `count` jobs, in order."""
-        return [(due_ns, self.jobs[job_id]) for due_ns, job_id in self._queue.first(count)]
+        return [(due_ns, self.jobs[job_id]) for due_ns, job_id in self.queue.first(count)]
 
     def coming(self, count: int) -> list[tuple[int, ArmedJob]]:
         """Return (due, job) of the next `count` jobs that start something, in order."""
-        walked = islice(self._queue.walk(), MAX_WALKED)
+        walked = islice(self.queue.walk(), MAX_WALKED)
         due = ((due_ns, self.jobs[job_id]) for due_ns, job_id in walked)
         return list(islice(((due_ns, armed) for due_ns, armed in due if armed.has_runs_at(due_ns)), count))
 

@@ -21,11 +21,9 @@ class Waiting:
         self.new: list[Run] = []
         self._runs: dict[str, Run] = {}
         #: When they may not start any more, on the wall clock.
-        self._deadlines: DueQueue[str] = DueQueue()
-        #: Return when a run will have waited too long, on the wall clock, or None.
-        self.next_deadline = self._deadlines.next_due
+        self.deadlines: DueQueue[str] = DueQueue()
         #: Tell whether any run may have waited too long, by the wall clock.
-        self.is_any_late = self._deadlines.is_due
+        self.is_any_late = self.deadlines.is_due
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -52,15 +50,15 @@ class Waiting:
     def remove(self, run: Run) -> None:
         """Remove a run that waits no longer: it has begun, or never will."""
         if self._runs.pop(run.id, None):
-            self._deadlines.remove(run.id)
+            self.deadlines.remove(run.id)
 
     def late(self, wall_ns: int) -> Iterator[Run]:
         """Yield the runs that have waited too long, each to be removed before the next."""
-        for run_id in self._deadlines.pop_due(wall_ns):
+        for run_id in self.deadlines.pop_due(wall_ns):
             if run_id in self._runs:  # or it was given up with the one before it
                 yield self._runs[run_id]
 
     def _put(self, run: Run) -> None:
         deadline_ns = run.job.policy.start_deadline_ns
         assert deadline_ns is not None  # a run without a deadline is not added
-        self._deadlines.put(run.id, run.due_ns + deadline_ns + 1)
+        self.deadlines.put(run.id, run.due_ns + deadline_ns + 1)
