@@ -71,10 +71,11 @@ class Commands(Supervisor, ABC):
 
     def advance_to_end(self, to_ns: int) -> None:
         """Let time pass until a command ends, and at most up to a moment on the elapsed clock."""
-        ends = self.machine.advance_to_end(to_ns)
-        passed_ns = self.machine.now_ns - self.now.elapsed_ns
+        machine, now = self.machine, self.now
+        ends = machine.advance_to_end(to_ns)
+        passed_ns = machine.now_ns - now[1]
         if passed_ns:
-            self.now = later(self.now, passed_ns)
+            self.now = later(now, passed_ns)
         if ends:
             self._end_all(ends)
 

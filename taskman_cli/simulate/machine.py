@@ -31,6 +31,7 @@ from typing import NamedTuple
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.engine.admission import Signals
+from taskman_cli.simulate.foreseen import Command, Foreseen, used_ns
 from taskman_cli.simulate.work import Hardware, Kind, Phase, Work
 
 __all__ = ["End", "Hardware", "Machine", "Work"]
@@ -54,6 +55,8 @@ _ROOM = 1024
 _STALL_SHARE, _STALL_MOST = 0.95, 0.8
 
 
+#: What a timer is for, if it is not for an amount of memory: the next phase, or the end that was foreseen.
+_PHASE, _END = -1, -2
 # Looking up a member of an enum takes as long as a call.
 _CPU, _SLEEP = Kind.CPU, Kind.SLEEP
 
@@ -69,22 +72,6 @@ class End(NamedTuple):
     is_out_of_memory: bool = False
 
 
-class _Command:
-    """A command that runs; equality is identity."""
-
-    __slots__ = ("cpu_ns", "is_over", "key", "phase", "since", "used", "work")
-
-    def __init__(self, key: str, work: Work) -> None:
-        self.key, self.work = key, work
-        #: Which phase it is in; -1: its process is not there yet.
-        self.phase = -1
-        self.used = 0
-        self.is_over = False
-        #: CPU time used in earlier phases, and the CPU clock at the beginning of this one.
-        self.cpu_ns = 0.0
-        self.since = 0.0
-
-
 class Machine:
     """Runs commands."""
 
@@ -94,17 +81,20 @@ class Machine:
         most_bytes = hardware.memory_bytes
         #: A command that takes no more takes it at once.
         self._small_bytes = math.inf if most_bytes is None else max(_FIRST_BYTES, most_bytes * _SMALL_SHARE)
+        #: Up to here no task waits for memory.
+        self._easy_bytes = math.inf if most_bytes is None else most_bytes * _STALL_SHARE
         #: What all commands use of the memory, and the most that they used together.
         self.used_bytes = self.peak_bytes = 0
         #: How many commands were killed because the memory ran out.
         self.kills = 0
-        self._commands: dict[str, _Command] = {}
+        self._commands: dict[str, Command] = {}
+        self._foreseen = Foreseen()
         # Each task gets the same of the cores: so a phase ends when what each has had since the beginning of
         # time reaches a mark that never moves, and only the next mark has to be watched.
         self._cpu = self._disk = 0.0
-        self._on_cpu: list[tuple[float, int, _Command]] = []
-        self._on_disk: list[tuple[float, int, _Command]] = []
-        self._timers: list[tuple[int, int, _Command, int]] = []
+        self._on_cpu: list[tuple[float, int, Command]] = []
+        self._on_disk: list[tuple[float, int, Command]] = []
+        self._timers: list[tuple[int, int, Command, int]] = []
         self._sequence = 0
         self._tasks = self._disk_tasks = 0
         #: For how long some task waited for memory, and cores were busy, in total.
@@ -123,12 +113,14 @@ class Machine:
         """Start a command now; commands have different keys."""
         if now_ns > self.now_ns:
             self._pass(now_ns)
-        command = self._commands[key] = _Command(key, work)
-        self._plan(now_ns + self.hardware.start_lag_ns, command, -1)
-        most_bytes = work.memory_bytes
+        command = self._commands[key] = Command(key, work)
+        most_bytes, begin_ns = work.memory_bytes, now_ns + self.hardware.start_lag_ns
         if most_bytes <= self._small_bytes:
             self._use(command, most_bytes)
+            if not self._foresee(command, begin_ns):
+                self._plan(begin_ns, command, _PHASE)
             return
+        self._plan(begin_ns, command, _PHASE)
         steps = max(_STEPS, math.ceil(work.ramp_ns / _STEP_NS))
         for step in range(1, steps + 1):
             self._plan(now_ns + work.ramp_ns * step // steps, command, most_bytes * step // steps)
@@ -193,12 +185,12 @@ class Machine:
     @property
     def runnable(self) -> int:
         """Return how many tasks run or could."""
-        return self._tasks + self.hardware.others
+        return self._tasks + self.hardware.others + self._foreseen.runnable(self.now_ns)
 
     @property
     def busy_ns(self) -> float:
         """Return for how long cores were busy, all together."""
-        return self._busy_ns
+        return self._busy_ns - self._foreseen.left_ns(self.now_ns)
 
     def used(self, key: str) -> int:
         """Return how much memory a command uses; 0: it is not there."""
@@ -228,7 +220,7 @@ class Machine:
         hardware = self.hardware
         tasks, cores = self._tasks + hardware.others, hardware.cores
         speed = 1.0
-        if tasks > cores:
+        if tasks > cores:  # or there are some that are foreseen, which leave room for these
             crowd = tasks / cores
             speed = 1 / crowd / (1 + min(_SWITCH_MOST, _SWITCH_SHARE * (crowd - 1)))
         memory = hardware.memory_bytes
@@ -265,7 +257,11 @@ class Machine:
             _, _, command, used = heappop(timers)
             if command.is_over:
                 continue
-            if used < 0:
+            if used == _END:
+                if command.course is not None:  # or it was taken back
+                    self._leave(command)
+                    self._ends.append(self._remove(command))
+            elif used == _PHASE:
                 self._next_phase(command)
             elif used > command.used:
                 self._use(command, used)
@@ -289,12 +285,42 @@ class Machine:
 
     # --- commands ---
 
-    def _plan(self, at_ns: int, command: _Command, used: int) -> None:
-        """Let a command use so much memory at a moment, or begin its next phase if that is less than 0."""
+    def _foresee(self, command: Command, begin_ns: int) -> bool:
+        """Plan a command to its end if it disturbs no other one, as things are; tell whether that is so."""
+        work, hardware = command.work, self.hardware
+        if work.spans_ns is None or command.is_over or self.used_bytes > self._easy_bytes:
+            return False
+        foreseen = self._foreseen.tasks(self.now_ns) if self._foreseen else 0
+        if self._tasks + foreseen + work.width + hardware.others > hardware.cores:
+            return False
+        computes_ns, sleeps_ns = work.spans_ns
+        until_ns = self._foreseen.add(command, begin_ns, computes_ns + hardware.start_cpu_ns)
+        self._busy_ns += (until_ns - begin_ns) * work.width
+        self._plan(until_ns + sleeps_ns, command, _END)
+        return True
+
+    def _take_back(self) -> None:
+        """Let the commands that were foreseen, and still compute, share the cores with all others."""
+        now_ns = self.now_ns
+        self._busy_ns -= self._foreseen.left_ns(now_ns)
+        for command in self._foreseen.take_all(now_ns):
+            assert command.course is not None
+            begin_ns, until_ns = command.course
+            command.course = None
+            if now_ns < begin_ns:
+                self._plan(begin_ns, command, _PHASE)
+                continue
+            command.phase, command.since = 0, self._cpu - (now_ns - begin_ns)
+            self._tasks += command.work.width
+            self._sequence += 1
+            heappush(self._on_cpu, (self._cpu + until_ns - now_ns, self._sequence, command))
+
+    def _plan(self, at_ns: int, command: Command, used: int) -> None:
+        """Let a command use so much memory at a moment, or do what `_PHASE` and `_END` say."""
         self._sequence += 1
         heappush(self._timers, (at_ns, self._sequence, command, used))
 
-    def _next_phase(self, command: _Command) -> None:
+    def _next_phase(self, command: Command) -> None:
         work, index = command.work, command.phase
         if index < 0:
             work = self._add_start(command)
@@ -305,27 +331,37 @@ class Machine:
             self._ends.append(self._remove(command))
             return
         kind, length_ns = work.phases[index]
-        self._sequence += 1
+        self._sequence = sequence = self._sequence + 1
         if kind is _SLEEP:
-            heappush(self._timers, (self.now_ns + length_ns, self._sequence, command, -1))
+            heappush(self._timers, (self.now_ns + length_ns, sequence, command, _PHASE))
         elif kind is _CPU:
             command.since = self._cpu
             self._tasks += work.width
-            mark = self._cpu + length_ns / work.width + (0 if index else self.hardware.start_cpu_ns)
-            heappush(self._on_cpu, (mark, self._sequence, command))
+            hardware, foreseen = self.hardware, self._foreseen
+            if foreseen and self._tasks + foreseen.tasks(self.now_ns) + hardware.others > hardware.cores:
+                self._take_back()
+            mark = self._cpu + length_ns / work.width + (0 if index else hardware.start_cpu_ns)
+            heappush(self._on_cpu, (mark, sequence, command))
         else:
             self._disk_tasks += 1
-            heappush(self._on_disk, (self._disk + length_ns, self._sequence, command))
+            heappush(self._on_disk, (self._disk + length_ns, sequence, command))
 
-    def _add_start(self, command: _Command) -> Work:
+    def _add_start(self, command: Command) -> Work:
         """Let a command begin with a phase of CPU time: its start takes some. Return its work."""
         work = command.work
         if self.hardware.start_cpu_ns and (not work.phases or work.phases[0][0] is not _CPU):
             command.work = work = replace(work, phases=(Phase(Kind.CPU, 0), *work.phases))
         return work
 
-    def _leave(self, command: _Command) -> None:
+    def _leave(self, command: Command) -> None:
         """Take a command out of the phase it is in."""
+        if command.course is not None:
+            command.cpu_ns = used_ns(command, self.now_ns)
+            begin_ns, until_ns = command.course
+            if until_ns > self.now_ns:
+                self._busy_ns -= (until_ns - max(begin_ns, self.now_ns)) * command.work.width
+            command.course = None
+            return
         if command.phase < 0:
             return
         kind = command.work.phases[command.phase][0]
@@ -335,23 +371,27 @@ class Machine:
         elif kind is Kind.DISK:
             self._disk_tasks -= 1
 
-    def _cpu_of(self, command: _Command) -> float:
+    def _cpu_of(self, command: Command) -> float:
+        if command.course is not None:
+            return used_ns(command, self.now_ns)
         if command.phase < 0 or command.work.phases[command.phase].kind is not Kind.CPU:
             return command.cpu_ns
         return command.cpu_ns + (self._cpu - command.since) * command.work.width
 
-    def _remove(self, command: _Command, *, is_out_of_memory: bool = False) -> End:
+    def _remove(self, command: Command, *, is_out_of_memory: bool = False) -> End:
         command.is_over = True
         del self._commands[command.key]
         self.used_bytes -= command.used
         return End(command.key, self.now_ns, int(command.cpu_ns), command.used, is_out_of_memory)
 
-    def _use(self, command: _Command, used: int) -> None:
+    def _use(self, command: Command, used: int) -> None:
         """Let a command use so much memory; if that is too much for all, the largest is killed."""
         self.used_bytes += used - command.used
         command.used = used
         if self.used_bytes > self.peak_bytes:
             self.peak_bytes = self.used_bytes
+        if self.used_bytes > self._easy_bytes and self._foreseen:
+            self._take_back()
         memory = self.hardware.memory_bytes
         while memory is not None and self.used_bytes > _KILL_SHARE * memory:
             largest = max(self._commands.values(), key=lambda one: (one.used, one.key))

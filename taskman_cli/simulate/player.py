@@ -1,7 +1,8 @@
 """Plays job files: the scheduler's own engine, told by a virtual machine what happens, on a virtual clock.
 
 A turn is one of the scheduler's loop: time has passed, what ended is told, a tick if one is due, the signals
-of the machine if the engine wants them. Nothing is recorded and nothing is executed.
+of the machine if the engine wants them. That a command has started is told with what happens next, as long as
+it makes no difference. Nothing is recorded and nothing is executed.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.core.clock import SECOND_NS, Now
+from taskman_cli.core.clock import SECOND_NS, Now, earliest
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.engine import Engine
 from taskman_cli.simulate.clock import later, next_wake
@@ -67,9 +68,24 @@ class Played:
 class _Commands(Commands):
     """Commands with habits."""
 
-    def __init__(self, now: Now, hardware: Hardware, habits: Habits, tally: Tally) -> None:
+    def __init__(self, now: Now, hardware: Hardware, habits: Habits, tally: Tally, engine: Engine) -> None:
         super().__init__(now, hardware)
-        self._habits, self._tally = habits, tally
+        self._habits, self._tally, self._engine = habits, tally, engine
+        #: Starts that the engine was not told of yet, and until when it has to be; None: until they end.
+        self.starts: list[events.Event] = []
+        self.tell_by_ns: int | None = None
+
+    def tell_of_start(self, started: events.AttemptStarted) -> None:
+        """Note that a command has started."""
+        self.starts.append(started)
+        timer_ns = self._engine.first_timer_ns(self._engine.pool.running[started.key])
+        if timer_ns is not None:
+            self.tell_by_ns = earliest(self.tell_by_ns, started.started.elapsed_ns + timer_ns)
+
+    def take_starts(self) -> list[events.Event]:
+        """Return the starts that the engine is told of now."""
+        starts, self.starts, self.tell_by_ns = self.starts, [], None
+        return starts
 
     def act(self, start: effects.Start) -> Act:
         """Draw what an attempt does."""
@@ -84,7 +100,7 @@ class Player:
         self._engine = Engine(scenario.settings, is_counted=False, is_watched=False)
         self._tally = Tally(scenario.timezone, scenario.from_ns)
         now = Now(scenario.from_ns, _UPTIME_NS)
-        self._commands = commands = _Commands(now, scenario.hardware, habits, self._tally)
+        self._commands = commands = _Commands(now, scenario.hardware, habits, self._tally, self._engine)
         self._deeds: dict[type, Callable[[Any], object]] = {
             effects.Start: commands.start,
             effects.Signal: commands.tell,
@@ -101,33 +117,38 @@ class Player:
             tuple(scenario.jobs), accounted_ns=scenario.from_ns, needs=scenario.needs, is_new_boot=False
         )
         self._give((loaded,))
-        self._settle(next_wake(engine, commands.now))
+        first_ns = next_wake(engine, commands.now)
+        self._settle(is_due=first_ns is not None and first_ns <= commands.now.elapsed_ns)
         turns = stands = 0
         while True:
-            wake_ns, before_ns = next_wake(engine, commands.now), commands.now.elapsed_ns
+            before = commands.now
+            wake_ns = next_wake(engine, before)
+            if commands.tell_by_ns is not None:
+                wake_ns = earliest(wake_ns, commands.tell_by_ns)
             commands.advance_to_end(end_ns if wake_ns is None or wake_ns > end_ns else wake_ns)
-            at_ns = commands.now.elapsed_ns
-            if at_ns > before_ns:
+            wall_ns, at_ns = commands.now
+            if commands.now is not before:
                 stands = 0
-                tally.move(commands.now.wall_ns)
+                tally.move(wall_ns)
             else:
                 stands += 1
                 if stands > _MOST_TURNS:
-                    raise Standstill(commands.now.wall_ns)
+                    raise Standstill(wall_ns)
+            is_due = wake_ns is not None and wake_ns <= at_ns
             if commands.news:
                 self._hear()  # a tick that is wanted now because of it comes in the next turn
-            elif wake_ns is None or wake_ns > at_ns:
+            elif not is_due:
                 break  # it is over
-            self._settle(wake_ns)
+            self._settle(is_due=is_due)
             turns += 1
             if watch is not None and turns % _WATCH_TURNS == 0:
                 watch((at_ns - _UPTIME_NS) / scenario.length_ns)
         return self._played(end_ns)
 
-    def _settle(self, wake_ns: int | None) -> None:
-        """End a turn as the scheduler's loop does."""
+    def _settle(self, *, is_due: bool) -> None:
+        """End a turn as the scheduler's loop does; `is_due`: a tick is."""
         commands, engine = self._commands, self._engine
-        if wake_ns is not None and wake_ns <= commands.now.elapsed_ns:
+        if is_due:
             if engine.wants_signals(commands.now):
                 self._give((events.SignalsRead(commands.machine.signals()), _TICK))
             else:
@@ -148,15 +169,15 @@ class Player:
             self._give((events.SignalsRead(self._commands.machine.signals()),))
 
     def _give(self, news: Sequence[events.Event]) -> None:
-        folds, deeds = self._tally.folds, self._deeds
-        records, actions = self._engine.handle_all(news, self._commands.now)
+        folds, deeds, commands = self._tally.folds, self._deeds, self._commands
+        if commands.starts:
+            news = [*commands.take_starts(), *news]
+        records, actions = self._engine.handle_all(news, commands.now)
         for record in records:
-            fold = folds.get(type(record))
-            if fold is not None:
+            if fold := folds.get(type(record)):
                 fold(record)
         for action in actions:
-            deed = deeds.get(type(action))
-            if deed is not None:
+            if deed := deeds.get(type(action)):
                 deed(action)
 
     def _played(self, end_ns: int) -> Played:

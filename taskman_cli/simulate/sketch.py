@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
+from math import ceil, exp, log
 
 #: Neighbouring bounds differ by two percent, so the middle between them is right to one.
-_STEP = math.log(1.02)
+_STEP = log(1.02)
 
 
 class Sketch:
@@ -30,8 +30,8 @@ class Sketch:
         self.total_ns += duration_ns
         if duration_ns > self.worst_ns:
             self.worst_ns = duration_ns
-        index = int(math.log(duration_ns) / _STEP)
-        self._counts[index] = self._counts.get(index, 0) + 1
+        index, counts = int(log(duration_ns) / _STEP), self._counts
+        counts[index] = counts.get(index, 0) + 1
 
     def merge(self, other: Sketch) -> None:
         """Add all durations of another one."""
@@ -44,13 +44,13 @@ class Sketch:
 
     def quantile(self, share: float) -> int:
         """Return the duration that this share of all does not exceed; 0 if there are none."""
-        left = math.ceil(share * self.count) - self._nothing
+        left = ceil(share * self.count) - self._nothing
         if left <= 0:
             return 0
         for index in sorted(self._counts):
             left -= self._counts[index]
             if left <= 0:
-                return min(self.worst_ns, int(math.exp((index + 0.5) * _STEP)))
+                return min(self.worst_ns, int(exp((index + 0.5) * _STEP)))
         return self.worst_ns
 
     @property

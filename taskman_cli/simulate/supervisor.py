@@ -62,7 +62,7 @@ class Supervisor:
         self.pids += 1
         process = Process(start.key, start, self.pids, self.now)
         self.alive[start.key] = self.children[start.key] = process
-        self.news.append(events.AttemptStarted(start.key, process.pid, self.now))
+        self.tell_of_start(events.AttemptStarted(start.key, self.pids, self.now))
         return process
 
     def fail(self, start: effects.Start, failed: events.StartFailed) -> None:
@@ -122,6 +122,10 @@ class Supervisor:
             self.news.append(process.end)
 
     # --- what may be otherwise ---
+
+    def tell_of_start(self, started: events.AttemptStarted) -> None:
+        """Tell the scheduler that a process exists."""
+        self.news.append(started)
 
     def is_held_by_kernel(self, _: Process) -> bool:
         """Tell whether KILL does not end a command."""

@@ -85,10 +85,12 @@ class Tally:
         self.waited_for: Counter[str] = Counter()
         self._waits_for: str | None = None
         self._looked_ns = from_ns
-        #: How many attempts run now, the most so far, and the time that they ran, all together.
-        self.running = self.peak = self.running_ns = 0
-        #: The same by the part of the day, and how often each part was passed.
+        #: How many attempts run now, and the most so far.
+        self.running = self.peak = 0
+        #: By part of the day: for how long attempts ran, all together, how long it was, the most at once.
         self.parts_ns, self.passed_ns, self.peaks = [0] * PARTS, [0] * PARTS, [0] * PARTS
+        #: When this part began, and for how long attempts ran in it so far.
+        self._part_from_ns, self._part_ran_ns = from_ns, 0
         self._offsets = offsets_of(timezone)
         self._offset_s, self._offset_end_s = 0, from_ns // SECOND_NS
         self._part_end_ns, self._part = from_ns, 0
@@ -114,6 +116,11 @@ class Tally:
         """Return how many runs are not over."""
         return len(self._due)
 
+    @property
+    def running_ns(self) -> int:
+        """Return for how long attempts ran, all together, in the parts of the day that are over."""
+        return sum(self.parts_ns)
+
     def job(self, name: str) -> JobTally:
         """Return what is counted of a job."""
         tally = self.jobs.get(name)
@@ -131,17 +138,19 @@ class Tally:
             if not running:  # nothing happened in between
                 self._minute_end_ns = wall_ns - wall_ns % MINUTE_NS + MINUTE_NS
         while wall_ns >= self._part_end_ns:
-            self._pass(self._part_end_ns, running)
+            self._part_ran_ns += (self._part_end_ns - self.until_ns) * running
+            self.until_ns = self._part_end_ns
+            self._leave_part()
             self._enter_part()
-        self._pass(wall_ns, running)
-
-    def _pass(self, to_ns: int, running: int) -> None:
-        passed_ns = to_ns - self.until_ns
-        self.until_ns = to_ns
-        self.passed_ns[self._part] += passed_ns
         if running:
-            self.parts_ns[self._part] += passed_ns * running
-            self.running_ns += passed_ns * running
+            self._part_ran_ns += (wall_ns - self.until_ns) * running
+        self.until_ns = wall_ns
+
+    def _leave_part(self) -> None:
+        """Count what happened in this part of the day."""
+        self.passed_ns[self._part] += self.until_ns - self._part_from_ns
+        self.parts_ns[self._part] += self._part_ran_ns
+        self._part_from_ns, self._part_ran_ns = self.until_ns, 0
 
     def _enter_part(self) -> None:
         """Find out which part of the day begins now, and when it ends; at a clock change it ends early."""
@@ -173,6 +182,7 @@ class Tally:
         """End the count."""
         self._note_waiting(None, self.until_ns)
         self._close_minute()
+        self._leave_part()
         for name, job in self.jobs.items():
             if job.worst_due_ns is not None and job.waits.worst_ns > self.waits.worst_ns:
                 self.worst = name, job.worst_due_ns
@@ -186,7 +196,7 @@ class Tally:
 
     def look(self, engine: Engine, now: Now) -> None:
         """Look at what runs and waits at the end of a turn."""
-        wall_ns, pool = now.wall_ns, engine.pool
+        pool = engine.pool
         self.running = running = pool.busy_count
         if running > self._minute_peak:
             self._minute_peak = running
@@ -195,9 +205,9 @@ class Tally:
                 self.peak = max(self.peak, running)
         if not pool.ready_count:
             if self._waits_for is not None:
-                self._note_waiting(None, wall_ns)
-        elif self._waits_for is None or wall_ns - self._looked_ns >= _LOOK_NS:
-            self._note_waiting(_what_waits(engine, now), wall_ns)
+                self._note_waiting(None, now.wall_ns)
+        elif self._waits_for is None or now.wall_ns - self._looked_ns >= _LOOK_NS:
+            self._note_waiting(_what_waits(engine, now), now.wall_ns)
 
     def _note_waiting(self, what: str | None, wall_ns: int) -> None:
         if self._waits_for is not None:
@@ -239,11 +249,8 @@ class Tally:
 
     def _over(self, run: str, job: JobTally) -> None:
         due_ns = self._due.pop(run, None)
-        if due_ns is None:
-            return
-        if self._unbegun.pop(run, None) is not None:
-            return
-        job.done.add(self.until_ns - due_ns)
+        if due_ns is not None and self._unbegun.pop(run, None) is None:
+            job.done.add(self.until_ns - due_ns)
 
     def _skipped(self, record: effects.SlotsSkipped) -> None:
         reason, job = record.reason.value, self.job(record.job)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
@@ -34,6 +34,14 @@ class Work:
     ramp_ns: int = SECOND_NS * 3 // 5
     #: How many tasks its phases of CPU time consist of.
     width: int = 1
+    #: How long it computes and sleeps if each of its tasks has a core; None: it does other things, or more.
+    spans_ns: tuple[float, int] | None = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        spans_ns, phases = None, self.phases
+        if phases and phases[0].kind is Kind.CPU and all(phase.kind is Kind.SLEEP for phase in phases[1:]):
+            spans_ns = phases[0].length_ns / self.width, sum(phase.length_ns for phase in phases[1:])
+        object.__setattr__(self, "spans_ns", spans_ns)
 
     @classmethod
     def of(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.simulate.foreseen import Command
 from taskman_cli.simulate.machine import End, Machine
 from taskman_cli.simulate.work import Hardware, Kind, Phase, Work
 
@@ -223,3 +224,69 @@ def test_each_command_ends_once_and_none_gains_time() -> None:
             slack_ns = works[key].width * machine.hardware.start_cpu_ns + 10
             assert abs(end.cpu_ns - works[key].cpu_ns) <= slack_ns
         assert (len(machine), machine.used_bytes, machine.runnable) == (0, 0, 0)
+
+
+class Stepwise(Machine):
+    """A machine that foresees nothing: it goes from phase to phase."""
+
+    def _foresee(self, command: Command, begin_ns: int) -> bool:
+        return False
+
+
+def course(machine: Machine, seed: int) -> tuple[list[tuple[int, float, int]], dict[str, End]]:
+    """Return what a machine says now and then of random commands, and their ends."""
+    chance, said, ended = random.Random(seed), [], {}
+    now_ns = 0
+    for number in range(80):
+        key = str(number)
+        phases = [Phase(Kind.CPU, int(chance.expovariate(5e-9)) + 1)]
+        phases += [Phase(Kind.SLEEP, int(chance.expovariate(2e-9)))] * chance.randint(0, 2)
+        if chance.random() < 0.2:
+            phases.insert(chance.randint(0, 1), Phase(Kind.DISK, SECOND_NS // 9))
+        work = Work(
+            tuple(phases), chance.choice([0, 0, 4 << 20, 200 << 20]), width=chance.choice([1, 1, 1, 2])
+        )
+        machine.begin(key, work, now_ns)
+        now_ns += int(chance.expovariate(chance.choice([3e-9, 3e-8, 3e-7])))
+        ended |= {end.key: end for end in machine.advance(now_ns)}
+        other = str(chance.randint(0, number))
+        said.append((machine.runnable, machine.busy_ns, machine.cpu_ns(other)))
+        if chance.random() < 0.1 and (end := machine.end(other, now_ns)):
+            ended[other] = end
+    ended |= {end.key: end for end in run(machine)}
+    said.append((machine.runnable, machine.busy_ns, 0))
+    return said, ended
+
+
+def test_what_is_foreseen_is_what_happens() -> None:
+    for seed in range(150):
+        hardware = Hardware(1 + seed % 4, [None, GIB][seed % 2], others=seed % 3 // 2)
+        machine = Machine(hardware)
+        said, ended = course(machine, seed)
+        said_stepwise, ended_stepwise = course(Stepwise(hardware), seed)
+        assert ended.keys() == ended_stepwise.keys()
+        for key, end in ended.items():
+            other = ended_stepwise[key]
+            assert abs(end.at_ns - other.at_ns) <= 100, f"seed {seed}, command {key}"
+            assert abs(end.cpu_ns - other.cpu_ns) <= 200
+            assert (end.peak_bytes, end.is_out_of_memory) == (other.peak_bytes, other.is_out_of_memory)
+        for (runnable, busy_ns, cpu_ns), other_said in zip(said, said_stepwise, strict=True):
+            assert runnable == other_said[0], f"seed {seed}"
+            assert abs(busy_ns - other_said[1]) <= 10_000
+            assert abs(cpu_ns - other_said[2]) <= 200
+        assert (len(machine), machine.runnable) == (0, hardware.others)
+        assert machine._foreseen.tasks(machine.now_ns) == 0
+
+
+def test_a_command_that_is_foreseen_and_killed_before_it_began_has_used_nothing() -> None:
+    machine = Machine(Hardware(2))
+    machine.begin("a", Work((Phase(Kind.CPU, SECOND_NS),)), 0)
+    assert machine.end("a", 1_000_000) == End("a", 1_000_000, 0, 0)
+    assert (machine.busy_ns, run(machine)) == (0, [])
+
+
+def test_alone_a_command_is_looked_at_once_and_it_is_when_it_ends() -> None:
+    machine = Machine(Hardware(2))
+    machine.begin("a", Work((Phase(Kind.CPU, SECOND_NS), Phase(Kind.SLEEP, SECOND_NS))), 0)
+    assert machine.next_ns() == 2_008_000_000
+    assert run(machine) == [End("a", 2_008_000_000, 1_003_000_000, 0)]

@@ -7,7 +7,11 @@ import tracemalloc
 from dataclasses import replace
 from typing import Any
 
-from taskman_cli.core.clock import SECOND_NS
+import pytest
+
+from taskman_cli.core.clock import SECOND_NS, Now
+from taskman_cli.core.engine import events
+from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.engine.timetable import ArmedJob
 from taskman_cli.core.model import (
     GATE,
@@ -24,6 +28,7 @@ from taskman_cli.core.model import (
 )
 from taskman_cli.core.schedule import Interval, Reboot, parse_cron
 from taskman_cli.core.tuning import Admission
+from taskman_cli.simulate import player
 from taskman_cli.simulate.habits import Habits, Sample
 from taskman_cli.simulate.player import Played, Player, Scenario
 from taskman_cli.simulate.work import Hardware
@@ -261,6 +266,56 @@ def _slots(one: Job, after_ns: int, until_ns: int) -> int:
         count += 1
         slot_ns = armed.slot_after(slot_ns)
     return count
+
+
+class Prompt(player._Commands):
+    """Commands of which each start is told at once."""
+
+    def tell_of_start(self, started: events.AttemptStarted) -> None:
+        self.news.append(started)
+
+
+def test_that_starts_are_told_with_what_comes_next_makes_no_difference(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def played(seed: int) -> tuple[object, ...]:
+        chance = random.Random(seed)
+        jobs = [
+            replace(one, policy=replace(one.policy, slow_after_ns=chance.choice([None, None, 5 * SECOND_NS])))
+            for one in (_random_job(f"job{number}", chance) for number in range(5))
+        ]
+        history = {
+            (one.id, task.id): [
+                Sample(int(chance.expovariate(0.05) * SECOND_NS), SECOND_NS // 9, chance.randint(0, 9 << 20))
+                for _ in range(3)
+            ]
+            for one in jobs
+            for task in one.commands
+        }
+        settings = Settings(max_workers=4, resources=(("db", Resource(2)),))
+        tally = play(*jobs, settings=settings, hours=0.5, cores=2, memory=2 << 30, history=history).tally
+        one_by_one = [(name, one.states, one.skips, one.done.total_ns) for name, one in tally.jobs.items()]
+        return one_by_one, tally.waits.total_ns, tally.waited_for, tally.busiest, tally.parts_ns
+
+    later = [played(seed) for seed in range(8)]
+    monkeypatch.setattr(player, "_Commands", Prompt)
+    assert [played(seed) for seed in range(8)] == later
+
+
+def test_a_start_is_told_before_the_first_thing_that_depends_on_it() -> None:
+    limits = [{"timeout_ns": 7 * SECOND_NS}, {}, {}]
+    slow = [None, 5 * SECOND_NS, None]
+    jobs = [
+        job(f"job{number}", 60, Policy(slow_after_ns=slow_after_ns), **limit)
+        for number, (limit, slow_after_ns) in enumerate(zip(limits, slow, strict=True))
+    ]
+    for admission, found in ((Admission.FIXED, [7, 5, None]), (Admission.AUTO, [0.25, 0.25, 0.25])):
+        engine = Engine(Settings(admission=admission))
+        now = Now(START_NS, 0)
+        engine.handle(events.JobsLoaded(tuple(jobs), accounted_ns=START_NS), now)
+        engine.handle(events.Tick(), Now(START_NS + MINUTE_NS, MINUTE_NS))
+        timers = [engine.first_timer_ns(attempt) for attempt in engine.pool.running.values()]
+        assert [None if timer_ns is None else timer_ns / SECOND_NS for timer_ns in timers] == found
 
 
 def test_what_has_ended_is_not_kept() -> None:
