@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.escapes import printable
-from taskman_cli.core.sizes import format_size
+from taskman_cli.core.limits import OVER_MEMORY, over_memory
 from taskman_cli.executors.base import Result, StartFailed
 
 if TYPE_CHECKING:
@@ -181,8 +181,8 @@ def result_of(state: State, *, sent: Collection[int], memory: int | None) -> Res
     """
     code = state.exit_code & 255
     if state.is_out_of_memory:
-        size = f" of {format_size(memory, gap=' ')}" if memory else ""
-        return Result(signal=signal.SIGKILL, error=f"over its memory limit{size}")
+        words = over_memory(memory) if memory else OVER_MEMORY
+        return Result(signal=signal.SIGKILL, error=words)
     if code > 128 and code - 128 in sent:
         return Result(signal=code - 128)
     return Result(exit_code=code, error=state.error)

@@ -204,11 +204,11 @@ def test_a_command_may_end_by_itself_when_it_is_told_to(box: Box) -> None:
 
 
 def test_memory_over_the_limit_is_told_as_such(box: Box) -> None:
-    box.settings |= {"memory": 50_000_000, "processes": 50, "cpu": 1.0}
+    box.settings |= {"memory": 50 << 20, "processes": 50, "cpu": 1.0}
     # tail keeps a line that never ends
     result, _ = box.outcome(order(("tail", "-n", "1", "/dev/zero")))
     if isinstance(box.engine, Daemon):
-        assert result == Result(signal=signal.SIGKILL, error="over its memory limit of 50 MB")
+        assert result == Result(signal=signal.SIGKILL, error="over its memory limit of 50 MiB")
     else:  # podman tells it by its exit code only, where control groups are of version 1
         assert result == Result(exit_code=137)
 
