@@ -389,6 +389,22 @@ def test_what_executors_do_is_counted_and_shown() -> None:
     assert figures[6:] == [2, [1, 1, 4]]
 
 
+@pytest.mark.parametrize("left", [(), (ExecutorDefinition("near", "ssh"),)], ids=["none", "another"])
+def test_what_runs_on_an_executor_that_a_reload_removed_is_shown_there(
+    left: tuple[ExecutorDefinition, ...],
+) -> None:
+    driver = Driver((far_job("a"),), SETTINGS)
+    driver.at(10)
+    driver.began(driver.last_key, pid=0)
+    settings = replace(SETTINGS, executors=left, resources=())
+    driver.send(events.JobsReloaded(1, (make_job("b"),), settings, (), "ann"))
+    shown = [(row.name, row.type, row.running, row.waiting) for row in rows(driver)]
+    near = [(one.name, "ssh", 0, 0) for one in left]
+    assert shown == [("local", "local", 0, 0), *near, ("far", "removed", 1, 0)]
+    driver.ended(driver.last_key)
+    assert [row.name for row in rows(driver)] == (["local", "near"] if left else [])
+
+
 def test_without_executors_nothing_is_shown_of_them() -> None:
     assert rows(Driver((make_job(),))) == ()
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.conditions import Condition, Reach
 from taskman_cli.core.engine.view import ExecutorRow
-from taskman_cli.core.executors import LOCAL, seats_of
+from taskman_cli.core.executors import LOCAL, executor_of, seats_of
 from taskman_cli.core.model import State
 from taskman_cli.core.timespec import format_rough
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.model import Settings
 
+#: In place of the type of an executor that is not defined any more.
+_REMOVED = "removed"
 #: The states in which an attempt on an executor ends.
 ENDS = (State.SUCCEEDED, State.FAILED, State.TIMED_OUT, State.CANCELLED, State.LOST)
 
@@ -119,7 +121,7 @@ class Abroad:
         busy: int,
         ready: int,
     ) -> tuple[ExecutorRow, ...]:
-        """Return how all executors stand, `local` first.
+        """Return how all executors stand, `local` first, and last those that are removed and still carry out.
 
         `held` are the resources that are; `busy` and `ready` are the sums of all executors.
         """
@@ -133,6 +135,12 @@ class Abroad:
             )
             for one in settings.executors
             if one.type != LOCAL
+        ]
+        defined = {one.name for one in settings.executors}
+        rows += [
+            self._row(name, _REMOVED, count, None, 0)
+            for resource, count in held.items()
+            if count and (name := executor_of(resource)) and name not in defined
         ]
         here = self._row(
             LOCAL,

@@ -39,7 +39,7 @@ def take_snapshot(
     # Of all jobs only those are looked at that are shown or held: there may be a hundred thousand.
     paused = engine.timetable.paused()
     queue, more = ([], 0) if engine.is_stopping else _queue(engine, paused, rows)
-    pool = engine.pool
+    pool, executors = engine.pool, executor_rows(engine)
     # Parked jobs first: `among` has sorted them by the rest.
     failing = sorted(
         engine.failing.among(engine.timetable.jobs),
@@ -66,7 +66,7 @@ def take_snapshot(
         files=files,
         queue_more=more,
         queues=tuple(queues),
-        executors=executor_rows(engine) if engine.settings.executors else (),
+        executors=executors if len(executors) > 1 else (),
         stopping=engine.is_stopping,
         draining=engine.is_draining,
         paused=len(paused),
