@@ -26,7 +26,7 @@ from taskman_cli.executors.base import (
     Unknown,
 )
 from taskman_cli.executors.programs import check_program
-from taskman_cli.executors.sshargs import CONNECT_TIMEOUT_NS, arguments
+from taskman_cli.executors.sshargs import CONNECT_TIMEOUT_NS, arguments, by_hand
 from taskman_cli.executors.sshline import Line
 from taskman_cli.executors.sshmasters import NOTHING_CAME, Masters
 
@@ -253,7 +253,7 @@ class SshExecutor(Executor):
         try:
             word = await self._asked(lambda nonce, directory: farside.check(nonce=nonce, directory=directory))
         except StartFailed as error:
-            advice = f"try it with: ssh -o BatchMode=yes {self._host} true"
+            advice = f"try it with: {by_hand(self._settings)}"
             return (Finding(is_good=False, words=f"{self._host}: {error}", advice=advice),)
         verdict, _, words = printable(word).partition(" ")
         return (Finding(is_good=verdict == "yes", words=f"{self._host}: {words}"),)

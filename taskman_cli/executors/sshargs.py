@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
-from taskman_cli.core.escapes import quoted
+from taskman_cli.core.escapes import printable, quoted
 from taskman_cli.core.sshoptions import FIXED, HOST, USER, option_fault
 
 if TYPE_CHECKING:
@@ -44,3 +45,13 @@ def arguments(settings: Mapping[str, Any], *, control_path: str = "", is_master:
             raise ValueError(f"{quoted(user)} is not the name of a user")
         words += ["-l", user]
     return [*words, "--", host]
+
+
+def by_hand(settings: Mapping[str, Any]) -> str:
+    """Return the command by which a person can try whether a login works."""
+    words = [str(settings.get("program", "ssh")), "-o", "BatchMode=yes"]
+    for name, value in settings.get("options", {}).items():
+        words += ["-o", f"{name}={value}"]
+    if settings.get("user"):
+        words += ["-l", str(settings["user"])]
+    return printable(shlex.join([*words, str(settings["host"]), "true"]))

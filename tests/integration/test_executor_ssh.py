@@ -479,7 +479,10 @@ def test_a_check_tells_the_system_or_the_trouble(far: Far) -> None:
         (finding,) = await executor.check()
         assert not finding.is_good
         assert finding.words == "far: Host key verification failed."
+        ssh = f"{far.program} -o BatchMode=yes -o Port=2222 -o 'ProxyCommand=nc %h %p' -l deploy far true"
+        assert finding.advice == f"try it with: {ssh}"
 
+    far.settings |= {"user": "deploy", "options": {"Port": 2222, "ProxyCommand": "nc %h %p"}}
     far.play(play_again)
 
 
