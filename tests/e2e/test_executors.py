@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -304,6 +305,7 @@ def test_a_trial_runs_on_the_executor(start: Any, tmp_path: Path) -> None:
     )
     assert (done.returncode, done.stdout) == (3, b"hello\n")
     assert b"stand-in far" in done.stderr
+    assert re.search(rb"main failed: exit 3 after [0-9.]+m?s\n", done.stderr)  # it measures nothing more
     (tmp_path / "trial.toml").write_text(jobs(tmp_path, job("b", "refuse not today")))
     done = subprocess.run(
         [*program.argv, "test", "b", "trial.toml"], env=program.env, cwd=tmp_path, capture_output=True

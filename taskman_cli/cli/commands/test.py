@@ -232,12 +232,12 @@ def _outcome(task: Task, trial: Trial) -> str:
     from taskman_cli.ui.amounts import duration
 
     is_shell = isinstance(task.command, str)
-    peak = f"{trial.end.peak_rss_bytes / 1e6:.0f} MB"
-    return (
-        f"{task.id} {trial.state.value.replace('_', ' ')}: {describe(trial.end, is_shell=is_shell)} after "
-        f"{duration(trial.elapsed_ns)}, CPU {duration(round(trial.end.cpu_s * SECOND_NS))}, max RSS "
-        f"{'below ' if trial.is_peak_ours else ''}{peak}"
-    )
+    words = f"{task.id} {trial.state.value.replace('_', ' ')}: {describe(trial.end, is_shell=is_shell)}"
+    words += f" after {duration(trial.elapsed_ns)}"
+    if not (trial.end.cpu_s or trial.end.peak_rss_bytes):  # its executor does not know
+        return words
+    peak = f"{'below ' if trial.is_peak_ours else ''}{trial.end.peak_rss_bytes / 1e6:.0f} MB"
+    return f"{words}, CPU {duration(round(trial.end.cpu_s * SECOND_NS))}, max RSS {peak}"
 
 
 def _differences(
