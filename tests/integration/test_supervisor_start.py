@@ -5,12 +5,16 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import select
 import signal
 import time
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.supervisor_driver import SchedulerEnd, Supervision, make_spec, sh, status_of
+
+from taskman_cli.supervisor.children import Children
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -403,3 +407,32 @@ def test_want_of_descriptors_passes_and_is_said_to(
     # Not kept, and no descriptor lost: the same key starts now.
     assert scheduler.run("a", make_spec(tmp_path, ["true"]))["status"] == 0
     assert {int(name) for name in os.listdir(f"/proc/{supervision.pid}/fd")} == used  # noqa: PTH208
+
+
+@pytest.mark.parametrize(
+    ("script", "ending", "expected"),
+    [
+        pytest.param("kill -KILL $$", "", "cgroup", id="killed"),
+        pytest.param("kill -KILL $$", "cancelled", None, id="killed as it was told to end"),
+        pytest.param("kill -TERM $$", "", None, id="another signal"),
+        pytest.param("exit 9", "", None, id="exit code 9"),
+        pytest.param("exit 137", "", None, id="the exit code of a shell for it"),
+        pytest.param("exit 0", "", None, id="success"),
+    ],
+)
+def test_only_a_command_that_was_killed_is_said_to_be_killed_for_want_of_memory(
+    tmp_path: Path, script: str, ending: str, expected: str | None
+) -> None:
+    """Another one that the kernel has killed meanwhile would make the counter rise, too."""
+    with select.epoll() as epoll:
+        attempts = Children(epoll, lambda *_: None)
+        counter = SimpleNamespace(note_start=lambda _: None, claim=lambda: "cgroup")
+        attempts._out_of_memory = counter  # type: ignore[assignment]
+        attempts.start(
+            "a", spec=make_spec(tmp_path, sh(f"read line; {script}"), stdin="\n", output="discard")
+        )
+        [(_, _, pid, *_)] = attempts.as_tuples()
+        attempts.signal("a", 0, ending)
+        attempts.reaped(*os.wait4(pid, 0))
+        [(kind, _, end)] = attempts.take_ends()
+    assert (kind, end.get("memory")) == ("ended", expected)
