@@ -132,7 +132,7 @@ def test_failed_timed_out_and_lost_runs_count(ending: str) -> None:
         driver.ended(code=3)
     reasons = {
         "failed": "a run failed (exit 3)",
-        "timed_out": "a run failed (killed by SIGTERM)",
+        "timed_out": "a run failed (timed out: killed by SIGTERM)",
         "lost": "a run failed (its end was not seen)",
         "unstarted": "a run failed (not found: nosuch)",
     }

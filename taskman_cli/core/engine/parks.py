@@ -58,10 +58,11 @@ class Parks:
             return False  # most runs succeed, and are the first to do so
         if run.job is not armed.job and fingerprint(run.job) != fingerprint(armed.job):
             return False  # it tells nothing of what the job is now
-        details = [end.detail for end in run.ended.values() if end.state in _FAILED and end.detail]
-        return self.note_end(
-            armed, run.id, run.state, is_lost=run.lost > 0, detail=details[-1] if details else "", now=now
-        )
+        failed = [end for end in run.ended.values() if end.state in _FAILED and end.detail]
+        detail = failed[-1].detail if failed else ""
+        if failed and failed[-1].state is State.TIMED_OUT:  # or it is not said who has killed it
+            detail = f"timed out: {detail}"
+        return self.note_end(armed, run.id, run.state, is_lost=run.lost > 0, detail=detail, now=now)
 
     def note_end(
         self, armed: ArmedJob, run: str, state: State, *, is_lost: bool, detail: str, now: Now
