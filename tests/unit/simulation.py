@@ -29,6 +29,7 @@ from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.engine.figures import Figures
 from taskman_cli.core.engine.jobset import visible
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
+from taskman_cli.core.engine.resources import cost_ns
 from taskman_cli.core.engine.runs import decode_run_id
 from taskman_cli.core.engine.waits import WaitsFor
 from taskman_cli.core.executors import LOCAL, ExecutorDefinition, seats_of
@@ -428,6 +429,17 @@ class Machine(Commands):
                 self.edit()
             self.new_life()
 
+    def _check_rates(self, now: Now) -> None:
+        """Check that what is on record of rates is by the clocks of now, and no later than from empty."""
+        known = dict(RESOURCES)
+        for name, full in self.disk.rates.items():
+            lacks_ns = full.elapsed_ns - now.elapsed_ns
+            if lacks_ns > cost_ns(known[name], known[name].burst):
+                raise Unlawful(f"{name} is full again only in {lacks_ns / SECOND_NS:,} s")
+            wrong_ns = abs(full.wall_ns - full.elapsed_ns - now.wall_ns + now.elapsed_ns)
+            if lacks_ns > 0 and wrong_ns >= Settings().clock_step_ns:
+                raise Unlawful(f"{name} is on record by a clock that is {wrong_ns / SECOND_NS:,} s off")
+
     # --- the ledger, as the recorder sees it ---
 
     def write(self, records: Iterable[Record], now: Now) -> None:
@@ -437,6 +449,7 @@ class Machine(Commands):
             self.disk.write(records, now)
         except AssertionError as error:
             raise Unlawful(error) from error
+        self._check_rates(now)
         self._burn()
 
     def replace(self, why: str, now: Now) -> None:
