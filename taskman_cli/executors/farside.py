@@ -89,7 +89,7 @@ m= f=
 exec 3<&0 5>&1 </dev/null
 u=$(umask)
 umask 077
-command -v setsid >/dev/null 2>&1 || no "it has no program setsid"
+for l in setsid mkfifo; do command -v "$l" >/dev/null 2>&1 || no "it has no program $l"; done
 e=$(mkdir -p "$b" 2>&1) || no "$e"
 { [ -d "$b" ] && [ ! -L "$b" ] && [ -O "$b" ]; } || no "$b is not a directory of the user's own"
 chmod 700 "$b" || no "the mode of $b cannot be changed"
@@ -170,7 +170,9 @@ exit 0
 """
 
 _CHECK = r"""
-command -v setsid >/dev/null 2>&1 || { say "no it has no program setsid"; exit 0; }
+for l in setsid mkfifo; do
+    command -v "$l" >/dev/null 2>&1 || { say "no it has no program $l"; exit 0; }
+done
 umask 077
 e=$(mkdir -p "$b" 2>&1) || { say "no $e"; exit 0; }
 { [ -d "$b" ] && [ ! -L "$b" ] && [ -O "$b" ] && [ -w "$b" ]; } || {

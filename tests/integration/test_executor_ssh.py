@@ -48,6 +48,10 @@ class Far:
         write_stand_in(self.program, home=self.home, log=self.log, before=before, shell=shell, sh=self._sh)
 
     @property
+    def has_all_programs(self) -> bool:
+        return self._sh is not None and self._sh.endswith("busybox")
+
+    @property
     def kept(self) -> Path:
         return self.home / ".local/state/taskman-attempts"
 
@@ -328,6 +332,25 @@ def test_a_directory_that_is_not_there_is_told(far: Far) -> None:
 def test_a_missing_program_is_told(far: Far) -> None:
     far.settings["program"] = "/nope/ssh"
     assert "cannot run /nope/ssh" in str(_refused(far, order("true")))
+
+
+@pytest.mark.parametrize("program", ["setsid", "mkfifo"])
+def test_a_side_without_what_the_guard_needs_says_so(far: Far, program: str) -> None:
+    if far.has_all_programs:
+        pytest.skip("busybox has them without a file")
+    places = far.home / "bin"
+    places.mkdir()
+    for name in ("cat", "mkdir", "mkfifo", "printf", "rm", "setsid", "sh", "uname"):
+        if name != program:
+            (places / name).symlink_to(shutil.which(name) or name)
+    far.set_up(shell=f"/usr/bin/env PATH={places} /bin/sh")
+
+    async def play(executor: Executor) -> None:
+        (finding,) = await executor.check()
+        assert (finding.is_good, finding.words) == (False, f"far: it has no program {program}")
+
+    far.play(play)
+    assert str(_refused(far, order("true"))) == f"far: it has no program {program}"
 
 
 def test_a_directory_that_cannot_be_made_is_told(far: Far) -> None:
