@@ -40,8 +40,10 @@ class Context:
         self.parameters: dict[str, str] = dict(told["parameters"])
         #: When its `timeout` is over; None: there is none.
         self.deadline: datetime.datetime | None = None
-        with suppress(OverflowError, ValueError, OSError, TypeError):  # beyond the calendar, or None
-            self.deadline = datetime.datetime.fromtimestamp(told["deadline_ns"] / 1e9, datetime.timezone.utc)  # noqa: UP017
+        if told["deadline_ns"] is not None:
+            with suppress(OverflowError, ValueError, OSError):  # beyond the calendar
+                seconds = told["deadline_ns"] / 1e9
+                self.deadline = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)  # noqa: UP017
         self._report = report
         self._is_cancelled = False
         self._has_asked = False

@@ -6,9 +6,10 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.supervisor.output import BoundedFile
+
 if TYPE_CHECKING:
     from taskman_cli.executors.base import Order, Work
-    from taskman_cli.supervisor.output import BoundedFile
 
 
 class Lost(Exception):
@@ -23,10 +24,13 @@ class Lost(Exception):
 class Carried:
     """One attempt, as it is carried out."""
 
-    def __init__(self, key: str, order: Order, file: BoundedFile | None) -> None:
+    def __init__(self, key: str, order: Order, place: tuple[str, int] | None) -> None:
+        """`place` is the path of its output and how much is kept; None: nothing is."""
         self.key = key
         self.order = order
-        self.file = file
+        self._place = place
+        #: Made when something is printed.
+        self.file: BoundedFile | None = None
         self.work: Work | None = None
         #: None: its executor carries it out without one.
         self.task: asyncio.Task[None] | None = None
@@ -60,10 +64,18 @@ class Carried:
             await self._waiter.wait()
         return self.work
 
+    def write(self, data: bytes) -> None:
+        """Add to its output."""
+        if self.file is None:
+            if self._place is None:
+                return
+            self.file = BoundedFile(*self._place)
+        self.file.write(memoryview(data))
+
     def written(self) -> dict[str, Any]:
         """Return how much it has printed, as it is told."""
         if (file := self.file) is None:
-            return {}
+            return {"output_bytes": 0}
         return {
             "output_bytes": file.total_bytes, "cut_bytes": file.cut_bytes, "output_error": file.error
         }  # fmt: skip

@@ -79,11 +79,13 @@ class ExecutorHost:
             case ("configure", dict(definition), dict(facts)):
                 self._configure(definition, facts)
             case ("start", str(key), dict(order), path, int(max_output), _):
-                file = None if path is None else BoundedFile(path, max_output)
-                self._begin(key, order, file, is_new=True, unheard_ns=0)
+                place = None if path is None else (path, max_output)
+                self._begin(Carried(key, order_of(order, is_new=True), place), order, is_new=True)
             case ("adopt", str(key), dict(order), path, int(max_output), int(unheard_ns)):
-                file = None if path is None else BoundedFile.resume(path, max_output)
-                self._begin(key, order, file, is_new=False, unheard_ns=unheard_ns)
+                carried = Carried(key, order_of(order), None)
+                carried.file = None if path is None else BoundedFile.resume(path, max_output)
+                carried.unheard_since_s = self._loop.time() - unheard_ns / SECOND_NS
+                self._begin(carried, order, is_new=False)
             case ("signal", str(key), int(number)):
                 self._signal(key, number)
             case ("abandon", str(key), dict(order)):
@@ -122,11 +124,8 @@ class ExecutorHost:
 
     # --- an attempt ---
 
-    def _begin(
-        self, key: str, values: dict[str, Any], file: BoundedFile | None, *, is_new: bool, unheard_ns: int
-    ) -> None:
-        carried = Carried(key, order_of(values, is_new=is_new), file)
-        self._carried[key] = carried
+    def _begin(self, carried: Carried, values: dict[str, Any], *, is_new: bool) -> None:
+        self._carried[carried.key] = carried
         if is_new and self._executor is not None and not env_files_of(values):
             try:
                 if self._executor.begin(self._work(carried), partial(self._over, carried)):
@@ -134,7 +133,6 @@ class ExecutorHost:
             except Exception as error:  # of an executor that is not ours
                 self._over(carried, error)
                 return
-        carried.unheard_since_s = self._loop.time() - unheard_ns / SECOND_NS
         carried.task = self._loop.create_task(self._carry(carried, values, is_new=is_new))
 
     async def _carry(self, carried: Carried, values: dict[str, Any], *, is_new: bool) -> None:
@@ -171,8 +169,12 @@ class ExecutorHost:
         if self._keeps_nothing:  # nor do we
             self._carried.pop(carried.key, None)
         said: dict[str, Any]
+        has_started = False
         if isinstance(outcome, Result):
             said = result_values(outcome)
+            if (work := carried.work) is not None and not work.is_started and carried.task is None:
+                work.is_started = has_started = True
+                self._telling.well()
         elif isinstance(outcome, StartFailed):
             if outcome.is_transient:
                 self._telling.unwell(outcome)
@@ -190,7 +192,8 @@ class ExecutorHost:
                 self._say("failed", carried.key, words, is_want(outcome))
                 return
             said = {"error": words}
-        self._messages.ended(carried.key, said | carried.written())
+        said.update(carried.written())
+        self._messages.ended(carried.key, said, has_started=has_started)
 
     async def _follow(self, carried: Carried, values: dict[str, Any], *, is_new: bool) -> Result:
         """Begin an attempt or find it again, and follow it to its end through lost connections."""
@@ -228,7 +231,7 @@ class ExecutorHost:
         carried.work = Work(
             carried.order,
             on_started=partial(self._started, carried),
-            on_output=partial(self._write, carried),
+            on_output=carried.write,
             on_progress=partial(self._progress, carried),
         )
         return carried.work
@@ -238,10 +241,6 @@ class ExecutorHost:
         self._telling.well()
         self._heard(carried)
         self._messages.started(carried.key)
-
-    def _write(self, carried: Carried, data: bytes) -> None:
-        if carried.file is not None:
-            carried.file.write(memoryview(data))
 
     async def _found(self, carried: Carried, why: str, pause_s: float) -> Result | None:
         """Ask how an attempt stands until that is known; return its result, or None if it runs."""
@@ -291,8 +290,8 @@ class ExecutorHost:
         if carried.is_unheard:
             carried.is_unheard = False
             self._say("unheard", carried.key, "")
-            if carried.file is not None and self._ready().loses_output:
-                carried.file.write(memoryview(_GAP % (self._loop.time() - carried.unheard_since_s)))
+            if self._ready().loses_output:
+                carried.write(_GAP % (self._loop.time() - carried.unheard_since_s))
 
     def _words(self, error: object) -> str:
         return f"executor {self._definition.name}: {short(error)}"

@@ -44,10 +44,13 @@ class Messages:
             self._has_timer = True
             self._loop.call_later(HOLD_S, self._look)
 
-    def ended(self, key: str, said: dict[str, Any]) -> None:
-        """Say how an attempt has ended; and that it had started, if that was not told yet."""
-        if self.is_brief and self._starts.pop(key, None) is not None:
-            said["has_started"] = True
+    def ended(self, key: str, said: dict[str, Any], *, has_started: bool = False) -> None:
+        """Say how an attempt has ended; and that it had started, if that is so and was not told yet."""
+        if self._starts.pop(key, None) is not None or has_started:
+            if self.is_brief:
+                said["has_started"] = True
+            else:
+                self.say("started", key)
         self.say("ended", key, said)
 
     def _tell_start(self, key: str) -> None:

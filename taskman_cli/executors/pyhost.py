@@ -158,7 +158,6 @@ class Worker:
         self.calls.append(call)
         if len(self.calls) == 1:
             self._since_s = self._loop.time()
-            call.work.started()
         self._look_in(_BEHIND_S)
 
     def go(self) -> None:
@@ -209,7 +208,6 @@ class Worker:
             return
         if self.calls:
             self._since_s = self._loop.time()
-        call.work.started()
         if kind == b"d" and (value := words[_DONE.size + _DONE.unpack_from(words)[7] :]):
             call.close(is_read=True)
             call.work.write(b"return value: " + value + b"\n")
@@ -375,7 +373,6 @@ class Worker:
         self._keeper.left(self)
         while self.calls:
             call = self.calls.popleft()
-            call.work.started()
             call.end(_broken(ended.result(), self._words))
         self._again(taken)
 

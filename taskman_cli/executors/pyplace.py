@@ -11,7 +11,6 @@ import io
 import os
 import signal
 import sys
-from contextlib import suppress
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,9 +69,13 @@ class Place:
 
     def flush(self) -> None:
         """Have all that a call has printed be in its pipe."""
-        for stream in {sys.stdout, sys.stderr, *self._streams[1:]}:
-            with suppress(BaseException):  # closed by the call, or an object of its own
-                stream.flush()
+        _, out, err = self._streams
+        _flush(out)
+        _flush(err)
+        if sys.stdout is not out:
+            _flush(sys.stdout)
+        if sys.stderr is not err:
+            _flush(sys.stderr)
         self._flush_c()
 
     def let_go(self) -> None:
@@ -85,9 +88,10 @@ class Place:
         env: Any = os.environb
         if shared is self._shared and getattr(env, "_data", None) == self._env:
             # Nobody has touched it: only what calls add to it differs.
-            for name in before.keys() - added.keys():
-                key = os.fsencode(name)
-                self._change(env, key, shared.get(key))
+            if before.keys() != added.keys():
+                for name in before.keys() - added.keys():
+                    key = os.fsencode(name)
+                    self._change(env, key, shared.get(key))
             for name, text in added.items():
                 if before.get(name) != text:
                     self._change(env, os.fsencode(name), os.fsencode(text))
@@ -125,6 +129,13 @@ class Place:
         sys.stdin = sys.__stdin__ = stdin  # type: ignore[misc]
         sys.stdout = sys.__stdout__ = out  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = err  # type: ignore[misc]
+
+
+def _flush(stream: Any) -> None:
+    try:  # noqa: SIM105 - once or twice for each call
+        stream.flush()
+    except BaseException:  # noqa: S110 - closed by the call, or an object of its own
+        pass
 
 
 def _text(fd: int, errors: str) -> io.TextIOWrapper:

@@ -134,6 +134,7 @@ class PythonExecutor(Executor):
 
         def over(outcome: Result | BaseException) -> None:
             if isinstance(outcome, Result):
+                work.started()
                 ended.set_result(outcome)
             else:
                 ended.set_exception(outcome)

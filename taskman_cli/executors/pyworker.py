@@ -80,7 +80,10 @@ class Worker:
 
     def _is_stale(self) -> bool:
         """Tell if a file that was imported has changed since."""
-        return any(_fingerprint(path) != seen for path, seen in self._seen.items())
+        for path, seen in self._seen.items():  # noqa: SIM110 - at each call
+            if _fingerprint(path) != seen:
+                return True
+        return False
 
     def _call(self, number: int, call: tuple[Any, ...], output: int, given: int | None = None) -> bool:
         """Make a call and say how it ended; return False if it was the last one."""
@@ -95,12 +98,13 @@ class Worker:
             self._line.answer(b"r", number, str(error).encode("utf-8", "backslashreplace"))
             return True
         told: Any = {"job": job, "task": task, "run": run, "attempt": attempt, "deadline_ns": deadline_ns}
-        told["parameters"] = dict(plan[6])
-        told["parameters"].update((name, text) for name, text in added.items() if name[:8] != "TASKMAN_")
+        told["parameters"] = parameters = dict(plan[6])
+        for name in added:
+            if name[:8] != "TASKMAN_":
+                parameters[name] = added[name]
         self._jobs._current = self._jobs.Context(told, self._progress)
-        if self._peaks is not None:
-            with suppress(OSError):
-                os.write(self._peaks, b"5")  # the peak of memory counts from here
+        with suppress(OSError, TypeError):  # it is not there, or a call has closed it
+            os.write(self._peaks, b"5")  # the peak of memory counts from here
         before_s = time.process_time()
         told = None
         try:
@@ -234,10 +238,11 @@ _INSTALLED = os.__file__.rpartition("/")[0] + "/"
 
 
 def _fingerprint(path: str) -> Any:
-    with suppress(OSError):
+    try:
         status = os.stat(path)  # noqa: PTH116
-        return status.st_mtime_ns, status.st_size, status.st_ino
-    return None
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _note_reads() -> dict[str, Any]:

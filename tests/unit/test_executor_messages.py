@@ -106,12 +106,16 @@ def test_an_end_says_that_it_had_started_unless_that_was_told(
     messages.say("progress", "b", 1)
     messages.ended("b", {})
     messages.ended("c", {})
+    messages.ended("d", {}, has_started=True)
     turns.end_turn()
     turns.wait(2 * HOLD_S)
     turns.end_turn()
-    first = [("ended", "a", {"has_started": True})] if is_brief else [("started", "a"), ("ended", "a", {})]
+    both = {
+        key: [("ended", key, {"has_started": True})] if is_brief else [("started", key), ("ended", key, {})]
+        for key in "ad"
+    }
     rest = [("started", "b"), ("progress", "b", 1), ("ended", "b", {}), ("ended", "c", {})]
-    assert turns.whole == [*first, *rest]
+    assert turns.whole == [*both["a"], *rest, *both["d"]]
 
 
 def test_an_end_that_cannot_be_sent_is_told_in_words_and_the_others_are_sent(
