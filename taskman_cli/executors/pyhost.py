@@ -268,8 +268,7 @@ class Worker:
         if self.take_back(call):
             if number not in HARMLESS:
                 return False
-            self.give(call)
-            self.go()
+            self._give_back(call)
         if self.calls and self.calls[-1] is call:
             # Beside it, so that it can tell for which call it is meant.
             self._line.cancel(call.number)

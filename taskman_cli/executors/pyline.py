@@ -50,7 +50,7 @@ class WorkerLine:
         self._in = bytearray()
         self._out = bytearray()
         self._answered = bytearray()
-        self._is_writing = False
+        self._is_writing = self._is_watched = False
         self._hello: asyncio.Future[dict[str, Any] | None] = self._loop.create_future()
         #: Nothing comes any more.
         self.has_ended = False
@@ -120,10 +120,12 @@ class WorkerLine:
 
     def answers(self) -> list[Answer]:
         """Return what the worker has answered meanwhile."""
+        is_at_end = False
         with suppress(BlockingIOError):
             for _ in range(_MOST_READS if self._answers >= 0 and not self.trouble else 0):
                 data = os.read(self._answers, _CHUNK_BYTES)
                 self._answered += data
+                is_at_end = not data
                 if len(data) < _CHUNK_BYTES:
                     break
         found, begin, left = [], 0, len(self._answered)
@@ -137,8 +139,19 @@ class WorkerLine:
                 break
             found.append((kind, number, bytes(self._answered[begin + _ANSWER.size : end])))
             begin = end
-        del self._answered[:begin]
+        del self._answered[: left if is_at_end else begin]  # nobody is there to say the rest
+        self._watch_answers(is_partial=bool(self._answered))
         return found
+
+    def _watch_answers(self, *, is_partial: bool) -> None:
+        """Wait for the rest of an answer that the pipe did not hold."""
+        is_watched = is_partial and not self.trouble
+        if self._is_watched != is_watched:
+            self._is_watched = is_watched
+            if is_watched:
+                self._loop.add_reader(self._answers, self._on_news)
+            else:
+                self._loop.remove_reader(self._answers)
 
     # --- the line ---
 
@@ -231,6 +244,7 @@ class WorkerLine:
     def close(self) -> None:
         """Let go of all of it."""
         self._finish()
+        self._watch_answers(is_partial=False)
         if self._is_writing:
             self._loop.remove_writer(self._line)
             self._is_writing = False

@@ -7,7 +7,8 @@ Three things come with descriptor 0:
 - the queue, where each packet is a call with its descriptors. A call is the worker's once it is read; until
   then the executor may take it back.
 - the answers, a pipe: a length of 4 bytes, a kind, the number of the call, and what the kind says. They are
-  there before the next call is read, and are looked for only when the worker waits: a few at a time.
+  there before the next call is read, and are looked for when the worker waits: a few at a time. A long one
+  is looked for at once.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ _OWN_FDS = 100
 #: For the descriptors beside a packet.
 _ROOM = socket.CMSG_SPACE(4 * 8)
 _MOST_BYTES = 1 << 16
+#: So many answers of this length as an executor gives calls ahead fit into a pipe.
+_MOST_QUIET_BYTES = 4096
 _LENGTH = struct.Struct("!I")
 _NUMBER = struct.Struct("!Q")
 _ANSWER = struct.Struct("!IcQ")
@@ -59,6 +62,8 @@ class Line:
     def answer(self, kind: bytes, number: int, words: bytes) -> None:
         data = _ANSWER.pack(9 + len(words), kind, number) + words
         self._has_answered = True
+        if len(data) > _MOST_QUIET_BYTES:  # the pipe may not hold it: somebody has to read
+            self._wake()
         while data:
             data = data[os.write(self._answers, data) :]
 
@@ -81,10 +86,14 @@ class Line:
         """Wait until something is said; raises EOFError at the end."""
         if self._has_answered:
             self._has_answered = False
-            self._line.sendall(b"\0\0\0\0")
+            self._wake()
         self._read_line(0)
         if self._is_over:
             raise EOFError
+
+    def _wake(self) -> None:
+        """Have the executor look for answers."""
+        self._line.sendall(b"\0\0\0\0")
 
     def is_cancelled(self, number: int) -> bool:
         """Tell, without waiting, if a call should end."""

@@ -844,6 +844,19 @@ def test_arguments_longer_than_a_packet_travel_and_are_anew_for_each_call(functi
     assert [value(text) for text in texts] == [[200_000, 1]] * 2
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("'x' * 65000", 65_002), ("{'\\u00e9\\u20ac' * 30000}", 60_004)],
+    ids=["json", "shown"],
+)
+def test_a_value_longer_than_a_pipe_holds_comes_whole(functions: Path, name: str, expected: int) -> None:
+    functions.with_name("long.py").write_text(f"def go():\n    return {name}\n")
+    calls = outcomes(*[a_call(functions.with_name("long.py"), "go")] * 2)
+    for result, text in calls:
+        assert result.exit_code == 0
+        assert len(text.removeprefix("return value: ").rstrip("\n")) == expected
+
+
 def test_what_a_call_adds_to_the_environment_is_gone_for_the_next(functions: Path) -> None:
     shared = {"PATH": "/bin", "A": "shared"}
     names = ("PATH", "A", "B", "LITTER", "TASKMAN_JOB")
