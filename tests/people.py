@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 NAMES = ("mallory", "alice")
 #: No id, in an entry of an access control list.
 _NOBODY = 0xFFFFFFFF
-#: Their replacements: user ids without an account, and accounts that nobody uses.
-_NUMBERS, _OTHERS = (54_321, 54_322), ("games", "daemon")
+#: Their replacements: user ids without an account, others in each process of tests, since the attacks of one
+#: would end what another's victims do; and accounts that nobody uses.
+_NUMBERS = tuple(20_000 + 2 * (os.getpid() % 20_000) + number for number in range(2))
+_OTHERS = ("games", "daemon")
 
 
 @dataclass(frozen=True, slots=True)
