@@ -191,9 +191,8 @@ class Executor(ABC):
     def begin(self, work: Work, over: Callable[[Result | BaseException], None]) -> bool:
         """Carry out an order as `run` does, without a task of its own; return False if `run` is to do it.
 
-        To have this is optional, for those that have many short attempts. `over` is called once, not before
-        this has returned, with what `run` would return or raise, except ConnectionLost; a result says that it
-        has started.
+        To have this is optional, for those that have many short attempts. `over` is called once, with what
+        `run` would return or raise, except ConnectionLost; a result says that it has started.
         """
         return False
 
