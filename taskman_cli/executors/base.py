@@ -166,7 +166,9 @@ class Executor(ABC):
 
     #: Takes what `tell` says, on the loop's thread; set by whoever keeps the executor.
     listener: Callable[[str, str, Sequence[FarWorker] | None], None] | None = None
-    #: What an attempt prints while its connection is lost is lost: a line in its output says so.
+    #: Takes what `note` says, on the loop's thread; set by whoever keeps the executor.
+    scribe: Callable[[str], None] | None = None
+    #: What an attempt prints while its connection is lost may be lost: a line in its output says so.
     loses_output = False
 
     def tell(self, reach: str, words: str = "", workers: Sequence[FarWorker] | None = None) -> None:
@@ -179,6 +181,14 @@ class Executor(ABC):
         """
         if self.listener is not None:
             self.listener(reach, words, workers)
+
+    def note(self, words: str) -> None:
+        """Have something in taskman's log that is odd and ends no attempt, on the loop's thread.
+
+        Standard error of an executor's process goes nowhere.
+        """
+        if self.scribe is not None:
+            self.scribe(words)
 
     @abstractmethod
     async def run(self, work: Work) -> Result:

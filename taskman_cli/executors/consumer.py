@@ -12,7 +12,6 @@ import binascii
 import os
 import pwd
 import signal
-import sys
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -173,7 +172,9 @@ class ConsumerExecutor(Executor):
                 return self._line
             loop = asyncio.get_running_loop()
             await asyncio.sleep(max(0.0, self._not_before_s - loop.time()))
-            line = await ConsumerLine.start(self._launch(), hear=self._hear, note=self._note)
+            line = await ConsumerLine.start(
+                self._launch(), hear=self._hear, note=self._note, mute=self._has_closed_its_output
+            )
             self._line = line
             started_at_s = loop.time()
             line.program.ended.add_done_callback(lambda _: self._has_ended(line, started_at_s))
@@ -199,7 +200,7 @@ class ConsumerExecutor(Executor):
 
     def _has_ended(self, line: ConsumerLine, started_at_s: float) -> None:
         now_s = asyncio.get_running_loop().time()
-        if line.is_ending:
+        if line.is_ending and not line.trouble:
             self._pause_s = 0.0
         elif now_s - started_at_s >= _LONGEST_PAUSE_S:
             self._pause_s = _FIRST_PAUSE_S
@@ -243,7 +244,16 @@ class ConsumerExecutor(Executor):
         self._notes += 1
         if self._notes <= _MOST_NOTES:
             end = "; more such lines are not told" if self._notes == _MOST_NOTES else ""
-            sys.stderr.write(f"taskman: executor {self._name}: the consumer: {printable(words)}{end}\n")
+            self.note(f"the consumer: {printable(words)}{end}")
+
+    def _has_closed_its_output(self, line: ConsumerLine) -> None:
+        """End a program that can say nothing any more, unless it is about to end by itself."""
+        asyncio.get_running_loop().call_later(_GRACE_S, self._end_mute, line)
+
+    def _end_mute(self, line: ConsumerLine) -> None:
+        if not line.has_ended and not line.is_ending:
+            line.trouble = "has closed its standard output"
+            self._end_in_background(line)
 
     def _end_unless_done(self, line: ConsumerLine, task: _Task) -> None:
         """End a program that goes on with a task that was given up."""

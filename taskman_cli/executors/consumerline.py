@@ -37,14 +37,18 @@ class ConsumerLine:
         *,
         hear: Callable[[dict[str, Any]], None],
         note: Callable[[str], None],
+        mute: Callable[[ConsumerLine], None],
     ) -> None:
-        """Take our ends of its standard input, output and error."""
+        """Take our ends of its standard input, output and error; `mute` hears if it closes its output."""
         self.program = program
         #: It was told to end.
         self.is_ending = False
+        #: Why, if that was not because nobody needs it any more.
+        self.trouble = ""
         self._input, self._output, self._error = fds
         self._hear = hear
         self._note = note
+        self._mute = mute
         self._loop = asyncio.get_running_loop()
         self._out = bytearray()
         self._in = bytearray()
@@ -58,7 +62,12 @@ class ConsumerLine:
 
     @classmethod
     async def start(
-        cls, launch: Launch, *, hear: Callable[[dict[str, Any]], None], note: Callable[[str], None]
+        cls,
+        launch: Launch,
+        *,
+        hear: Callable[[dict[str, Any]], None],
+        note: Callable[[str], None],
+        mute: Callable[[ConsumerLine], None],
     ) -> ConsumerLine:
         """Start a consumer; raises StartFailed."""
         theirs, ours = [], []
@@ -80,7 +89,7 @@ class ConsumerLine:
         finally:
             for fd, _ in theirs:
                 os.close(fd)
-        return cls(program, (ours[0], ours[1], ours[2]), hear=hear, note=note)
+        return cls(program, (ours[0], ours[1], ours[2]), hear=hear, note=note, mute=mute)
 
     @property
     def has_ended(self) -> bool:
@@ -106,6 +115,8 @@ class ConsumerLine:
 
     def how_it_ended(self) -> str:
         """Say how it has ended, with the last line that it said on standard error."""
+        if self.trouble:
+            return self.trouble
         status = self.program.ended.result()
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
@@ -175,6 +186,8 @@ class ConsumerLine:
         if not data and fd in self._reading:
             del self._reading[fd]
             self._loop.remove_reader(fd)
+            if fd == self._output and not self.has_ended:
+                self._mute(self)
         return data
 
     def _has_ended(self, _: object) -> None:

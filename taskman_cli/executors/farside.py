@@ -7,6 +7,10 @@ comes by standard input, line by line; the only argument is `BOOTSTRAP`, which i
 
 Lines that start with a random marker are the guard's own; everything else on its standard output is the
 command's. What a login shell prints before the first of them is nobody's.
+
+A command writes into a named pipe, of which the guard holds both ends, and a `cat` in each connection passes
+on what comes. So a later connection has its output from then on, and the command is not killed for writing
+when the server there learns at last that the first one broke. What was passed into that one is lost.
 """
 
 from __future__ import annotations
@@ -59,25 +63,35 @@ case $b in
 esac
 d=$b/$h
 is_over() { [ -e "$d/end" ] || ! is_same "$d/guard"; }
+is_anothers() { { IFS= read -r o <"$d/owner"; } 2>/dev/null && [ "$o" != "$n" ]; }
 kill_group() { is_same "$d/pid" && kill -KILL "-$p" 2>/dev/null; }
+kill_cat() { is_same "$d/cat" && kill -KILL "$p" 2>/dev/null; }
 """
 
 # `watch` reads lines like "TERM 15". The owner is whoever has reached the attempt last: a guard that hears
 # only much later that its connection broke leaves the command to it.
+#
+# After `pass_on`, our own lines go the way of the output, behind it. Whoever has one more to say closes 6
+# first: with no end of ours to read from, writing into the pipe does not wait for a `cat` that is gone.
 _WATCH = r"""
+pass_on() {
+    cat <"$d/out" >&5 2>/dev/null 3<&- 5>&- 6<&- &
+    { echo $!; id_of $!; } >"$d/cat"
+    exec 5>"$d/out" >&5
+}
 watch() {
     while IFS= read -r l <&3; do
         is_same "$d/pid" || continue
         : >"$d/sent.${l#* }"
         kill "-${l% *}" "-$p"
     done
-    { IFS= read -r o <"$d/owner"; } 2>/dev/null
-    [ "$o" = "$n" ] || exit 0
+    is_anothers && exit 0
     : >"$d/cut"
     until [ -s "$d/pid" ] || is_over; do sleep 1; done
     kill_group
     sleep 1
     kill_group
+    kill_cat
 }
 """
 
@@ -101,9 +115,12 @@ while IFS= read -r l <&3 && [ "$l" != . ]; do printf "$l" || f=1; done >"$d/in"
 [ "$l" = . ] || leave
 { { echo $$; id_of $$; } >"$d/guard" && echo "$n" >"$d/owner"; } || f=1
 [ -z "$f" ] || no "$d cannot be written: is the disk full?"
+e=$(mkfifo "$d/out" 2>&1) || no "$e"
 say ready
 { IFS= read -r l <&3 && [ "$l" = go ]; } || leave
-watch >/dev/null 2>&1 5>&- &
+exec 6<>"$d/out"
+pass_on
+watch >/dev/null 2>&1 5>&- 6<&- &
 w=$!
 i=/dev/null
 [ ! -s "$d/in" ] || i=$d/in
@@ -111,7 +128,8 @@ o=$(/bin/sh -c '
     [ -z "$BASH_VERSION" ] || set +o posix
     setsid /bin/sh "$1" "$2" <"$3"
     echo $?
-' sh "$d/job" "$u" "$i" 2>&1 3<&-)
+' sh "$d/job" "$u" "$i" 2>&1 3<&- 6<&-)
+exec 6<&-
 [ -s "$d/pid" ] || { kill "$w" 2>/dev/null; rm -rf "$d"; say "end none 0"; exit 1; }
 c=${o##*"$nl"} k=exit
 case $c in
@@ -132,20 +150,29 @@ for s in "$d"/sent.* "$d/cut"; do
     [ ! -e "$s" ] || { read -r p <"$d/pid" && kill -KILL "-$p"; } 2>/dev/null
 done
 { echo "$k $c" >"$d/end.new" && mv -f "$d/end.new" "$d/end"; } 2>/dev/null
-say "end $k $c"
 kill "$w" 2>/dev/null
+if [ -e "$d/cut" ]; then kill_cat; elif ! is_anothers; then say "end $k $c"; fi
 exit 0
 """
 
+# An attempt of the version before has no named pipe: how it ends is told, without its output.
 _ATTACH = r"""
-exec 3<&0 </dev/null
+exec 3<&0 5>&1 </dev/null
 umask 077
 echo "$n" >"$d/owner" || { say absent; exit 0; }
-watch >/dev/null 2>&1 &
-w=$!
+if [ -p "$d/out" ]; then
+    exec 6<>"$d/out"
+    # One that is killed may read on until it is seen dead.
+    for l in 1 2 3 4 5; do kill_cat || break; sleep 1; done
+fi
 say started
+[ ! -p "$d/out" ] || pass_on
+watch >/dev/null 2>&1 5>&- 6<&- &
+w=$!
 until is_over; do sleep 1; done
+exec 6<&-
 kill "$w" 2>/dev/null
+[ ! -e "$d/cut" ] || kill_cat
 if { read -r l <"$d/end"; } 2>/dev/null; then say "end $l"; else kill_group; say absent; fi
 exit 0
 """
@@ -162,7 +189,7 @@ exit 0
 _FORGET = r"""
 while IFS= read -r h && [ "$h" != . ]; do
     d=$b/$h
-    is_over || kill_group
+    if is_over; then kill_cat; else kill_group; fi
     rm -rf "$d"
 done
 say done

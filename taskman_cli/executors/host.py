@@ -49,7 +49,7 @@ _FORGET_S = 60.0
 #: An attempt that gets KILL before it was begun is given up after this time.
 _UNBEGUN_S = 3.0
 #: Stands in the output of an attempt, where its executor loses what is printed then.
-_GAP = b"\n[taskman: the connection was lost for %.1f s: what was printed meanwhile is missing here]\n"
+_GAP = b"\n[taskman: the connection broke, and is back: what was printed in between is missing here]\n"
 #: Progress is passed on at most so often.
 _PROGRESS_S = 0.2
 
@@ -113,6 +113,7 @@ class ExecutorHost:
                 raise ValueError(f"{error.strerror}: {directory}") from error
             self._executor = make(self._definition, self._around)
             self._executor.listener = self._telling.tell
+            self._executor.scribe = lambda words: self._say("said", words)
             if self._keeps_nothing:
                 self._say("keeps_nothing", "", True)
         return self._executor
@@ -291,7 +292,7 @@ class ExecutorHost:
             carried.is_unheard = False
             self._say("unheard", carried.key, "")
             if self._ready().loses_output:
-                carried.write(_GAP % (self._loop.time() - carried.unheard_since_s))
+                carried.write(_GAP)
 
     def _words(self, error: object) -> str:
         return f"executor {self._definition.name}: {short(error)}"

@@ -207,7 +207,7 @@ class SshExecutor(Executor):
             return await self._first_word(line)
 
     async def attach(self, work: Work) -> Result:
-        """Follow an attempt whose connection was lost; what it printed since then is lost."""
+        """Follow an attempt whose connection was lost; what went into that one is lost."""
         nonce = secrets.token_hex(16)
         try:
             async with self._line(nonce) as line:

@@ -23,7 +23,7 @@ _MOST_WORDS = 500
 
 def define(path: str, data: bytes, jobs: Any, result: int) -> None:
     """Import a file whose contents are `data`, and write its definitions, or what is wrong, as JSON."""
-    before = set(sys.modules)
+    before, pid = set(sys.modules), os.getpid()
     directory, file = os.path.split(path)
     sys.path[:] = [directory, *(item for item in sys.path if item not in ("", directory))]
     name = file[: -len(".py")]
@@ -41,6 +41,8 @@ def define(path: str, data: bytes, jobs: Any, result: int) -> None:
             told["column"] = error.offset
     except BaseException as error:
         told = {"error": _words(error), "line": _line(error, path)}
+    if os.getpid() != pid:  # the file has forked, and this is the child: its parent tells
+        os._exit(0)
     paths = [getattr(sys.modules.get(other), "__file__", None) for other in set(sys.modules) - before]
     told["imported"] = [
         found

@@ -141,6 +141,21 @@ def test_the_example_of_a_consumer_carries_tasks_out(tmp_path: Path) -> None:
         assert taskman.ask("log", "reverse") == "stressed\ndesserts\nlevel\n"
 
 
+def test_odd_lines_of_a_consumer_are_in_the_log(tmp_path: Path) -> None:
+    program = tmp_path / "odd"
+    program.write_text("#!/bin/sh\necho nonsense\nexec cat >/dev/null\n")
+    program.chmod(0o755)
+    file = tmp_path / "jobs.toml"
+    file.write_text(
+        f'[executors.odd]\ntype = "consumer"\ncommand = ["{program}"]\n'
+        '[jobs.a]\nevery = "1h"\nexecutor = "odd"\ncommand = "x"\n'
+    )
+    with scheduler(tmp_path, file) as taskman:
+        taskman.ask("trigger", "a")
+        words = "executor odd: the consumer: a line is no JSON object: b'nonsense'"
+        wait_until(lambda: words in (tmp_path / "log").read_text(), what="the line in the log")
+
+
 def test_the_example_in_python_runs(tmp_path: Path) -> None:
     with scheduler(tmp_path, EXAMPLES / "jobs.py") as taskman:
         taskman.ask("trigger", "load")

@@ -10,7 +10,7 @@ import pwd
 import signal
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.executing import Attempt, begin, order, with_executor
@@ -18,6 +18,9 @@ from wait import wait_until
 
 from taskman_cli.executors.base import Absent, ConnectionLost, Result, StartFailed
 from taskman_cli.executors.consumer import ConsumerExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CONSUMER = r"""
 import base64, json, os, signal, sys, time
@@ -70,6 +73,12 @@ for line in sys.stdin:
     elif word == "die":
         print("out of ideas", file=sys.stderr, flush=True)
         os._exit(int(rest))
+    elif word == "mute":
+        if rest:
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        os.close(1)
+        while True:
+            time.sleep(1)
     elif word == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         output(id, b"ready")
@@ -113,10 +122,13 @@ def executor_of(settings: dict[str, Any]) -> ConsumerExecutor:
     return ConsumerExecutor("mine", settings, dict(os.environ))
 
 
-def outcomes(settings: dict[str, Any], *commands: Any, **fields: Any) -> list[tuple[Result, Attempt]]:
+def outcomes(
+    settings: dict[str, Any], *commands: Any, scribe: Callable[[str], None] | None = None, **fields: Any
+) -> list[tuple[Result, Attempt]]:
     """Have commands carried out one after the other."""
 
     async def body(executor: ConsumerExecutor) -> list[tuple[Result, Attempt]]:
+        executor.scribe = scribe
         found = []
         for number, command in enumerate(commands):
             attempt = begin(executor, order(f"r{number}.main.1", command=command, **fields))
@@ -203,12 +215,10 @@ def test_progress_is_passed_on(settings: dict[str, Any]) -> None:
     assert attempt.told == [(0.25, "a quarter"), (None, "")]
 
 
-def test_odd_lines_harm_nobody_and_are_told(
-    settings: dict[str, Any], capfd: pytest.CaptureFixture[str]
-) -> None:
-    (first, attempt), (second, _) = outcomes(settings, "garbage", "echo on")
+def test_odd_lines_harm_nobody_and_are_told(settings: dict[str, Any]) -> None:
+    told: list[str] = []
+    (first, attempt), (second, _) = outcomes(settings, "garbage", "echo on", scribe=told.append)
     assert (first.exit_code, second.exit_code, attempt.text) == (0, 0, "")
-    told = capfd.readouterr().err
     for words in (
         "a line is no JSON object: b'not json'",
         "about no task that it has: id None",
@@ -218,7 +228,32 @@ def test_odd_lines_harm_nobody_and_are_told(
         "a line is longer than 1 MiB",
         "a line of type 'done' is about no task that it has: id 'r0.main.1'",
     ):
-        assert f"taskman: executor mine: the consumer: {words}" in told or words in told
+        assert any(line.startswith("the consumer: ") and words in line for line in told), words
+
+
+def test_only_the_first_odd_lines_are_told(settings: dict[str, Any]) -> None:
+    told: list[str] = []
+    outcomes(settings, *["garbage"] * 4, scribe=told.append)
+    assert len(told) == 20
+    assert [line.endswith("; more such lines are not told") for line in told] == [False] * 19 + [True]
+
+
+@pytest.mark.parametrize("is_stubborn", [False, True], ids=["ends by TERM", "stubborn"])
+def test_a_consumer_that_closes_its_output_is_ended(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch, is_stubborn: bool
+) -> None:
+    """It cannot answer any more: what it has would run for ever."""
+    monkeypatch.setattr("taskman_cli.executors.consumer._GRACE_S", 0.2)
+    command = "mute stubborn" if is_stubborn else "mute"
+
+    async def body(executor: ConsumerExecutor) -> int | None:
+        attempt = begin(executor, order(command=command))
+        with pytest.raises(ConnectionLost, match="the consumer has closed its standard output"):
+            await attempt.task
+        assert await executor.probe(attempt.order) == Absent("the consumer has closed its standard output")
+        return (await begin(executor, order("r2.main.1", command="echo on")).task).exit_code
+
+    assert with_executor(lambda: executor_of(settings), body) == 0
 
 
 def test_much_output_passes(settings: dict[str, Any]) -> None:

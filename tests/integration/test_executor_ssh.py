@@ -243,7 +243,8 @@ def test_an_end_that_was_not_heard_is_asked_for(far: Far) -> None:
 
 def test_an_attempt_is_followed_by_a_second_connection(far: Far) -> None:
     async def play(executor: Executor) -> None:
-        one = order("echo up; until [ -e go ]; do sleep 0.02; done; exit 4", cwd=str(far.home))
+        words = "echo up; until [ -e go ]; do sleep 0.02; done; echo on; sleep 0.2; echo over; exit 4"
+        one = order(words, cwd=str(far.home))
         attempt = Attempt(executor, one)
         first = attempt.begin()
         await attempt.printed(b"up")
@@ -254,6 +255,57 @@ def test_an_attempt_is_followed_by_a_second_connection(far: Far) -> None:
         await asyncio.gather(first, return_exceptions=True)
         (far.home / "go").touch()
         assert await again.result() == Result(exit_code=4)
+        assert bytes(again.output) == b"on\nover\n"
+
+    far.play(play)
+
+
+def test_an_attempt_of_the_version_before_is_followed_without_its_output(far: Far) -> None:
+    async def play(executor: Executor) -> None:
+        one = order("echo up; until [ -e go ]; do sleep 0.02; done; exit 4", cwd=str(far.home))
+        attempt = Attempt(executor, one)
+        attempt.begin()
+        await attempt.printed(b"up")
+        (far.kept / one.handle / "out").unlink()
+        again = Attempt(executor, one)
+        again.begin(is_attached=True)
+        await again.started()
+        (far.home / "go").touch()
+        assert await again.result() == Result(exit_code=4)
+
+    far.play(play)
+
+
+def test_what_holds_the_output_of_a_command_open_holds_no_process_after_its_end(far: Far) -> None:
+    async def play(executor: Executor) -> None:
+        one = order("setsid sleep 1000 & echo $!")
+        attempt = Attempt(executor, one)
+        attempt.begin()
+        assert await attempt.result() == Result(exit_code=0)
+        passer = int((far.kept / one.handle / "cat").read_text().split()[0])
+        await executor.forget(one)
+        try:
+            await until(lambda: not _lives(passer))
+        finally:
+            os.kill(int(attempt.output), signal.SIGKILL)
+
+    far.play(play)
+
+
+def test_a_cut_line_leaves_no_process_with_what_has_left_the_group(far: Far) -> None:
+    async def play(executor: Executor) -> None:
+        attempt = Attempt(executor, order("setsid sh -c 'echo $$; exec sleep 1000' & wait"))
+        attempt.begin()
+        await attempt.printed(b"\n")
+        place = far.kept / attempt.order.handle
+        ours = [int((place / name).read_text().split()[0]) for name in ("cat", "guard", "pid")]
+        executor._lines[attempt.order.handle].cut()  # type: ignore[attr-defined]
+        with pytest.raises(ConnectionLost):
+            await attempt.result()
+        try:
+            await until(lambda: not any(map(_lives, ours)))
+        finally:
+            os.kill(int(attempt.output), signal.SIGKILL)
 
     far.play(play)
 
@@ -284,7 +336,9 @@ def test_what_is_kept_is_nobody_elses(far: Far) -> None:
         await attempt.printed(b"up")
         place = far.kept / attempt.order.handle
         assert place.stat().st_mode & 0o777 == 0o700
-        assert [path.name for path in place.iterdir() if "SECRET" in path.read_text()] == []
+        assert [
+            path.name for path in place.iterdir() if path.is_file() and "SECRET" in path.read_text()
+        ] == []
 
     far.play(play)
 

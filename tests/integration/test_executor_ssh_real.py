@@ -237,17 +237,21 @@ def test_what_ends_the_line_ends_the_command(far: Far, victim: str) -> None:
 
 
 def test_a_silent_line_is_given_up_and_the_attempt_followed_by_another(far: Far) -> None:
-    """The far side is stopped, as if the network were cut: the command goes on."""
+    """The far side is stopped, as if the network were cut: the command goes on, and so does its output.
+
+    When the server there learns of it in the end, the command must not be killed for writing to nobody.
+    """
 
     async def play(executor: Executor) -> None:
-        one = order("echo up; until [ -e go ]; do sleep 0.05; done; exit 4", cwd=str(far.directory))
+        words = "echo up; until [ -e go ]; do sleep 0.05; done; echo on; sleep 0.2; echo over; exit 4"
+        one = order(words, cwd=str(far.directory))
         attempt = Attempt(executor, one)
         attempt.begin()
         await attempt.printed(b"up")
-        stopped = [child for pid in far.server.sessions() for child in (pid, *_children(pid))]
+        processes = [child for pid in far.server.sessions() for child in (pid, *_children(pid))]
+        stopped = [pid for pid in processes if Path(f"/proc/{pid}/comm").read_text().strip() == "sshd"]
         for pid in stopped:
-            if Path(f"/proc/{pid}/comm").read_text().strip() == "sshd":
-                os.kill(pid, signal.SIGSTOP)
+            os.kill(pid, signal.SIGSTOP)
         try:
             with pytest.raises(ConnectionLost):
                 await attempt.result()
@@ -259,8 +263,10 @@ def test_a_silent_line_is_given_up_and_the_attempt_followed_by_another(far: Far)
             for pid in stopped:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
+        await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in stopped), what="they end")
         (far.directory / "go").touch()
         assert await again.result() == Result(exit_code=4)
+        assert bytes(again.output) == b"on\nover\n"
         assert await executor.probe(one) == Ended(Result(exit_code=4))
         await executor.forget(one)
 

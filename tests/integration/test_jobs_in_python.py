@@ -147,6 +147,11 @@ def test_what_an_import_leaves_running_is_ended(tmp_path: Path) -> None:
     wait_until(lambda: not Path(f"/proc/{pid}/exe").exists(), what="what an import had started")
 
 
+def test_a_file_that_forks_is_told_of_once(tmp_path: Path) -> None:
+    text = "import os\nfrom taskman_cli.jobs import job\nos.fork()\n@job(every='1h')\ndef a(): ...\n"
+    assert [*read(tmp_path, text).tables["jobs"]] == ["a"]
+
+
 def test_an_import_ends_with_the_process_that_reads_the_file(tmp_path: Path) -> None:
     path = tmp_path / "jobs.py"
     path.write_text(
