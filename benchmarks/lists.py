@@ -3,14 +3,15 @@
 Jobs are due one after the other and each records when it started; two thousand others are not due. Nobody
 asks; or ten clients ask for the list of all jobs once a second each, at different moments, and read it as
 fast as they can; or ten ask and stop reading. The floor is a C program that starts the same command on a
-timer, in the same seconds, between our starts. The aim is for the 99th percentile of the lateness with ten
-clients beyond that of the floor, in milliseconds, all rounds together; the delay beside it is what that is
-more than with nobody.
+timer, also in a session of its own, in the same seconds, between our starts. The aim is for the 99th
+percentile of the lateness with ten clients beyond that of the floor, in milliseconds, all rounds together;
+the delay beside it is what that is more than with nobody.
 
 A virtual machine may be ten times slower for some milliseconds (measured: 0.1 ms of arithmetic takes one,
-without a gap, even under a real-time priority). The 99th percentile of anything that takes longer
-than the floor would tell of that alone. So another C program does such a piece every five milliseconds, and
-the starts of both in moments in which it took twice as long as usual are left out; their share is printed.
+without a gap, even under a real-time priority), and the 99th percentile of what takes longer than the floor
+would tell of that alone. So another C program does such a piece every five milliseconds, and the starts of
+both in moments in which it took twice as long as usual are left out; their share is printed. On a busy
+machine most of the lateness is the wait of a new session behind what computes, see docs/systemd.md.
 
 Then how long the whole list takes a client of an idle scheduler, and how much CPU time of the scheduler.
 """
@@ -132,7 +133,7 @@ def measure_starts(count: int, clients: int, *, do_read: bool = True) -> Starts:
         )
         between_ns = slot_ns + SPACING_NS // 2
         programs = {
-            "on_time": (between_ns, SPACING_NS, count, stamp, floor),
+            "on_time": ("-s", between_ns, SPACING_NS, count, stamp, floor),
             # Between the moments, so that it takes no start's processor.
             "pace": (slot_ns - PACE_NS // 2, PACE_NS, (count + 1) * _PACES, paces),
         }

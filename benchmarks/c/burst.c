@@ -21,7 +21,7 @@ static pid_t start_stamped(char **argv, int output_fd)
 	last_ns = clock_ns(CLOCK_MONOTONIC);
 	if (first_ns == 0)
 		first_ns = last_ns;
-	return start(argv, output_fd);
+	return start(argv, output_fd, 0);
 }
 
 static void reap(pid_t pid)

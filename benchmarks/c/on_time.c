@@ -1,7 +1,7 @@
-/* on_time FIRST_NS STEP_NS COUNT PROGRAM [ARG]...
+/* on_time [-s] FIRST_NS STEP_NS COUNT PROGRAM [ARG]...
  *
  * Start PROGRAM COUNT times: at FIRST_NS (nanoseconds since 1970) and every STEP_NS from there, each after a wait on
- * an absolute timerfd, and reap it.
+ * an absolute timerfd, and reap it. -s: each in a session of its own.
  */
 
 #include <stdint.h>
@@ -13,8 +13,10 @@
 int main(int argc, char **argv)
 {
 	long long slot_ns, step_ns;
-	int timer, count;
+	int timer, count, own_session = argc > 1 && !strcmp(argv[1], "-s");
 
+	argc -= own_session;
+	argv += own_session;
 	if (argc < 5)
 		return 2;
 	slot_ns = atoll(argv[1]);
@@ -32,7 +34,7 @@ int main(int argc, char **argv)
 			die("timerfd_settime");
 		if (read(timer, &expirations, sizeof expirations) != sizeof expirations)
 			die("read");
-		pid = start(argv + 4, -1);
+		pid = start(argv + 4, -1, own_session);
 		if (waitpid(pid, NULL, 0) < 0)
 			die("waitpid");
 	}

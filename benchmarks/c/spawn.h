@@ -26,12 +26,15 @@ static inline long long clock_ns(clockid_t clock)
 	return t.tv_sec * SECOND_NS + t.tv_nsec;
 }
 
-/* Start argv with output_fd as its standard output and error, or with ours if that is -1. */
-static inline pid_t start(char **argv, int output_fd)
+/* Start argv with output_fd as its standard output and error, or with ours if that is -1; in a session of its own or in
+ * ours. */
+static inline pid_t start(char **argv, int output_fd, int own_session)
 {
 	pid_t pid = vfork();
 
 	if (pid == 0) {
+		if (own_session)
+			setsid();
 		if (output_fd >= 0) {
 			dup2(output_fd, 1);
 			dup2(output_fd, 2);
