@@ -30,6 +30,9 @@ _MANY_PARTS = re.compile(
     re.MULTILINE,
 )
 
+#: Also where several programs made line ends those of Windows. A run of `\r` without `\n` is looked at once.
+_LINE_END = re.compile(r"(?<!\r)\r+\n")
+
 #: Deeper nesting is a mistake, even if Python's stack could hold it.
 _DEEP = 100
 _TOO_DEEP = "nested too deeply"
@@ -196,8 +199,10 @@ def _unreadable(path: Path, reason: str) -> JobFileError:
 
 def parse_source(text: str, path: Path) -> Source:
     """Parse the text of one file."""
-    # As the parser does; done here so that positions are right.
-    text = text.removeprefix("\ufeff").replace("\r\n", "\n")
+    # As the parser does with what is left of it; done here so that positions are right.
+    text = text.removeprefix("\ufeff")
+    if "\r" in text:
+        text = _LINE_END.sub("\n", text)
     try:
         tables = tomli.loads(text)
     except tomli.TOMLDecodeError as error:

@@ -46,6 +46,19 @@ def test_an_error_looks_as_the_design_says() -> None:
     )
 
 
+@pytest.mark.parametrize("end", ["\r\n", "\r\r\n", "\r\r\r\n"], ids=["once", "twice", "three times"])
+def test_an_error_has_its_place_however_often_line_ends_were_made_those_of_windows(end: str) -> None:
+    text = "[jobs.a]\nevery = '1m'\ncommand = [ # words\n 'a',\n'b']\noverlap = 'skp'\n"
+    [problem] = problems(text.replace("\n", end))
+    assert (problem.line, problem.column, problem.key) == (6, 11, "jobs.a.overlap")
+    assert problem.source_line == "overlap = 'skp'"
+
+
+def test_a_file_of_carriage_returns_alone_is_refused_at_once() -> None:
+    [problem] = problems("x = 1" + "\r" * 1_000_000)
+    assert (problem.line, problem.column) == (1, 6)
+
+
 def test_all_errors_are_reported_from_top_to_bottom_with_the_count_of_valid_jobs() -> None:
     with pytest.raises(JobFileError) as caught:
         loads(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from datetime import date, datetime, time
 from typing import Any
@@ -54,7 +55,7 @@ def outcome(text: str) -> JobFile | None:
     except JobFileError as caught:
         problems = caught.problems
     assert problems
-    lines = text.removeprefix("\ufeff").replace("\r\n", "\n").split("\n")
+    lines = re.sub(r"\r+\n", "\n", text.removeprefix("\ufeff")).split("\n")
     for problem in problems:
         assert 1 <= problem.line <= len(lines)
         assert problem.source_line == lines[problem.line - 1]

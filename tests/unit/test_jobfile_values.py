@@ -328,8 +328,10 @@ def test_the_numbers_of_the_scheduler_have_a_least_value_that_keeps_it_from_spin
     assert low.replace("0s", "0ms") == f"{getattr(lowest, key + '_ns') // 10**6}ms"
 
 
-def test_windows_line_ends_and_a_byte_order_mark_do_no_harm() -> None:
-    (only,) = load("\ufeff[jobs.a]\r\nevery = '1m'\r\ncommand = '''\r\na\r\nb'''\r\n").jobs
+@pytest.mark.parametrize("end", ["\r\n", "\r\r\n", "\r\r\r\n"], ids=["once", "twice", "three times"])
+def test_windows_line_ends_and_a_byte_order_mark_do_no_harm(end: str) -> None:
+    text = "\ufeff[jobs.a]\nevery = '1m'\ncommand = '''\na\nb'''\n".replace("\n", end)
+    (only,) = load(text).jobs
     assert only.tasks[0].command == "a\nb"
 
 
