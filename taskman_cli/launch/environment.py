@@ -27,8 +27,9 @@ _SHELL = "/bin/sh"
 #: A larger environment is composed again at each start: keeping one for each job of a crontab with thousands
 #: of assignments would fill the memory.
 MANY = 500
-#: How many environments the supervisor keeps, so that most starts only name one.
+#: How many environments the supervisor keeps, so that most starts only name one; and of how many characters.
 _MOST_NUMBERS = 32
+_MOST_CHARACTERS = 1 << 18
 #: Variables of taskman's own processes, which no command gets: it could speak to systemd in their name.
 PRIVATE = ("TASKMAN_SUPERVISOR_FD", "TASKMAN_LOCK_FD", "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
@@ -156,10 +157,15 @@ class EnvironmentNumbers:
         self._known: dict[int, tuple[int, dict[str, str]]] = {}
         self._new: list[tuple[int, dict[str, str]]] = []
 
-    def number(self, environment: dict[str, str], told: Collection[str]) -> int:
-        """Return the number of an environment that nobody changes, less the variables that are `told`."""
+    def number(self, environment: dict[str, str], told: Collection[str]) -> int | None:
+        """Return the number of an environment that nobody changes, less the variables that are `told`.
+
+        None: it is too large, and goes with each of its starts. If one cannot be sent, only that one fails.
+        """
         known = self._known.get(id(environment))
         if known is None:
+            if sum(map(len, environment)) + sum(map(len, environment.values())) > _MOST_CHARACTERS:
+                return None
             number = len(self._known)
             if number == _MOST_NUMBERS:
                 number, _ = self._known.pop(next(iter(self._known)))

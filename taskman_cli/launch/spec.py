@@ -79,11 +79,9 @@ class Plans:
         if self._secret:
             told[TOKEN_VARIABLE] = token_of(self._secret, start.key)
         if self.can_share and not start.params and id(start.task) in self._plans:
-            return plan | {
-                "env": self._numbers.number(plan["env"], told),
-                "told": told,
-                "path": path,
-            }
+            number = self._numbers.number(plan["env"], told)
+            if number is not None:
+                return plan | {"env": number, "told": told, "path": path}
         spec = plan | {"env": plan["env"] | told, "path": path}
         if "env_files" in plan:
             spec["env_over"] = dict(start.task.execution.env) | dict(start.params) | told

@@ -43,7 +43,8 @@ class SharedEnvironments:
         self._known: dict[int, Environment] = {}
 
     def take(self, number: int, variables: Mapping[str, str]) -> None:
-        """Keep one, in the place of the one that had its number."""
+        """Keep one, in the place of the one that had its number, even if nothing can be kept."""
+        self._known.pop(number, None)
         self._known[number] = Environment(variables, is_shared=True)
 
     def look_up(self, spec: Any) -> None:

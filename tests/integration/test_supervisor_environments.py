@@ -111,6 +111,15 @@ def test_a_malformed_environment_fails_those_that_name_it_and_nobody_else(
     assert scheduler.run("c", make_spec(tmp_path, ["true"], env=1, told={}))["status"] == 0
 
 
+@pytest.mark.parametrize("variables", ["A=B", None], ids=["text", "nothing"])
+def test_a_number_whose_new_environment_is_none_does_not_mean_the_one_before(
+    scheduler: SchedulerEnd, tmp_path: Path, variables: Any
+) -> None:
+    scheduler.send(("environment", 0, ENV), ("environment", 0, variables))
+    words = scheduler.fail("a", make_spec(tmp_path, ["true"], env=0, told={}))[1]
+    assert words == "cannot be started: its environment has not arrived"
+
+
 def test_words_are_not_mixed_up_between_commands(scheduler: SchedulerEnd, tmp_path: Path) -> None:
     """What is kept of a command in the form of the library belongs to that command alone."""
     lists = [["printf", "%s|", *words] for words in (["a", "b"], ["ab"], ["a b"], ["", ""], [""], [])]

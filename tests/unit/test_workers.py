@@ -662,3 +662,19 @@ def test_after_a_reload_environments_are_told_anew() -> None:
     assert [message[3]["env"] for message in channel.sent if message[0] == "start"] == [
         message[1] for message in told
     ]
+
+
+def test_an_environment_that_is_too_large_to_be_kept_goes_with_each_start() -> None:
+    """If that one cannot be sent, its start fails; no other one may have its number meanwhile."""
+    channel = FakeChannel()
+    workers = sharing(channel)
+    large = Execution(env={"A": "a" * (1 << 18)})
+    for execution in (Execution(), large, large):
+        workers.start(make_start(("prog",), execution))
+    workers.flush()
+    told, first, *others = channel.sent
+    assert (told[:2], first[3]["env"]) == (("environment", 0), 0)
+    assert [(spec["env"]["A"], spec["env"]["TASKMAN_JOB"]) for *_, spec in others] == [
+        (large.env["A"], "job")
+    ] * 2
+    assert all("told" not in spec for *_, spec in others)
