@@ -62,6 +62,8 @@ class EarlyStarts:
 
     def _hold(self, key: str, meta: Any, spec: Any) -> None:
         """Hold a start until the loop calls `fill`, when it has read what came with it."""
+        if not isinstance(key, str):
+            raise TypeError("a key must be a string")
         self._children.environments.look_up(spec)
         self._held.append((elapsed_ns(), (key, meta, spec)))
         if not self._has_timer:

@@ -197,8 +197,9 @@ class Hosts:
         self._tidy(host)
 
     def _conclude(self, host: Host, remote: Remote, said: dict[str, Any]) -> None:
+        told = remote.ended(said, wall_ns=time.time_ns(), elapsed_ns=elapsed_ns())  # raises if it is none
         host.running_count -= 1
-        self._tell(remote.ended(said, wall_ns=time.time_ns(), elapsed_ns=elapsed_ns()))
+        self._tell(told)
 
     def _lose(self, host: Host, remote: Remote, why: str) -> None:
         """End an attempt of which nothing was heard for too long; its output is put right."""

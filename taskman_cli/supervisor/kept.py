@@ -19,10 +19,11 @@ class Kept:
         self._total_bytes = 0
 
     def keep(self, name: str, value: Any) -> None:
-        """Keep a value, or remove it (None). Raises ValueError if that is too much."""
+        """Keep a value, or remove it (None). Raises ValueError if that is too much, and keeps none then."""
         size = len(marshal.dumps((name, value))) if value is not None else 0
         total = self._total_bytes - self._sizes.get(name, 0) + size
         if total > self._max_bytes:
+            self.keep(name, None)  # the one before it is out of date
             raise ValueError("too much to keep")
         self._total_bytes = total
         if value is None:

@@ -38,7 +38,8 @@ To the supervisor:
     ("attach", key, meta, spec, wall_ns, elapsed_ns)
                                    the same for an attempt of an executor: find it again
     ("settle", path, max_output)   put right the output file of a command that is gone
-    ("keep", name, value)          a small value for the next scheduler; None deletes it
+    ("keep", name, value)          a small value for the next scheduler; None deletes it, and so does one that
+                                   is too large
     ("report", what, words)        for the service manager: its "status" in words, or that it is "reloading",
                                    has "reloaded", or is "stopping"
     ("exit", code)                 leave with this code once the scheduler is gone

@@ -86,6 +86,18 @@ def test_while_all_seats_are_taken_they_wait_and_start_in_order_one_for_each_end
     assert began(tmp_path) == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize("key", [5, None, ["a"]], ids=["number", "nothing", "list"])
+def test_a_start_without_a_key_ends_nothing(
+    scheduler: SchedulerEnd, patient: Supervision, tmp_path: Path, key: Any
+) -> None:
+    start_sleep(scheduler, "busy", tmp_path)
+    scheduler.send(("start", key, b"meta", make_spec(tmp_path, ["true"]), True))
+    ask_early(scheduler, tmp_path, "a")
+    scheduler.signal("busy", signal.SIGTERM)
+    scheduler.wait_for("ended", "a")
+    assert "a key must be a string" in patient.stderr()
+
+
 def test_what_was_not_asked_for_early_does_not_wait(scheduler: SchedulerEnd, tmp_path: Path) -> None:
     start_sleep(scheduler, "busy", tmp_path)
     ask_early(scheduler, tmp_path, "a")

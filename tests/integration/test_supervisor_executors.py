@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from integration.supervisor_driver import NUMBERS, SchedulerEnd, Supervision
+from integration.supervisor_driver import NUMBERS, SchedulerEnd, Supervision, make_spec, start_sleep
 from stand_in_executor import installed
 from wait import wait_until
 
@@ -301,9 +301,14 @@ def test_an_executor_that_says_nonsense_of_itself_fails_its_attempt_alone(
     scheduler.start("a", spec(tmp_path, "true"), meta=META)
     wait_until(lambda: "executor far says what is no message" in supervision.stderr())
     assert scheduler.wait_for("ended", "a")[2]["status"] == 0
+    # Nor does it count as one less from then on: all seats are taken by the next command.
+    scheduler.send(("seats", 1))
+    start_sleep(scheduler, "busy", tmp_path)
+    scheduler.send(("start", "early", b"meta", make_spec(tmp_path, ["true"]), True))
+    scheduler.wait_for("returned", "early")
 
 
-#: A process of an executor that says of itself what nobody can read, and does its work.
+#: A process of an executor that says of itself, and of an end, what nobody can read, and does its work.
 _NONSENSE = """
 import socket, sys
 sys.path.insert(0, sys.argv[1])
@@ -313,5 +318,6 @@ while True:
     import select; select.select([0], [], [])
     for message in channel.receive() or sys.exit():
         if message[0] == "start":
-            channel.send([("condition", 3), ("condition",), ("ended", message[1], {"exit_code": 0})])
+            channel.send([("condition", 3), ("condition",), ("ended", message[1], {"exit_code": "x"})])
+            channel.send([("ended", message[1], {"exit_code": 0})])
 """

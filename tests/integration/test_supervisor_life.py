@@ -159,6 +159,18 @@ def test_what_is_too_much_to_keep_is_refused_and_the_rest_stays(
     assert supervision.stderr().count("too much to keep") == 2
 
 
+def test_what_is_too_much_to_keep_does_not_leave_what_was_kept_before(
+    supervise: Callable[..., Supervision],
+) -> None:
+    """The next scheduler would take it for what is in force, as it does the definitions of the jobs."""
+    supervision = supervise(constants={"MAX_KEPT_BYTES": 1000})
+    scheduler = supervision.accept()
+    scheduler.send(("configure", NUMBERS), ("keep", "jobs", b"before"), ("keep", "other", bytes(300)))
+    scheduler.send(("keep", "jobs", bytes(900)), ("keep", "more", bytes(600)))
+    scheduler.kill()
+    assert supervision.accept().hello["kept"] == {"other": bytes(300), "more": bytes(600)}
+
+
 def test_a_greeting_that_cannot_be_sent_is_cut_to_what_runs(
     supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
 ) -> None:
