@@ -1,9 +1,12 @@
 """What each call finds, whatever the one before has left; runs in the job's interpreter, like `pyworker`.
 
-That is what a process of its own would have: descriptors, streams, environment, directory, umask and signals.
+That is what a process of its own would have: descriptors, streams, arguments, environment with time zone and
+locale, directory, umask and signals.
 """
 
 from __future__ import annotations
+
+import _locale
 
 # The module `signal` makes enums of all numbers, at each call.
 import _signal  # type: ignore[import-not-found]
@@ -11,6 +14,7 @@ import io
 import os
 import signal
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +37,9 @@ class Place:
         self._env: dict[bytes, bytes] = {}
         self._shared: dict[bytes, bytes] = {}
         self._added: dict[str, str] = {}
+        self._environ = os.environ
         self._depth = sys.getrecursionlimit()
+        self._locale = _locale.setlocale(_locale.LC_ALL)
         #: What every call finds signals set to; SIGPIPE as Python has it.
         self._actions: list[tuple[int, Any]] = [(number, on_asked) for number in asking]
         self._actions += [(number, signal.SIG_DFL) for number in _DEFAULT]
@@ -58,12 +64,14 @@ class Place:
             if _signal.getsignal(number) != action:
                 _signal.signal(number, action)
         _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
-        sys.argv[:] = [call]
+        sys.argv = [call]
 
     def take_back(self) -> None:
         """Undo what a call has set that would break the next one, or what we do after it."""
         if sys.getrecursionlimit() != self._depth:
             sys.setrecursionlimit(self._depth)
+        if _locale.setlocale(_locale.LC_ALL) != self._locale:
+            _locale.setlocale(_locale.LC_ALL, self._locale)
         for timer in _TIMERS:
             _signal.setitimer(timer, 0)
 
@@ -72,10 +80,10 @@ class Place:
         _, out, err = self._streams
         _flush(out)
         _flush(err)
-        if sys.stdout is not out:
-            _flush(sys.stdout)
-        if sys.stderr is not err:
-            _flush(sys.stderr)
+        if (other := getattr(sys, "stdout", None)) is not out:
+            _flush(other)
+        if (other := getattr(sys, "stderr", None)) is not err:
+            _flush(other)
         self._flush_c()
 
     def let_go(self) -> None:
@@ -85,6 +93,15 @@ class Place:
 
     def _set_environment(self, shared: dict[bytes, bytes], added: dict[str, str]) -> None:
         before, self._added = self._added, added
+        os.environ = self._environ  # noqa: B003 - the same again
+        self._is_zone_changed = False
+        self._change_environment(shared, added, before)
+        if self._is_zone_changed:
+            time.tzset()
+
+    def _change_environment(
+        self, shared: dict[bytes, bytes], added: dict[str, str], before: dict[str, str]
+    ) -> None:
         env: Any = os.environb
         if shared is self._shared and getattr(env, "_data", None) == self._env:
             # Nobody has touched it: only what calls add to it differs.
@@ -107,21 +124,26 @@ class Place:
                 self._change(env, key, value)
 
     def _change(self, env: Any, key: bytes, value: bytes | None) -> None:
+        if key.startswith(b"TZ"):
+            self._is_zone_changed = True
         if value is None:
             self._env.pop(key, None)
             env.pop(key, None)
-        else:
+            return
+        try:
             self._env[key] = env[key] = value
+        except (OSError, ValueError) as error:
+            raise ValueError("cannot set the variable %r: %s" % (os.fsdecode(key), error)) from None  # noqa: UP031
 
     def _renew_streams(self, *, has_input: bool) -> None:
         """Make the streams anew that a call closed, replaced or has read from."""
         out, err = self._streams[1:] if self._streams else (None, None)
-        if out is None or out is not sys.stdout or out.closed:
+        if not _is_as_made(out, "stdout", "surrogateescape"):
             out = _text(1, "surrogateescape")
-        if err is None or err is not sys.stderr or err.closed:
+        if not _is_as_made(err, "stderr", "backslashreplace"):
             err = _text(2, "backslashreplace")
         stdin: Any = self._streams[0] if self._streams else None
-        if stdin is None or stdin is not sys.stdin or stdin.closed or has_input or self._has_input:
+        if has_input or self._has_input or not _is_as_made(stdin, "stdin", "surrogateescape"):
             given = io.BufferedReader(io.FileIO(0, "r", closefd=False))
             stdin = io.TextIOWrapper(given, "utf-8", "surrogateescape")
         self._has_input = has_input
@@ -129,6 +151,20 @@ class Place:
         sys.stdin = sys.__stdin__ = stdin  # type: ignore[misc]
         sys.stdout = sys.__stdout__ = out  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = err  # type: ignore[misc]
+
+
+def _is_as_made(stream: Any, name: str, errors: str) -> bool:
+    """Tell if a stream is still in its place, open, and set as we have set it."""
+    try:
+        return (
+            stream is getattr(sys, name)
+            and not stream.closed
+            and stream.encoding == "utf-8"
+            and stream.errors == errors
+            and stream.line_buffering == (name != "stdin")
+        )
+    except (AttributeError, ValueError):  # deleted, or detached from its descriptor
+        return False
 
 
 def _flush(stream: Any) -> None:

@@ -67,11 +67,14 @@ class Line:
         while data:
             data = data[os.write(self._answers, data) :]
 
-    def next_call(self) -> tuple[int, tuple[Any, ...], list[int]]:
-        """Wait for a call; return its number, what it says and descriptors. Raises EOFError at the end."""
+    def next_call(self) -> tuple[int, tuple[Any, ...] | None, list[int]]:
+        """Wait for a call; return its number, what it says and descriptors. Raises EOFError at the end.
+
+        It says None if we have no room for its descriptors.
+        """
         while True:
             try:
-                data, told, _flags, _address = self._queue.recvmsg(_MOST_BYTES, _ROOM, socket.MSG_DONTWAIT)
+                data, told, flags, _address = self._queue.recvmsg(_MOST_BYTES, _ROOM, socket.MSG_DONTWAIT)
                 break
             except BlockingIOError:
                 self.rest()
@@ -79,6 +82,10 @@ class Line:
             raise EOFError
         is_long, number = _HEAD.unpack_from(data)
         fds = self._fds(told)
+        if flags & socket.MSG_CTRUNC:
+            for fd in fds:
+                os.close(fd)
+            return number, None, []
         text = _read(fds.pop()) if is_long else data[_HEAD.size :]
         return number, marshal.loads(text), fds  # noqa: S302 - of the executor
 

@@ -31,7 +31,10 @@ _PROGRESS_GAP_S = 0.1
 #: These ask a call to end.
 _ASKING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 #: A call may lower these, but not always raise them again.
-_LIMITS = resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE
+_LIMITS = (
+    resource.RLIMIT_CPU, resource.RLIMIT_AS, resource.RLIMIT_DATA, resource.RLIMIT_STACK,
+    resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC, resource.RLIMIT_CORE,
+)  # fmt: skip
 #: How a call ended: whether this was the worker's last, exit code, signal, microseconds in the function,
 #: processor time in microseconds, peak and size of the memory in bytes, length of the error in words. That
 #: and what the function has returned come behind it.
@@ -70,7 +73,7 @@ class Worker:
         with suppress(EOFError):
             while True:
                 number, call, fds = self._line.next_call()
-                if self._is_stale():
+                if call is None or self._is_stale():
                     self._line.answer(b"s", number, b"")
                     break
                 if not self._call(number, call, *fds):
@@ -93,7 +96,7 @@ class Worker:
         plan = self._plan
         try:
             self._place.prepare(plan, added, output, given)
-        except OSError as error:
+        except (OSError, ValueError) as error:
             self._place.let_go()
             self._line.answer(b"r", number, str(error).encode("utf-8", "backslashreplace"))
             return True
@@ -122,11 +125,15 @@ class Worker:
             # The call has forked, and this is the child: not the one that answers.
             self._place.flush()
             os._exit(told.get("status", 1))
-        self._place.flush()
         self._jobs._current = None
-        self._note_imports()
-        self._place.let_go()
-        is_last = _standing() != self._standing
+        is_last = True
+        with suppress(
+            BaseException
+        ):  # whatever the call has broken is the end of this worker, not of the call
+            self._place.flush()
+            self._note_imports()
+            self._place.let_go()
+            is_last = _standing() != self._standing
         self._line.answer(b"d", number, self._done(told, before_s, is_last=is_last))
         return not is_last
 
@@ -208,7 +215,9 @@ class Worker:
         if len(sys.modules) == len(self._known):
             return
         for name in set(sys.modules) - self._known:
-            path = getattr(sys.modules.get(name), "__file__", None)
+            path = None
+            with suppress(Exception):  # one that imports when it is asked, and cannot
+                path = getattr(sys.modules.get(name), "__file__", None)
             if isinstance(path, str) and not path.startswith(_INSTALLED) and "-packages/" not in path:
                 self._seen[path] = self._read.get(path) or _fingerprint(path)
         self._known = set(sys.modules)
@@ -261,9 +270,15 @@ def _note_reads() -> dict[str, Any]:
 
 
 def _standing() -> tuple[Any, ...]:
-    """Return what a call changes for life, if it does: users, groups, niceness, root directory, limits."""
+    """Return what a call may change for life: users, groups, niceness, CPUs, root directory, limits."""
     top = os.stat("/")  # noqa: PTH116
-    who = os.getresuid(), os.getresgid(), os.getgroups(), os.getpriority(os.PRIO_PROCESS, 0)
+    who = (
+        os.getresuid(),
+        os.getresgid(),
+        os.getgroups(),
+        os.getpriority(os.PRIO_PROCESS, 0),
+        os.sched_getaffinity(0),
+    )
     return (*who, top.st_dev, top.st_ino, *map(resource.getrlimit, _LIMITS))
 
 
