@@ -170,6 +170,8 @@ class Executor(ABC):
     scribe: Callable[[str], None] | None = None
     #: What an attempt prints while its connection is lost may be lost: a line in its output says so.
     loses_output = False
+    #: `signal` is called from `run` or `begin` on, and sees to it that what should end never starts.
+    hears_early = False
 
     def tell(self, reach: str, words: str = "", workers: Sequence[FarWorker] | None = None) -> None:
         """Say how the executor itself stands: "up", "connecting" or "down", and why not "up", for people.

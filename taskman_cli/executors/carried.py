@@ -38,6 +38,8 @@ class Carried:
         self.is_over = False
         self.signals: deque[int] | None = None
         self.signaller: asyncio.Task[None] | None = None
+        #: It can be signalled before it has begun.
+        self._is_early = False
         #: Set once it can be signalled.
         self._waiter: asyncio.Event | None = None
         #: Nobody waits for its end.
@@ -58,7 +60,7 @@ class Carried:
 
     async def until_there(self) -> Work:
         """Wait until it can be signalled; return what is to be signalled."""
-        while self.work is None or not self.is_begun or self.is_cut:
+        while self.work is None or not (self.is_begun or self._is_early) or self.is_cut:
             self._waiter = self._waiter or asyncio.Event()
             self._waiter.clear()
             await self._waiter.wait()
@@ -79,6 +81,11 @@ class Carried:
         return {
             "output_bytes": file.total_bytes, "cut_bytes": file.cut_bytes, "output_error": file.error
         }  # fmt: skip
+
+    def hear_early(self) -> None:
+        """Note that it can be signalled, though it has not begun."""
+        self._is_early = True
+        self.be_there()
 
     def be_there(self) -> None:
         """Note that it can be signalled."""

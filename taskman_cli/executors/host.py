@@ -235,6 +235,8 @@ class ExecutorHost:
             on_output=carried.write,
             on_progress=partial(self._progress, carried),
         )
+        if self._ready().hears_early:
+            carried.hear_early()
         return carried.work
 
     def _started(self, carried: Carried) -> None:

@@ -34,14 +34,14 @@ Key = tuple[object, ...]
 class Maker(Protocol):
     """Who makes calls: a worker."""
 
-    def take_back(self, call: Call) -> bool:
-        """Take a call back that it has not begun."""
+    def hear(self) -> None:
+        """Take what it has answered."""
+
+    def give_up(self, call: Call) -> None:
+        """Never begin a call, or be killed."""
 
     def signal(self, call: Call, number: int) -> bool:
         """Send a signal to a call; False: it was not begun, and is the caller's."""
-
-    def kill(self) -> None:
-        """End it at once."""
 
 
 class Plan:

@@ -12,7 +12,7 @@ import os
 import signal
 import struct
 from collections import deque
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from taskman_cli.core.escapes import printable
@@ -108,17 +108,18 @@ class Worker:
         """Start an interpreter and wait until it is ready; raises StartFailed."""
         found: list[Worker] = []
         line = WorkerLine(lambda: found[0].hear() if found else None)
-        life_read, life_write = os.pipe2(os.O_CLOEXEC)
-        said, say = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        theirs = line.take_theirs()
-        try:
-            program = await Program.start(launch, ((theirs, 0), (life_read, 1), (say, 2)))
-        except BaseException:
-            line.close()
-            close((life_write, said))
-            raise
-        finally:
-            close((theirs, life_read, say))
+        with ExitStack() as ours, ExitStack() as theirs:  # any of them may be more than we can have open
+            ours.callback(line.close)
+            life_read, life_write = os.pipe2(os.O_CLOEXEC)
+            theirs.callback(os.close, life_read)
+            ours.callback(os.close, life_write)
+            said, say = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            theirs.callback(os.close, say)
+            ours.callback(os.close, said)
+            begin = line.take_theirs()
+            theirs.callback(os.close, begin)
+            program = await Program.start(launch, ((begin, 0), (life_read, 1), (say, 2)))
+            ours.pop_all()
         worker = cls(program, line, life_write, keeper)
         found.append(worker)
         try:
@@ -233,15 +234,14 @@ class Worker:
             peak_rss_bytes=peak_bytes if peak_bytes <= _MOST_BYTES else 0,
         )
 
-    def take_back(self, call: Call) -> bool:
-        """Take back all calls that it has not begun; return whether this one is one of them.
-
-        It is the caller's then; the others are their keeper's.
-        """
+    def give_up(self, call: Call) -> None:
+        """Let a call go that nobody waits for: it never begins, or the worker is killed."""
         taken = self._take_back()
-        is_taken = call in taken
-        self._again([one for one in taken if one is not call])
-        return is_taken
+        if call not in taken:
+            self.hear()  # maybe it has ended, and is not the one that is made
+            if call in self.calls:
+                self.kill()
+        self._again(taken)
 
     def _take_back(self) -> list[Call]:
         numbers = set(self._line.take_back())
@@ -262,18 +262,17 @@ class Worker:
 
     def signal(self, call: Call, number: int) -> bool:
         """Send a signal to a call and what it has started; False: it was not begun, and is the caller's."""
-        self.hear()
-        if call.worker is not self or call.is_over:
-            return True
-        if self.take_back(call):
-            if number not in HARMLESS:
-                return False
-            self._give_back(call)
-        if self.calls and self.calls[-1] is call:
+        taken = self._take_back()
+        is_taken = call in taken and number not in HARMLESS
+        if is_taken:
+            taken.remove(call)
+        elif self.calls and self.calls[-1] is call:
             # Beside it, so that it can tell for which call it is meant.
             self._line.cancel(call.number)
             self.program.signal(number)
-        return True
+            self.is_sound = self.is_sound and number != signal.SIGKILL
+        self._again(taken)  # not before: one of them could be begun, and get the signal
+        return not is_taken
 
     def _progress(self, number: int, part: Any, words: Any) -> None:
         if self.calls and self.calls[0].number != number:

@@ -7,7 +7,7 @@ import json
 import os
 import socket
 import struct
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,7 +17,8 @@ _CHUNK_BYTES = 1 << 16
 #: A worker sends little; a call that writes to the line by itself must not fill our memory.
 _MOST_FRAME_BYTES = 1 << 20
 #: What is longer travels as a file of its own.
-_MOST_PACKET_BYTES = 1 << 15
+#: That many calls ahead fit into a queue, as long as the kernel makes it by default.
+_MOST_PACKET_BYTES = 1 << 13
 #: How often the answers are read at a time: a call that writes there by itself may go on for ever.
 _MOST_READS = 4
 _ROOM = socket.CMSG_SPACE(4 * 8)
@@ -38,19 +39,25 @@ class WorkerLine:
         """`on_news` is called when there may be answers, or the line has ended."""
         self._on_news = on_news
         self._loop = asyncio.get_running_loop()
-        self._line, theirs = socket.socketpair()
+        with ExitStack() as made:  # one of them may be more than we can have open
+            self._line, theirs = map(made.enter_context, socket.socketpair())
+            #: The queue: we keep the worker's end too, to take back what it has not read.
+            self._give, self._taken = map(
+                made.enter_context, socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            )
+            self._answers, self._answer = os.pipe2(os.O_CLOEXEC)
+            made.pop_all()
         self._line.setblocking(False)
         #: The worker's end of the line, until it has it.
         self._theirs = theirs.detach()
-        #: The queue: we keep the worker's end too, to take back what it has not read.
-        self._give, self._taken = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._give.setblocking(False)
-        self._answers, self._answer = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self._answers, False)
         self._in = bytearray()
         self._out = bytearray()
         self._answered = bytearray()
         self._is_writing = self._is_watched = False
+        #: What came as answers is none: nothing more of it is read.
+        self._is_garbled = False
         self._hello: asyncio.Future[dict[str, Any] | None] = self._loop.create_future()
         #: Nothing comes any more.
         self.has_ended = False
@@ -122,7 +129,7 @@ class WorkerLine:
         """Return what the worker has answered meanwhile."""
         is_at_end = False
         with suppress(BlockingIOError):
-            for _ in range(_MOST_READS if self._answers >= 0 and not self.trouble else 0):
+            for _ in range(_MOST_READS if self._answers >= 0 and not self._is_garbled else 0):
                 data = os.read(self._answers, _CHUNK_BYTES)
                 self._answered += data
                 is_at_end = not data
@@ -132,7 +139,7 @@ class WorkerLine:
         while left - begin >= _ANSWER.size:
             length, kind, number = _ANSWER.unpack_from(self._answered, begin)
             if not _ANSWER.size - 4 <= length <= _MOST_FRAME_BYTES:
-                self._fail("what is no answer")
+                self._is_garbled = is_at_end = True
                 break
             end = begin + 4 + length
             if left < end:
@@ -141,11 +148,13 @@ class WorkerLine:
             begin = end
         del self._answered[: left if is_at_end else begin]  # nobody is there to say the rest
         self._watch_answers(is_partial=bool(self._answered))
+        if self._is_garbled:
+            self._fail("what is no answer")
         return found
 
     def _watch_answers(self, *, is_partial: bool) -> None:
         """Wait for the rest of an answer that the pipe did not hold."""
-        is_watched = is_partial and not self.trouble
+        is_watched = is_partial and not self._is_garbled
         if self._is_watched != is_watched:
             self._is_watched = is_watched
             if is_watched:

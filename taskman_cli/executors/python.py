@@ -103,6 +103,8 @@ class Lane:
 class PythonExecutor(Executor):
     """Keeps workers, and gives them calls."""
 
+    hears_early = True
+
     def __init__(self, settings: dict[str, Any]) -> None:
         """Take the settings that `jobfile.executortypes.python` has read."""
         self._python: str = settings.get("python") or sys.executable
@@ -133,6 +135,8 @@ class PythonExecutor(Executor):
         ended: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
 
         def over(outcome: Result | BaseException) -> None:
+            if ended.done():  # cancelled, in this turn of the loop
+                return
             if isinstance(outcome, Result):
                 work.started()
                 ended.set_result(outcome)
@@ -154,15 +158,14 @@ class PythonExecutor(Executor):
             return
         call.give_up()
         if call.worker is not None:
-            if not call.worker.take_back(call):
-                call.worker.kill()
+            call.worker.give_up(call)
         elif call in (lane := self._lanes[call.plan.key]).waiting:
             lane.waiting.remove(call)
 
     async def signal(self, work: Work, number: int) -> None:
         """Send a signal to a worker that makes a call, and to all that the call has started."""
         call = self._calls.get(work)
-        if call is None:
+        if call is None or self._heard(call).is_over:
             return
         if call.worker is not None:
             if call.worker.signal(call, number):
@@ -172,6 +175,16 @@ class PythonExecutor(Executor):
         else:
             self._lanes[call.plan.key].waiting.remove(call)
         call.end(Result(signal=int(number)))
+
+    @staticmethod
+    def _heard(call: Call) -> Call:
+        """Hear what has become of a call until now: it may have ended, or be with another worker."""
+        worker = None
+        while not call.is_over and call.worker is not worker:
+            worker = call.worker
+            if worker is not None:
+                worker.hear()
+        return call
 
     async def check(self) -> tuple[Finding, ...]:
         """Tell if the interpreter starts, and its version."""
@@ -228,8 +241,7 @@ class PythonExecutor(Executor):
         elif lane.waiting:
             self._give(lane, worker, lane.waiting.popleft())
         else:
-            lane.idle.append(worker)
-            worker.rest(self._idle_s)
+            self._keep(lane, worker)
 
     def took(self, call: Call, worker: Worker, took_us: int) -> bool:
         """Note how long a function has taken; tell whether its worker has done its share."""
@@ -280,6 +292,10 @@ class PythonExecutor(Executor):
             and not self._is_worn(worker)
         )
 
+    def _keep(self, lane: Lane, worker: Worker) -> None:
+        lane.idle.append(worker)
+        worker.rest(self._idle_s)
+
     def _give(self, lane: Lane, worker: Worker, call: Call) -> None:
         lane.last = worker
         try:
@@ -287,7 +303,7 @@ class PythonExecutor(Executor):
         except OSError as error:
             if is_want(error):
                 if not worker.calls:
-                    lane.idle.append(worker)
+                    self._keep(lane, worker)
                 call.end(error)
             else:  # a call has broken what ties it to us
                 worker.kill()

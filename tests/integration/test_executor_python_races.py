@@ -1,0 +1,321 @@
+"""Calls that are given ahead: what comes together with an answer, a move, or a want of descriptors."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import select
+import signal
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from integration.executing import Attempt, begin, order, with_executor
+from wait import wait_until
+
+from taskman_cli.executors.base import Order, Result
+from taskman_cli.executors.host import ExecutorHost
+from taskman_cli.executors.messages import Messages
+from taskman_cli.executors.python import PythonExecutor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from taskman_cli.executors.pyhost import Worker
+
+FUNCTIONS = r"""
+import os, time
+
+def note(path, closed=None):
+    with open(path, "a") as file:
+        file.write(f"{os.getpid()}\n")
+    while closed and os.path.exists(closed):
+        time.sleep(0.001)
+
+def length(text):
+    return len(text)
+
+def misuse(note):
+    import stat
+    open(note, "w").close()
+    for fd in range(100, 120):
+        try:
+            if stat.S_ISSOCK(os.fstat(fd).st_mode):
+                os.write(fd, b"\xff" * 64)
+        except OSError:
+            pass
+    time.sleep(60)
+"""
+
+
+class Calls:
+    """Calls of one executor, each of which notes in a file of its own that it was begun."""
+
+    def __init__(self, executor: PythonExecutor, directory: Path) -> None:
+        self.executor = executor
+        self.file = directory / "short.py"
+        self.file.write_text(FUNCTIONS)
+        self.closed = directory / "closed"
+        self._directory = directory
+
+    def call(self, name: str, *args: Any) -> Attempt:
+        return begin(self.executor, order(keys={"call": f"{self.file}:{name}", "args": list(args)}))
+
+    def noted(self, name: str) -> Path:
+        return self._directory / name
+
+    def note(self, name: str, *more: Any) -> Attempt:
+        return self.call("note", str(self.noted(name)), *more)
+
+    async def learn(self, *names: str) -> Worker:
+        """Have functions be known as short; return the worker, which is idle."""
+        for name in ("note", *names):
+            function = f"{self.file}:{name}"
+            while function not in self.executor._short:
+                assert (await self.call(name, str(self.noted("learnt"))).task).exit_code == 0
+                self.executor._short.add(function)  # on a machine that is at work, it may take longer
+        (worker,) = self.executor._all
+        return worker
+
+    async def give(self, *attempts: Attempt) -> None:
+        """Have the calls be given to the worker, which has not been told yet."""
+        await asyncio.sleep(0)
+        assert len({call.worker for call in self.executor._calls.values()}) == 1
+        assert len(self.executor._calls) == len(attempts)
+
+
+def with_calls(directory: Path, body: Any) -> None:
+    troubles: list[Any] = []
+
+    async def watched(executor: PythonExecutor) -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, about: troubles.append(about))
+        await body(Calls(executor, directory))
+
+    with_executor(lambda: PythonExecutor({}), watched)
+    assert troubles == []
+
+
+def wait_for_answer(worker: Worker) -> None:
+    """Wait until a worker has answered, without letting the loop see it."""
+    worker.go()
+    assert select.select([worker._line._answers], [], [], 30)[0]
+
+
+def test_an_answer_that_comes_with_a_cancel_harms_no_other_call(tmp_path: Path) -> None:
+    async def body(calls: Calls) -> None:
+        worker = await calls.learn()
+        first, second = calls.note("first"), calls.note("second")
+        await calls.give(first, second)
+        wait_for_answer(worker)
+        first.task.cancel()
+        worker.hear()
+        assert (await second.task).exit_code == 0
+        assert (await calls.note("third").task).exit_code == 0
+
+    with_calls(tmp_path, body)
+
+
+@pytest.mark.parametrize("way", ["give_up", "kill"])
+def test_to_end_a_call_that_has_ended_unheard_ends_no_other(tmp_path: Path, way: str) -> None:
+    async def body(calls: Calls) -> None:
+        worker = await calls.learn()
+        calls.closed.touch()
+        first, second = calls.note("first"), calls.note("second", str(calls.closed))
+        await calls.give(first, second)
+        worker.go()
+        wait_until(calls.noted("second").exists, what="the second call")
+        if way == "kill":
+            await calls.executor.signal(first.work, signal.SIGKILL)
+        else:
+            calls.executor.give_up(first.work)
+        calls.closed.unlink()
+        assert await second.task == Result(
+            exit_code=0, cpu_s=second.task.result().cpu_s, peak_rss_bytes=second.task.result().peak_rss_bytes
+        )
+        assert len(calls.noted("second").read_text().splitlines()) == 1
+
+    with_calls(tmp_path, body)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_signal_follows_a_call_that_moves(tmp_path: Path, number: int) -> None:
+    async def body(calls: Calls) -> None:
+        worker = await calls.learn()
+        calls.file.write_text(FUNCTIONS + "#\n")  # so the worker begins none of them
+        first, second = calls.note("first"), calls.note("second")
+        await calls.give(first, second)
+        wait_for_answer(worker)
+        await calls.executor.signal(second.work, number)
+        assert await second.task == Result(signal=number)
+        assert (await first.task).exit_code == 0
+        assert not calls.noted("second").exists()
+
+    with_calls(tmp_path, body)
+
+
+def test_a_signal_that_ends_nothing_does_not_reach_the_call_ahead(tmp_path: Path) -> None:
+    async def body(calls: Calls) -> None:
+        worker = await calls.learn()
+        calls.closed.touch()
+        first, *others = calls.note("first", str(calls.closed)), *map(calls.note, ("second", "third"))
+        await calls.give(first, *others)
+        worker.go()
+        wait_until(calls.noted("first").exists, what="the first call")
+        await calls.executor.signal(others[0].work, signal.SIGSTOP)
+        assert Path(f"/proc/{worker.program.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T"
+        calls.closed.unlink()
+        assert [(await one.task).exit_code for one in (first, *others)] == [0] * 3
+
+    with_calls(tmp_path, body)
+
+
+def test_long_arguments_of_many_calls_fit_into_the_queue(tmp_path: Path) -> None:
+    async def body(calls: Calls) -> None:
+        worker = await calls.learn("length")
+        texts = [str(number) * 32_000 for number in range(8)]
+        attempts = [calls.call("length", text) for text in texts]
+        await calls.give(*attempts)
+        assert len(worker.calls) == 8
+        assert [(await one.task).exit_code for one in attempts] == [0] * 8
+
+    with_calls(tmp_path, body)
+
+
+def test_misuse_of_the_line_takes_no_answer_that_was_given_before(tmp_path: Path) -> None:
+    async def body(calls: Calls) -> None:
+        await calls.learn()
+        calls.executor._short.add(f"{calls.file}:misuse")
+        first, second = calls.note("first"), calls.call("misuse", str(calls.noted("second")))
+        await calls.give(first, second)
+        worker = next(iter(calls.executor._all))
+        worker.go()
+        wait_until(calls.noted("second").exists, what="the second call")
+        assert (await first.task).exit_code == 0
+        assert "connection of its worker" in (await second.task).error
+
+    with_calls(tmp_path, body)
+
+
+@contextmanager
+def no_descriptors() -> Iterator[list[int]]:
+    """Open as many descriptors as can be open; closing one makes room for one."""
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opened: list[int] = []
+    # Low, so that it does not take long; a worker needs more than a hundred.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(limits[0], 512), limits[1]))
+    try:
+        with suppress(OSError):
+            while True:
+                opened.append(os.dup(0))
+        yield opened
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        for fd in opened:
+            os.close(fd)
+
+
+def count_descriptors() -> int:
+    return len([*Path("/proc/self/fd").iterdir()])
+
+
+def test_a_worker_that_cannot_be_started_leaves_no_descriptor_open(tmp_path: Path) -> None:
+    async def body(calls: Calls) -> None:
+        calls.closed.touch()
+        held = calls.note("held", str(calls.closed))  # so a second call needs a second worker
+        await held.until(calls.noted("held").exists)
+        held.work.started()
+        before, refused = count_descriptors(), 0
+        with no_descriptors() as opened:
+            while True:  # each gets a little further than the one before
+                ended = calls.note("other").task
+                await asyncio.wait([ended])
+                if ended.exception() is None:
+                    break
+                assert "Too many open files" in str(ended.exception())
+                refused += 1
+                os.close(opened.pop())
+        assert refused > 5
+        (other,) = [worker for worker in calls.executor._all if not worker.calls]
+        other.retire()
+        await held.until(lambda: count_descriptors() <= before)
+        calls.closed.unlink()
+        assert (await held.task).exit_code == 0
+
+    with_calls(tmp_path, body)
+
+
+def test_a_worker_that_is_refused_a_call_is_idle_once(tmp_path: Path) -> None:
+    async def body(calls: Calls) -> None:
+        worker = await calls.learn()
+        attempt = calls.note("waits", str(calls.closed))  # not there: it returns at once
+        with no_descriptors():
+            with pytest.raises(OSError, match="Too many open files"):
+                await attempt.task
+            worker.hear()
+        (lane,) = calls.executor._lanes.values()
+        assert lane.idle == [worker]
+        calls.executor._short.clear()
+        calls.closed.touch()
+        held = calls.note("held", str(calls.closed))
+        assert (await calls.note("other").task).exit_code == 0
+        calls.closed.unlink()
+        assert (await held.task).exit_code == 0
+        assert calls.noted("held").read_text() != calls.noted("other").read_text()
+
+    with_calls(tmp_path, body)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("is_first", [True, False], ids=["first", "second"])
+def test_a_call_that_is_cancelled_while_its_worker_starts_never_begins(
+    tmp_path: Path, number: int, *, is_first: bool
+) -> None:
+    file, closed, noted = (tmp_path / name for name in ("short.py", "closed", "noted"))
+    file.write_text(FUNCTIONS)
+    closed.touch()
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nwhile test -e {closed}; do sleep 0.01; done\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+
+    def order_of(key: str) -> dict[str, Any]:
+        keys = {"call": f"{file}:note", "args": [str(noted)]}
+        whole = order(key, keys=keys)
+        return {name: getattr(whole, name) for name in Order.__slots__}
+
+    async def body() -> list[Any]:
+        loop = asyncio.get_running_loop()
+        said: list[Any] = []
+        host = ExecutorHost(Messages(said.extend, loop), loop)
+        facts = {"instance": "i", "ledger": "l", "state_directory": str(tmp_path), "hidden": []}
+        definition = {"name": "python", "type": "python", "settings": {"python": str(python)}}
+        host.take(("configure", definition, facts | {"is_brief": True}))
+
+        async def until_ended(key: str) -> dict[str, Any]:
+            async with asyncio.timeout(60):
+                while not (found := [message[2] for message in said if message[:2] == ("ended", key)]):
+                    await asyncio.sleep(0.005)
+            ((how,),) = [found]
+            return dict(how)
+
+        if not is_first:
+            closed.unlink()
+            host.take(("start", "a", order_of("a"), None, 0, 0))
+            assert (await until_ended("a"))["exit_code"] == 0
+            closed.touch()
+            for worker in host._executor._all:  # type: ignore[union-attr]
+                worker.retire()
+        host.take(("start", "b", order_of("b"), None, 0, 0))
+        await asyncio.sleep(0)
+        host.take(("signal", "b", number))
+        assert (await until_ended("b"))["signal"] == number
+        closed.unlink()
+        host.take(("start", "c", order_of("c"), None, 0, 0))
+        assert (await until_ended("c"))["exit_code"] == 0
+        await host.close()
+        return said
+
+    asyncio.run(body())
+    assert len(noted.read_text().splitlines()) == (1 if is_first else 2)
