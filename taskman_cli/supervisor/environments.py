@@ -16,21 +16,28 @@ if TYPE_CHECKING:
 class Environment:
     """The variables of a command."""
 
-    __slots__ = ("_encoded", "search_path", "variables")
+    __slots__ = ("_encoded", "_is_used", "search_path", "variables")
 
-    def __init__(self, variables: Mapping[str, str], *, is_shared: bool = False) -> None:
+    def __init__(self, variables: Mapping[str, str]) -> None:
         self.variables = variables
         #: Where programs are looked for.
         self.search_path = variables.get("PATH", os.defpath)
+        self._is_used = False
         #: As os.posix_spawn takes them at once; empty: they are still to be encoded.
-        self._encoded: Mapping[Any, Any] = {} if is_shared else variables
+        self._encoded: Mapping[Any, Any] = {}
 
     def with_told(self, told: Mapping[str, str]) -> dict[str, str]:
         """Return all variables, with those that a start adds."""
         return {**self.variables, **told}
 
     def for_spawn(self, told: Mapping[str, str]) -> Mapping[Any, Any]:
-        """Return the same for os.posix_spawn. Raises TypeError if one is no text."""
+        """Return the same for os.posix_spawn. Raises TypeError if one is no text.
+
+        To encode them takes ten times as long here as there, so it is not done for what is used once.
+        """
+        if not self._is_used:
+            self._is_used = True
+            return self.with_told(told) if told else self.variables
         if not self._encoded:
             self._encoded = {os.fsencode(name): os.fsencode(value) for name, value in self.variables.items()}
         return {**self._encoded, **told} if told else self._encoded
@@ -45,7 +52,7 @@ class SharedEnvironments:
     def take(self, number: int, variables: Mapping[str, str]) -> None:
         """Keep one, in the place of the one that had its number, even if nothing can be kept."""
         self._known.pop(number, None)
-        self._known[number] = Environment(variables, is_shared=True)
+        self._known[number] = Environment(variables)
 
     def look_up(self, spec: Any) -> None:
         """Put the environment in the place of its number in `spec`, for later: another may have it then."""

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from integration.supervisor_driver import ENV, NUMBERS, SchedulerEnd, Supervision, make_spec, sh, start_sleep
 
+from taskman_cli.supervisor.environments import Environment
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -134,3 +136,9 @@ def test_more_commands_than_are_kept_start_as_the_first_ones(scheduler: Schedule
     for number in range(300):
         start = make_spec(tmp_path, ["/bin/sh", "-c", f"exit {number % 7}"], output="discard")
         assert scheduler.run(f"{number}", start)["status"] == (number % 7) << 8
+
+
+def test_only_what_is_used_again_is_encoded() -> None:
+    environment = Environment({"A": "å\udcff"})
+    found = [environment.for_spawn(told) for told in ({"B": "1"}, {"B": "2"}, {})]
+    assert found == [{"A": "å\udcff", "B": "1"}, {b"A": b"\xc3\xa5\xff", "B": "2"}, {b"A": b"\xc3\xa5\xff"}]
