@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.escapes import printable
 from taskman_cli.executors.base import Executor, Finding, Result, StartFailed
-from taskman_cli.executors.orders import is_want
+from taskman_cli.executors.orders import is_want, short
 from taskman_cli.executors.program import Launch
 from taskman_cli.executors.pycall import Call, Place, Plans
 from taskman_cli.executors.pyhost import HARMLESS, Worker
@@ -304,7 +304,7 @@ class PythonExecutor(Executor):
             if is_want(error):
                 if not worker.calls:
                     self._keep(lane, worker)
-                call.end(error)
+                call.end(_unbegun(error))
             else:  # a call has broken what ties it to us
                 worker.kill()
                 call.tries += 1
@@ -326,12 +326,17 @@ class PythonExecutor(Executor):
             worker = await Worker.start(self._python, self._text, launch, self)
         except Exception as error:  # it is the call's failure
             if lane.waiting:
-                lane.waiting.popleft().end(error)
+                lane.waiting.popleft().end(_unbegun(error))
             return
         finally:
             lane.coming -= 1
         worker.key = key
         self.free(worker)
+
+
+def _unbegun(error: Exception) -> Exception:
+    """Return what tells that a call has not begun, even if it was told before that it most likely had."""
+    return StartFailed(short(error), is_transient=True) if is_want(error) else error
 
 
 def _launch(

@@ -16,7 +16,7 @@ import pytest
 from integration.executing import Attempt, begin, order, with_executor
 from wait import wait_until
 
-from taskman_cli.executors.base import Order, Result
+from taskman_cli.executors.base import Order, Result, StartFailed
 from taskman_cli.executors.host import ExecutorHost
 from taskman_cli.executors.messages import Messages
 from taskman_cli.executors.python import PythonExecutor
@@ -252,8 +252,10 @@ def test_a_worker_that_is_refused_a_call_is_idle_once(tmp_path: Path) -> None:
         worker = await calls.learn()
         attempt = calls.note("waits", str(calls.closed))  # not there: it returns at once
         with no_descriptors():
-            with pytest.raises(OSError, match="Too many open files"):
+            attempt.work.started()  # as if it had been with a worker that died
+            with pytest.raises(StartFailed, match="Too many open files") as refused:
                 await attempt.task
+            assert refused.value.is_transient
             worker.hear()
         (lane,) = calls.executor._lanes.values()
         assert lane.idle == [worker]
