@@ -431,6 +431,8 @@ class Machine(Commands):
 
     def _check_rates(self, now: Now) -> None:
         """Check that what is on record of rates is by the clocks of now, and no later than from empty."""
+        if self.recorder.trouble is not None:
+            return  # it may be in what could not be written yet
         known = dict(RESOURCES)
         for name, full in self.disk.rates.items():
             lacks_ns = full.elapsed_ns - now.elapsed_ns
