@@ -127,13 +127,13 @@ class Worker:
             os._exit(told.get("status", 1))
         self._jobs._current = None
         is_last = True
-        with suppress(
-            BaseException
-        ):  # whatever the call has broken is the end of this worker, not of the call
+        try:
             self._place.flush()
             self._note_imports()
             self._place.let_go()
             is_last = _standing() != self._standing
+        except BaseException:  # noqa: S110 - what a call has broken ends its worker, and not the call
+            pass
         self._line.answer(b"d", number, self._done(told, before_s, is_last=is_last))
         return not is_last
 
