@@ -22,6 +22,7 @@ To the supervisor:
                                    the same, early: not before fewer commands run than there are seats.
                                    Only for a supervisor with "has_early"
     ("recall",)                    return all starts that are held
+    ("warm_up",)                   something starts in a moment: hearing of it is enough to be awake then
     ("survivors", key, token, uid, number, patience_ns)
                                    if this attempt ends after a "signal" with an `ending`: what has its token
                                    and user is ended too, with `number`, and KILL after `patience_ns`
