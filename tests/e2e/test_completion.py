@@ -88,7 +88,7 @@ class Shell:
         self.type(PROMPT[name])
         self.type(LOAD[name])
         self.type("echo load''ed\n")
-        wait_until(lambda: "loaded" in self.text, what=f"{name} to be ready")
+        wait_until(lambda: "loaded" in self.text, what=lambda: f"{name} to be ready: {self.text!r}")
 
     def _read(self) -> None:
         try:

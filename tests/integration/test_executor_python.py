@@ -763,11 +763,13 @@ def test_a_signal_ends_a_call_that_was_not_begun_and_no_other(functions: Path, n
 def test_a_call_that_is_given_up_before_it_was_begun_never_is(functions: Path) -> None:
     async def body(calls: Behind) -> None:
         await calls.learn()
-        first, second = calls.call("none"), calls.call("none")
+        calls.closed.touch()
+        first, second = calls.call(str(calls.closed)), calls.call("none")
         await asyncio.sleep(0)
         second.task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await second.task
+        calls.open()
         assert (await first.task).exit_code == 0
         assert calls.begun() == 1
 
