@@ -24,7 +24,6 @@ PLACES = {
     ("cli/trial/foreground.py", "_wait_until"),  # a countdown of ours
     ("cli/trial/foreground.py", "_line_of_its_own"),
     ("cli/trial/elsewhere.py", "_show"),  # what a command printed, byte by byte
-    ("executors/consumer.py", "_note"),  # escapes
     ("executors/keeperloop.py", "complain"),  # escapes
     ("executors/pyends.py", "_complain"),  # the traceback of a call, into its output
     ("cli/commands/schema.py", "schema"),  # our own text
