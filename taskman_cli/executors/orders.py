@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.escapes import printable
 from taskman_cli.executors.base import Order, StartFailed
+from taskman_cli.launch.identity import identity_of
 from taskman_cli.supervisor.envfile import EnvFile, EnvFileError
 from taskman_cli.supervisor.numbers import TRANSIENT
 
@@ -64,14 +65,7 @@ def order_of(values: dict[str, Any], *, is_new: bool = False) -> Order:
         return _changed(order, deadline_ns=_deadline_of(values)) if is_new else order
     same = _unpack(values["packed"])
     handle, job, task, run, attempt, slot, trigger, params, command, stdin = marshal.loads(values["own"])  # noqa: S302
-    told = params | {
-        "TASKMAN_JOB": job,
-        "TASKMAN_TASK": task,
-        "TASKMAN_RUN_ID": run,
-        "TASKMAN_ATTEMPT": str(attempt),
-        "TASKMAN_SLOT": slot,
-        "TASKMAN_TRIGGER": trigger,
-    }
+    told = params | identity_of(job, task, run, attempt, slot, trigger)
     return Order(
         handle=handle,
         job=job,

@@ -20,6 +20,7 @@ from taskman_cli.core.simplecommand import read_simple_command
 from taskman_cli.errors import TaskmanError
 from taskman_cli.launch.accounts import Runners, to_become
 from taskman_cli.launch.environment import MANY, EnvironmentNumbers
+from taskman_cli.launch.identity import identity_of
 from taskman_cli.launch.tokens import TOKEN_VARIABLE, token_of
 
 if TYPE_CHECKING:
@@ -148,14 +149,8 @@ class Plans:
 
     def _told(self, start: effects.Start | effects.Adopt) -> dict[str, str]:
         """Return the variables that identify the attempt."""
-        return {
-            "TASKMAN_JOB": start.job,
-            "TASKMAN_TASK": start.task.id,
-            "TASKMAN_RUN_ID": start.run,
-            "TASKMAN_ATTEMPT": str(start.attempt),
-            "TASKMAN_SLOT": format_slot(start.slot_ns),
-            "TASKMAN_TRIGGER": str(start.trigger),
-        }
+        slot = format_slot(start.slot_ns)
+        return identity_of(start.job, start.task.id, start.run, start.attempt, slot, str(start.trigger))
 
     def prepare(self, task: Task) -> None:
         """Compose the constant part for the next start of a task, unless cached. Raises TaskmanError."""
