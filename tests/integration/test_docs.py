@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 PROMISED = [
     "python3 -m venv .venv && .venv/bin/pip install . && "
     ".venv/bin/taskman run examples/quickstart.toml --for 20s --ephemeral",
-    "python3 -m venv .venv && .venv/bin/pip install '.[test]' && .venv/bin/pytest",
+    "python3 -m venv .venv && .venv/bin/pip install '.[test]' && .venv/bin/pytest -n 2",
 ]
 
 
