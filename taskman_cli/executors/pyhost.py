@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from taskman_cli.executors.program import Launch
     from taskman_cli.executors.pycall import Call, Plan
 
-#: How long an interpreter may take to be ready, and a worker to begin a call.
+#: How long an interpreter may take to be ready.
 _START_LIMIT_S = 30.0
 #: How long a worker may take to end by itself.
 _END_LIMIT_S = 5.0
@@ -35,6 +35,8 @@ _DEATH_LIMIT_S = 1.0
 _BEHIND_S = 0.002
 #: How long the output of a call is left in its pipe.
 _UNWATCHED_S = 0.02
+#: When calls are looked at. After the last of these, a worker that has not begun one was stopped, most likely.
+_LOOKS_S = (_BEHIND_S, _UNWATCHED_S, 1.0)
 _CHUNK_BYTES = 1 << 16
 _MOST_WORDS, _MOST_ERROR = 300, 1000
 #: What a worker can tell of itself at the most.
@@ -265,6 +267,8 @@ class Worker:
         taken = self._take_back()
         is_taken = call in taken and number not in HARMLESS
         if is_taken:
+            if taken[0] is call and not self.calls and self._loop.time() - self._since_s >= _UNWATCHED_S:
+                self.retire()  # it was stopped, most likely
             taken.remove(call)
         elif self.calls and self.calls[-1] is call:
             # Beside it, so that it can tell for which call it is meant.
@@ -317,18 +321,20 @@ class Worker:
         """Read the output of a call that takes its time; let what waits behind it move on."""
         first, waited_s = self.calls[0], now_s - self._since_s
         first.work.started()
-        if waited_s < _BEHIND_S:
-            self._look_in(_BEHIND_S - waited_s)
-        elif waited_s < _UNWATCHED_S:
-            self._look_in(_UNWATCHED_S - waited_s)
-        else:
+        if waited_s >= _UNWATCHED_S:
             first.watch()
-        if len(self.calls) > 1 and waited_s >= _BEHIND_S:
+        if coming := [at_s for at_s in _LOOKS_S if at_s > waited_s]:
+            self._look_in(coming[0] - waited_s)
+        is_late = not coming
+        if is_late or (len(self.calls) > 1 and waited_s >= _BEHIND_S):
             self._keeper.took(first, self, int(waited_s * 1e6))
-            taken = self._take_back()
-            if first in taken:  # it has not come to any of them: it is the machine that is slow
+            since_s, taken = self._since_s, self._take_back()
+            if first in taken and is_late:
+                self.retire()
+            elif first in taken:  # it has not come to any of them: it is the machine that is slow
                 taken.remove(first)
                 self._give_back(first)
+                self._since_s = since_s
             self._again(taken)
 
     def _give_back(self, call: Call) -> None:

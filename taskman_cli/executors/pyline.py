@@ -112,9 +112,10 @@ class WorkerLine:
                 if not data:  # a call has shut the queue down
                     break
                 numbers.append(_HEAD.unpack_from(data)[1])
-                for _level, _kind, content in told:
-                    for (fd,) in struct.iter_unpack("i", content):
-                        os.close(fd)
+                for level, kind, content in told:  # a call can have others come, as by SO_PASSCRED
+                    if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                        for (fd,) in struct.iter_unpack("i", content):
+                            os.close(fd)
         return numbers
 
     def cancel(self, number: int) -> None:

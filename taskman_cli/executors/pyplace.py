@@ -33,6 +33,8 @@ class Place:
         self._flush_c = _c_flush()
         self._streams: tuple[Any, ...] = ()
         self._has_input = False
+        #: All that the last call had printed was written.
+        self._is_whole = True
         #: The environment of the last call: all of it, what is the same for many, and what it added to that.
         self._env: dict[bytes, bytes] = {}
         self._shared: dict[bytes, bytes] = {}
@@ -78,18 +80,20 @@ class Place:
     def flush(self) -> None:
         """Have all that a call has printed be in its pipe."""
         _, out, err = self._streams
-        _flush(out)
-        _flush(err)
+        is_whole = _flush(out)
+        is_whole &= _flush(err)
         if (other := getattr(sys, "stdout", None)) is not out:
-            _flush(other)
+            is_whole &= _flush(other)
         if (other := getattr(sys, "stderr", None)) is not err:
-            _flush(other)
-        self._flush_c()
+            is_whole &= _flush(other)
+        self._is_whole = is_whole & self._flush_c()
 
     def let_go(self) -> None:
         """Leave the pipe of a call to what it has left running."""
         for number in (0, 1, 2):
             os.dup2(self._null, number)
+        if not self._is_whole:  # what could not be written is none of the next call's
+            self.flush()
 
     def _set_environment(self, shared: dict[bytes, bytes], added: dict[str, str]) -> None:
         before, self._added = self._added, added
@@ -167,11 +171,12 @@ def _is_as_made(stream: Any, name: str, errors: str) -> bool:
         return False
 
 
-def _flush(stream: Any) -> None:
-    try:  # noqa: SIM105 - once or twice for each call
+def _flush(stream: Any) -> bool:
+    try:
         stream.flush()
-    except BaseException:  # noqa: S110 - closed by the call, or an object of its own
-        pass
+    except BaseException:  # closed by the call, or an object of its own
+        return False
+    return True
 
 
 def _text(fd: int, errors: str) -> io.TextIOWrapper:
@@ -179,12 +184,12 @@ def _text(fd: int, errors: str) -> io.TextIOWrapper:
     return io.TextIOWrapper(raw, "utf-8", errors, line_buffering=True)
 
 
-def _c_flush() -> Callable[[], Any]:
+def _c_flush() -> Callable[[], bool]:
     """Return what flushes the streams of C code."""
     try:
         import ctypes
 
         flush = ctypes.CDLL(None).fflush
     except (ImportError, OSError, AttributeError):
-        return lambda: None
-    return lambda: flush(None)
+        return lambda: True
+    return lambda: flush(None) == 0

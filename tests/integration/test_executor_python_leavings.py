@@ -35,6 +35,20 @@ def locale():
     import locale
     locale.setlocale(locale.LC_ALL, "C.UTF-8" if locale.setlocale(locale.LC_ALL) == "C" else "C")
 
+def write_after_the_end():
+    sys.stdout.write("mine alone")
+    os.close(1)
+def write_more_than_fits():
+    os.set_blocking(1, False)
+    try:
+        sys.stdout.write("x" * 3_000_000)
+    except OSError:
+        pass
+def write_from_c():
+    import ctypes
+    ctypes.CDLL(None).printf(b"mine alone")
+    os.close(1)
+
 def look():
     import locale
     print("\u20ac", "and bytes", file=sys.stderr)
@@ -91,6 +105,7 @@ def leaving(tmp_path: Path) -> Path:
     [
         "replace_environment", "argv_of_another_kind", "no_argv", "detach", "detach_all", "no_stdout",
         "no_streams", "reconfigure", "unhashable", "lazy", "zone", "locale", "close_the_null_device",
+        "write_after_the_end", "write_more_than_fits", "write_from_c",
     ],
 )  # fmt: skip
 def test_what_a_call_leaves_changes_nothing_for_the_next(leaving: Path, name: str) -> None:

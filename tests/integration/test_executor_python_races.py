@@ -16,6 +16,7 @@ import pytest
 from integration.executing import Attempt, begin, order, with_executor
 from wait import wait_until
 
+from taskman_cli.executors import pyhost
 from taskman_cli.executors.base import Order, Result, StartFailed
 from taskman_cli.executors.host import ExecutorHost
 from taskman_cli.executors.messages import Messages
@@ -48,6 +49,16 @@ def misuse(note):
         except OSError:
             pass
     time.sleep(60)
+
+def have_more_told(noted, closed):
+    import socket
+    for fd in range(100, 120):
+        try:
+            end = socket.socket(fileno=os.dup(fd))
+        except OSError:
+            continue
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+    note(noted, closed)
 """
 
 
@@ -199,6 +210,59 @@ def test_misuse_of_the_line_takes_no_answer_that_was_given_before(tmp_path: Path
     with_calls(tmp_path, body)
 
 
+def test_what_a_call_has_told_beside_others_closes_no_descriptor(tmp_path: Path) -> None:
+    async def body(calls: Calls) -> None:
+        await calls.learn()
+        calls.executor._short.add(f"{calls.file}:have_more_told")
+        calls.closed.touch()
+        first = calls.call("have_more_told", str(calls.noted("first")), str(calls.closed))
+        others = [calls.note(name) for name in ("second", "third")]
+        await calls.give(first, *others)
+        (worker,) = calls.executor._all
+        worker.go()
+        wait_until(calls.noted("first").exists, what="the first call")
+        before = open_descriptors()
+        assert [call.work for call in worker._take_back()] == [one.work for one in others]
+        assert open_descriptors() <= before
+        assert 0 in open_descriptors()
+        for one in others:
+            calls.executor.again(calls.executor._calls[one.work])
+        calls.closed.unlink()
+        assert [(await one.task).exit_code for one in (first, *others)] == [0] * 3
+
+    with_calls(tmp_path, body)
+
+
+def is_stopped(pid: int) -> bool:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+@pytest.mark.parametrize("way", ["look", "signal"])
+def test_a_worker_that_was_stopped_while_it_was_idle_keeps_no_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    monkeypatch.setattr(pyhost, "_END_LIMIT_S", 0.05)
+
+    async def body(calls: Calls) -> None:
+        pid = (await calls.learn()).program.pid
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: is_stopped(pid), what="the stop")
+        calls.executor._short.clear()
+        first = calls.note("first")
+        if way == "signal":  # as of a timeout that is shorter than the worker is waited for
+            await first.started.wait()
+            await asyncio.sleep(0.05)
+            await calls.executor.signal(first.work, signal.SIGTERM)
+            assert await first.task == Result(signal=signal.SIGTERM)
+        async with asyncio.timeout(20):
+            assert (await calls.note("second").task).exit_code == 0
+            assert way == "signal" or (await first.task).exit_code == 0
+        assert str(pid) not in calls.noted("second").read_text()
+        await first.until(lambda: not Path(f"/proc/{pid}").exists())
+
+    with_calls(tmp_path, body)
+
+
 @contextmanager
 def no_descriptors() -> Iterator[list[int]]:
     """Open as many descriptors as can be open; closing one makes room for one."""
@@ -219,6 +283,11 @@ def no_descriptors() -> Iterator[list[int]]:
 
 def count_descriptors() -> int:
     return len([*Path("/proc/self/fd").iterdir()])
+
+
+def open_descriptors() -> set[int]:
+    listed = {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
+    return {fd for fd in listed if Path(f"/proc/self/fd/{fd}").is_symlink()}
 
 
 def test_a_worker_that_cannot_be_started_leaves_no_descriptor_open(tmp_path: Path) -> None:
