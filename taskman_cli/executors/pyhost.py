@@ -35,7 +35,7 @@ _DEATH_LIMIT_S = 1.0
 _BEHIND_S = 0.002
 #: How long the output of a call is left in its pipe.
 _UNWATCHED_S = 0.02
-#: When calls are looked at. After the last of these, a worker that has not begun one was stopped, most likely.
+#: When calls are looked at; a worker that has not begun one at the last look was stopped, most likely.
 _LOOKS_S = (_BEHIND_S, _UNWATCHED_S, 1.0)
 _CHUNK_BYTES = 1 << 16
 _MOST_WORDS, _MOST_ERROR = 300, 1000
