@@ -60,6 +60,9 @@ def order_of(values: dict[str, Any], *, is_new: bool = False) -> Order:
 
     `is_new`: it begins now, so its deadline is known.
     """
+    if "told" in values:  # packed by an earlier version
+        same, told = _unpack(values["packed"]), values["told"]
+        values = {**same, **values, "env": same["env"] | told, "local_env": same["local_env"] | told}
     if "own" not in values:
         order = Order(**{name: value for name, value in values.items() if name in Order.__slots__})
         return _changed(order, deadline_ns=_deadline_of(values)) if is_new else order

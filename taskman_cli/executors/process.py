@@ -50,9 +50,10 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.executors.host import ExecutorHost
 from taskman_cli.executors.messages import Messages
+from taskman_cli.executors.orders import short
 from taskman_cli.launch.environment import PRIVATE
 from taskman_cli.launch.locale import settle
-from taskman_cli.supervisor.wire import Channel
+from taskman_cli.supervisor.wire import Channel, name_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +84,10 @@ async def _serve(sock: socket.socket) -> None:
             gone.set()
             return
         for message in messages:
-            host.take(message)
+            try:
+                host.take(message)
+            except Exception as error:  # of a scheduler of another version: the others go on
+                _refuse(said, message, error)
         watch_writable()
 
     def watch_writable() -> None:
@@ -95,13 +99,26 @@ async def _serve(sock: socket.socket) -> None:
         if not channel.wants_write:
             loop.remove_writer(channel.fileno())
 
-    host = ExecutorHost(Messages(send, loop), loop)
+    said = Messages(send, loop)
+    host = ExecutorHost(said, loop)
     loop.add_reader(channel.fileno(), hear)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(number, lambda: None)  # it ends with the supervisor, and not before
     await gone.wait()
     with suppress(TimeoutError):
         await asyncio.wait_for(host.close(), LEAVE_S)
+
+
+def _refuse(said: Messages, message: Message, error: Exception) -> None:
+    """Say that a message cannot be taken: an attempt that is in it has failed, or is lost."""
+    words = f"cannot take the message {name_of(message)}: {type(error).__name__}: {short(error)}"
+    match message:
+        case ("start", str(key), *_):
+            said.say("failed", key, words, False)
+        case ("adopt", str(key), *_):
+            said.ended(key, {"lost": words})
+        case _:
+            said.say("said", words)
 
 
 def _end_with(fd: int) -> None:

@@ -89,7 +89,7 @@ class Workers:
         if kind != "hello":
             raise TaskmanError(f"the supervisor's first message was {kind!r}")
         self._plans.can_limit = facts.get("has_limits", False)
-        self._plans.can_pack = facts.get("has_packed", False)
+        self._plans.can_pack = facts.get("has_packed_orders", False)
         self._plans.can_share = facts.get("has_environments", False)
         return Hello(facts)
 

@@ -67,15 +67,15 @@ To the supervisor:
 To the scheduler:
 
     ("hello", {"version", "generation", "started_ns", "scheduler_ended_ns", "is_complete", "kept",
-               "attempts", "has_manager", "has_limits", "has_executors", "has_early", "has_packed",
-               "has_environments"})
+               "attempts", "has_manager", "has_limits", "has_executors", "has_early",
+               "has_packed_orders", "has_environments"})
                          comes first; `started_ns` tells this supervisor's life from any other;
                          `is_complete` False: all was too much to tell, here is only what runs;
                          `has_manager`: somebody listens to "report";
                          `has_limits`: it knows the "limits" of a spec;
                          `has_executors`: and what executors carry out;
                          `has_early`: it knows early starts; those that are held are not in `attempts`;
-                         `has_packed`: the processes of its executors know orders that are packed;
+                         `has_packed_orders`: the processes of its executors know those with "own";
                          `has_environments`: it keeps environments for several starts;
                          attempts = [(key, meta, pid, wall_ns, elapsed_ns, end | None, ending), …]
     ("started", key, pid, wall_ns, elapsed_ns)
@@ -141,7 +141,7 @@ MAX_FRAME_BYTES = 64 << 20
 #: What "hello" begins with: the version, and what an earlier supervisor of that version could not do.
 GREETING = {
     "version": PROTOCOL_VERSION, "has_limits": True, "has_executors": True, "has_early": True,
-    "has_packed": True, "has_environments": True,
+    "has_packed_orders": True, "has_environments": True,
 }  # fmt: skip
 
 _MARSHAL_VERSION = 4

@@ -122,6 +122,18 @@ def test_what_was_surely_not_begun_before_a_crash_waits_to_begin_anew(
     assert (tmp_path / "out.x").read_text() == "hello\n"
 
 
+def test_an_order_that_cannot_be_read_fails_its_attempt_and_no_other(
+    scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    odd = spec(tmp_path, "true") | {"order": {"of": "another version"}}
+    good = spec(tmp_path, "echo hello", "y")
+    scheduler.send(("start", "a", META, odd), ("attach", "b", META, odd, 1, 2), ("start", "c", META, good))
+    failed = scheduler.wait_for("failed", "a")
+    assert (failed[3].partition(":")[0], failed[4]) == ("cannot take the message start a", False)
+    assert "cannot take the message adopt b" in scheduler.wait_for("ended", "b")[2]["lost"]
+    assert scheduler.wait_for("ended", "c")[2]["status"] == 0
+
+
 def test_an_executor_that_nobody_defines_fails_its_attempts(scheduler: SchedulerEnd, tmp_path: Path) -> None:
     odd = spec(tmp_path, "true") | {"executor": "near"}
     assert scheduler.fail("a", odd) == (0, "cannot be started: there is no executor near", False)

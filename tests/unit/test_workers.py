@@ -455,7 +455,7 @@ def test_an_order_that_is_packed_is_the_same_order(execution: Execution) -> None
     for has_packed in (False, True):
         channel = FakeChannel()
         workers = make_workers(channel, PATH="/bin")
-        workers._inbox = [hello(has_packed=has_packed)]
+        workers._inbox = [hello(has_packed_orders=has_packed)]
         workers.greet()
         for params in ({"P": "2"}, {}, {}):
             handle = "far/id.run.main.2"
