@@ -27,6 +27,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.pop("COLUMNS", None)
 
+# Programs that tests start from a checkout would compile it each time, for longer than most of them run.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # How long an example takes depends on how busy the machine is.
 settings.register_profile("taskman", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("taskman")

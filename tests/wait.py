@@ -14,7 +14,7 @@ _PAUSE_S = 0.005
 
 
 def wait_until(
-    condition: Callable[[], T | None], *, timeout_s: float = 30.0, what: str | Callable[[], str] = ""
+    condition: Callable[[], T | None], *, timeout_s: float = 60.0, what: str | Callable[[], str] = ""
 ) -> T:
     """Call `condition` until it returns something true, and return that; fail after `timeout_s`.
 

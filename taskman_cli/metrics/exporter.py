@@ -25,7 +25,7 @@ from taskman_cli.metrics.collect import collect
 from taskman_cli.metrics.families import Collected
 from taskman_cli.metrics.server import Server
 from taskman_cli.metrics.text import Format, render
-from taskman_cli.metrics.textfile import TextFile
+from taskman_cli.metrics.textfile import WRITE_S, TextFile
 from taskman_cli.metrics.trouble import Trouble
 from taskman_cli.trust import Trust
 
@@ -35,8 +35,6 @@ PREFIX = 8
 _ANSWER_S = 5.0
 #: What was collected is good for this long, and for so many times as long as it took.
 _FRESH_S, _FRESH_TIMES = 1.0, 10
-#: Between two writes of the text file.
-_WRITE_S = 15.0
 #: A write that takes longer hangs.
 _HANGS_S = 15.0
 #: How long removing the file may take in the end.
@@ -211,7 +209,7 @@ class Exporter:
         self._writer: FileWriter | None = None
         #: When the file is to be written, on the monotonic clock; None: not before the next change.
         self._write_at_s: float | None = None
-        self._written_s = -_WRITE_S
+        self._written_s = -WRITE_S
         self._wants_write = False
         self._input = bytearray()
 
@@ -285,13 +283,13 @@ class Exporter:
                 self._writer.end()
             path = settings["textfile"]
             self._writer = FileWriter(TextFile(path, trust), path) if path else None
-            self._written_s = -_WRITE_S
+            self._written_s = -WRITE_S
         self._changed(now_s)
 
     def _changed(self, now_s: float) -> None:
         """Write the file soon, but not too soon after the last time."""
         if self._writer:
-            self._write_at_s = max(now_s, self._written_s + _WRITE_S)
+            self._write_at_s = max(now_s, self._written_s + WRITE_S)
 
     # --- what was collected ---
 
@@ -314,7 +312,7 @@ class Exporter:
         self._wants_write = False
         self._written_s = now_s
         if isinstance(found, str):  # the scheduler did not answer
-            self._write_at_s = now_s + _WRITE_S
+            self._write_at_s = now_s + WRITE_S
             return
         self._writer.write(render(found, Format.PROMETHEUS).encode(), now_s)
         _say({"since": found.whole["step"]})

@@ -16,6 +16,8 @@ from taskman_cli.trust import Untrusted, user_name
 if TYPE_CHECKING:
     from taskman_cli.trust import Trust
 
+#: Between two writes.
+WRITE_S = 15.0
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 #: The collector, which is another user, reads it.

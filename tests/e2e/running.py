@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
     from typing import Self
 
 TASKMAN = str(Path(sys.executable).with_name("taskman"))
+_HURRIED = Path(__file__).with_name("hurried")
+
+
+def hurried(numbers: Mapping[str, float], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return an environment in which taskman has these numbers, by module and name, in place of its own."""
+    words = " ".join(f"{name}={number}" for name, number in numbers.items())
+    path = os.pathsep.join(filter(None, [str(_HURRIED), environ.get("PYTHONPATH")]))
+    return {**environ, "PYTHONPATH": path, "TASKMAN_NUMBERS": words}
 
 
 def _loud(options: Sequence[str]) -> Sequence[str]:
@@ -100,6 +109,11 @@ class Running:
         # It may be gone at the next look: what was seen once is the answer.
         wait_until(lambda: bool(found.extend(self._schedulers()) or found), what="a scheduler")
         return found[0]
+
+    def is_listening(self) -> bool:
+        """Tell whether a scheduler takes connections, in the state directory that `env` names."""
+        with closing(socket.socket(socket.AF_UNIX)) as client:
+            return client.connect_ex(str(self.directory / "state" / "taskman.sock")) == 0
 
     def _schedulers(self) -> list[int]:
         return [pid for pid in children(self.process.pid) if is_scheduler(pid)]

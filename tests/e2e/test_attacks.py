@@ -44,7 +44,9 @@ def his(mallory: Person) -> Person:
 def ticks_go_on(running: Running, count: int) -> None:
     """Wait until root's job has so many more runs."""
     before = len(running.lines("ticks"))
-    wait_until(lambda: len(running.lines("ticks")) >= before + count, what=f"root's runs: {running.log}")
+    wait_until(
+        lambda: len(running.lines("ticks")) >= before + count, what=lambda: f"root's runs: {running.log}"
+    )
 
 
 def test_who_stops_all_that_is_his_again_and_again_stops_nothing_else(public_path: Path, his: Person) -> None:

