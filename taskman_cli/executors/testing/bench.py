@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -113,6 +113,16 @@ class Bench:
             raise Failure("it ended, and was never said to have been started")
         await self.executor.forget(attempt.work.order)
         return result, bytes(attempt.output)
+
+    async def run_each(self, acts: Iterable[Act], **changes: Any) -> list[tuple[Result, bytes]]:
+        """Carry out acts at the same time, each to its end; return the result and the output of each."""
+        runs = [asyncio.create_task(self.run(act, **changes)) for act in acts]
+        try:
+            return [await run for run in runs]
+        finally:
+            for run in runs:  # those beside one that failed
+                run.cancel()
+            await asyncio.wait(runs)
 
     async def begin_ready(self, act: Act, **changes: Any) -> Attempt:
         """Begin an act, and wait until it has said "ready"."""

@@ -52,21 +52,21 @@ _SLOW = acts.Act("echo ready; sleep 2; echo more; exit 7", "")
 
 
 async def _exit_codes(bench: Bench) -> None:
-    for code in (0, 1, 3, 126, 255):
-        result, _ = await bench.run(acts.exit_with(code))
+    codes = (0, 1, 3, 126, 255)
+    for code, (result, _) in zip(codes, await bench.run_each(map(acts.exit_with, codes)), strict=True):
         _expect(result.exit_code, code, "the exit code")
         _expect(result.signal, None, f"the signal after exit {code}")
 
 
 async def _signals(bench: Bench) -> None:
-    for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1):
-        result, _ = await bench.run(acts.die_of(number))
+    numbers = (signal.SIGKILL, signal.SIGTERM, signal.SIGUSR1)
+    for number, (result, _) in zip(numbers, await bench.run_each(map(acts.die_of, numbers)), strict=True):
         _expect((result.exit_code, result.signal), (None, int(number)), "exit code and signal")
 
 
 async def _output(bench: Bench) -> None:
-    for data in (b"", b"no end of line", _ALL_BYTES, b"\n\n\n", _UNICODE.encode(), b"\xff\xfe\x80\r\n"):
-        _, output = await bench.run(acts.write(data))
+    texts = (b"", b"no end of line", _ALL_BYTES, b"\n\n\n", _UNICODE.encode(), b"\xff\xfe\x80\r\n")
+    for data, (_, output) in zip(texts, await bench.run_each(map(acts.write, texts)), strict=True):
         _expect(output, data, "the output")
     _, output = await bench.run(acts.write_both())
     _expect(sorted(output.split()), [b"1", b"2", b"3", b"4"], "standard output and error together, sorted")
@@ -85,8 +85,8 @@ async def _live_output(bench: Bench) -> None:
 
 
 async def _environment(bench: Bench) -> None:
-    for name, value in _ODD_VALUES.items():
-        result, output = await bench.run(acts.tell_variable(name), env=_ODD_VALUES)
+    told = await bench.run_each(map(acts.tell_variable, _ODD_VALUES), env=_ODD_VALUES)
+    for (name, value), (result, output) in zip(_ODD_VALUES.items(), told, strict=True):
         _expect((result.exit_code, output), (0, value.encode("utf-8", "surrogateescape")), f"${name}")
 
 
@@ -96,8 +96,8 @@ async def _environment_of_several_lines(bench: Bench) -> None:
 
 
 async def _odd_commands(bench: Bench) -> None:
-    for text in (_UNICODE, "'\"\\ $HOME `id`", _LINES, _ODD_VALUES["CONFORM_BYTES"], "-n", "%s %d\\n"):
-        _, output = await bench.run(acts.tell_text(text))
+    texts = (_UNICODE, "'\"\\ $HOME `id`", _LINES, _ODD_VALUES["CONFORM_BYTES"], "-n", "%s %d\\n")
+    for text, (_, output) in zip(texts, await bench.run_each(map(acts.tell_text, texts)), strict=True):
         _expect(output, text.encode("utf-8", "surrogateescape"), "a text in the command")
 
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 TIMEOUT_S = 60.0
 _TASKMAN = (sys.executable, "-m", "taskman_cli")
 _PAUSE_S = 0.02
+#: A command that asks takes much more time than to look whether anything was logged.
+_ASK_AGAIN_S = 1.0
 _HELPER = "taskman_cli.executors.process"
 _ENDS = frozenset({"succeeded", "failed", "timed_out", "cancelled", "lost"})
 #: Says "ready", and ends by itself a while later.
@@ -116,6 +118,20 @@ class Program:
         said = self.call("history", _JOB, "--json")
         return list(json.loads(said)) if said else []
 
+    def until_runs(self, look: Callable[[list[dict[str, Any]]], Any], what: str) -> Any:
+        """Wait until the runs are as `look` says; they are read when the log has grown, and each second."""
+        seen_bytes, asked_s = -1, 0.0
+
+        def look_again() -> Any:
+            nonlocal seen_bytes, asked_s
+            size_bytes, now_s = (self.directory / "log").stat().st_size, time.monotonic()
+            if size_bytes == seen_bytes and now_s - asked_s < _ASK_AGAIN_S:
+                return None
+            seen_bytes, asked_s = size_bytes, now_s
+            return look(self.runs())
+
+        return self.until(look_again, what)
+
     def until(self, look: Callable[[], Any], what: str) -> Any:
         """Wait until `look` returns something true, and return that."""
         until = time.monotonic() + self.timeout_s
@@ -136,15 +152,15 @@ class Program:
     def end(self, *expected: str) -> dict[str, Any]:
         """Wait for the end of the only run, and check how it ended."""
 
-        def ended() -> dict[str, Any] | None:
-            return next((run for run in self.runs() if run["state"] in _ENDS), None)
+        def ended(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            return runs if any(run["state"] in _ENDS for run in runs) else []
 
-        run: dict[str, Any] = self.until(ended, "the end of the run")
+        run, *others = self.until_runs(ended, "the end of the run")
+        if others:
+            raise Failure(f"there are {1 + len(others)} runs, and not one")
         if run["state"] not in expected:
             raise Failure(f"the run is {run['state']} ({run.get('detail')}), not {' or '.join(expected)}")
-        if len(runs := self.runs()) != 1:
-            raise Failure(f"there are {len(runs)} runs, and not one")
-        return run
+        return dict(run)
 
     def close(self) -> None:
         """End all that was started."""
@@ -212,7 +228,7 @@ def _helper_killed(program: Program, is_lasting: bool) -> None:
     kill(program.process_of(_HELPER))
     _expect_found(program, is_lasting)
     program.call("trigger", _JOB)
-    program.until(lambda: any(run["state"] == "failed" for run in program.runs()), "a run after that")
+    program.until_runs(lambda runs: any(run["state"] == "failed" for run in runs), "a run after that")
 
 
 def _helper_killed_with_children(program: Program, is_lasting: bool) -> None:
