@@ -40,6 +40,8 @@ _MOST_TRIES = 3
 _MOST_AHEAD = 8
 #: A call that takes less costs less than to wake another worker for it.
 _SHORT_US = 100
+#: Workers that are on their way at a time, for each core.
+_STARTS_A_CORE = 2
 #: Functions that are known to be short.
 _MOST_SHORT = 1000
 
@@ -122,6 +124,7 @@ class PythonExecutor(Executor):
         #: Those that were given calls in this turn of the loop, and are told at its end.
         self._given: list[Worker] = []
         self._starts: set[asyncio.Task[None]] = set()
+        self._most_starts = _STARTS_A_CORE * len(os.sched_getaffinity(0))
 
     def begin(self, work: Work, over: Callable[[Result | BaseException], None]) -> bool:
         """Have a worker make the call."""
@@ -270,11 +273,7 @@ class PythonExecutor(Executor):
             self._give(lane, lane.idle.pop(), call)
         else:
             lane.waiting.append(call)
-            if lane.coming < len(lane.waiting):
-                lane.coming += 1
-                start = asyncio.get_running_loop().create_task(self._start(lane, call.work.order, key))
-                self._starts.add(start)
-                start.add_done_callback(self._starts.discard)
+            self._start_some(lane, key)
 
     # --- giving ---
 
@@ -319,6 +318,18 @@ class PythonExecutor(Executor):
         for worker in given:
             worker.go()
 
+    def _start_some(self, lane: Lane, key: Key) -> None:
+        """Start workers for calls that wait: only a few at a time, of which each has a core soon.
+
+        On a busy machine, one for each call would take so long that many more calls come meanwhile.
+        """
+        while lane.coming < min(len(lane.waiting), self._most_starts):
+            lane.coming += 1
+            order = lane.waiting[0].work.order
+            start = asyncio.get_running_loop().create_task(self._start(lane, order, key))
+            self._starts.add(start)
+            start.add_done_callback(self._starts.discard)
+
     async def _start(self, lane: Lane, order: Order, key: Key) -> None:
         """Start a worker for the first call that waits by then."""
         try:
@@ -327,11 +338,12 @@ class PythonExecutor(Executor):
         except Exception as error:  # it is the call's failure
             if lane.waiting:
                 lane.waiting.popleft().end(_unbegun(error))
-            return
+        else:
+            worker.key = key
+            self.free(worker)
         finally:
             lane.coming -= 1
-        worker.key = key
-        self.free(worker)
+        self._start_some(lane, key)
 
 
 def _unbegun(error: Exception) -> Exception:

@@ -390,3 +390,29 @@ def test_a_call_that_is_cancelled_while_its_worker_starts_never_begins(
 
     asyncio.run(body())
     assert len(noted.read_text().splitlines()) == (1 if is_first else 2)
+
+
+def test_only_a_few_workers_are_on_their_way_at_a_time(tmp_path: Path) -> None:
+    python, starts, held = (tmp_path / name for name in ("python", "starts", "held"))
+    python.write_text(
+        f'#!/bin/sh\necho >>{starts}\nwhile test -e {held}; do sleep 0.01; done\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    held.touch()
+    most = 2 * len(os.sched_getaffinity(0))
+
+    async def body(executor: PythonExecutor) -> None:
+        calls = Calls(executor, tmp_path)
+        calls.closed.touch()
+        attempts = [calls.note("noted", str(calls.closed)) for _ in range(most + 3)]
+        await attempts[0].until(lambda: starts.exists() and len(starts.read_text()) == most)
+        assert len(executor._starts) == most
+        held.unlink()
+        # Each call needs a worker of its own, and gets it.
+        noted = calls.noted("noted")
+        await attempts[0].until(lambda: noted.exists() and len(noted.read_text().splitlines()) == most + 3)
+        assert len(set(noted.read_text().splitlines())) == most + 3
+        calls.closed.unlink()
+        assert [(await one.task).exit_code for one in attempts] == [0] * (most + 3)
+
+    with_executor(lambda: PythonExecutor({"python": str(python)}), body)
