@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from taskman_cli.core.clock import Now
-    from taskman_cli.core.engine.engine import Wake
+    from taskman_cli.core.engine.wakes import Wake
 
 #: After a sleep longer than this, both processes wake `WARM_UP_NS` before the slot.
 LONG_SLEEP_NS = 100_000_000

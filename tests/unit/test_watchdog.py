@@ -6,7 +6,7 @@ import heapq
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.clock import Now
-from taskman_cli.core.engine.engine import Wake
+from taskman_cli.core.engine.wakes import Wake
 from taskman_cli.scheduler.pulse import Pulse
 from taskman_cli.supervisor.watchdog import FAR_NS, Watchdog
 

@@ -47,13 +47,15 @@ class Attempts:
         attempt.began_elapsed_ns = now.elapsed_ns
         if attempt.is_remote:
             self._find_handle(attempt)
-        self.pool.early.begin(attempt)
+        run = attempt.run
+        if attempt is self.pool.early.taken:
+            self.pool.early.begin(attempt)
         self.pool.seat(attempt)
         if not attempt.has_begun:
             attempt.has_begun = True
             self._outbox.records.append(attempt.begun())
-            self.reports.begun(attempt, now)
-        run = attempt.run
+            if not run.is_plain:
+                self.reports.begun(attempt, now)
         self._outbox.actions.append(
             effects.Start(
                 attempt.key, run.id, run.job.id, attempt.task, attempt.number, run.slot_ns, run.trigger,
@@ -103,8 +105,10 @@ class Attempts:
         )
         attempt.began_elapsed_ns = started.elapsed_ns
         self._outbox.records.append(spawned)
-        self.reports.running(attempt)
-        self._set_timeout(attempt)
+        if not run.is_plain:
+            self.reports.running(attempt)
+        if attempt.task.execution.timeout_ns is not None:
+            self._set_timeout(attempt)
         if pool.gate is not None:
             pool.looks.plan_first(attempt)
 

@@ -8,9 +8,9 @@ in order, records first, so that a start is on record before its process exists.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from taskman_cli.core.clock import Now, earliest
+from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.arming import restate_job
 from taskman_cli.core.engine.blame import ADMISSION, EngineBroken, item_of
@@ -23,15 +23,16 @@ from taskman_cli.core.engine.pauses import Pauses
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS
 from taskman_cli.core.engine.pool import ASK
 from taskman_cli.core.engine.portions import BETWEEN, Portions
-from taskman_cli.core.engine.queue import earliest_due
 from taskman_cli.core.engine.recovery import Recovery
 from taskman_cli.core.engine.reports import Reports
 from taskman_cli.core.engine.requests import Requests
 from taskman_cli.core.engine.running import Running
 from taskman_cli.core.engine.slots import Slots
+from taskman_cli.core.engine.stops import Stops
 from taskman_cli.core.engine.takeover import take_jobs
 from taskman_cli.core.engine.timetable import Timetable
 from taskman_cli.core.engine.waits import Waits
+from taskman_cli.core.engine.wakes import Wakes
 from taskman_cli.core.model import Trigger
 from taskman_cli.core.schedule import Reboot
 from taskman_cli.core.tuning import Admission
@@ -43,15 +44,9 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.engine.timetable import ArmedJob
     from taskman_cli.core.engine.waits import Wait
+    from taskman_cli.core.engine.wakes import Wake
     from taskman_cli.core.model import Settings
     from taskman_cli.core.sinks import SinkDefinition
-
-
-class Wake(NamedTuple):
-    """When the engine wants its next `Tick`; None: not on this clock."""
-
-    wall_ns: int | None
-    elapsed_ns: int | None
 
 
 class Engine:
@@ -91,14 +86,15 @@ class Engine:
         self._portions = Portions(self.timetable, self._slots, self._outbox, self._account_by, most=portion)
         self._job_set = JobSet(self._running, self.timetable, self._outbox)
         self._pauses = Pauses(self._running, self.timetable, self._outbox)
+        running, outcomes, stops = self._running, self._outcomes, Stops(self._running, self._outbox)
         self._requests = Requests(
-            self._running, self.timetable, self._outbox, self._slots, self._job_set, self._pauses
+            running, self.timetable, self._outbox, self._slots, self._job_set, self._pauses, stops
         )
-        running, outcomes = self._running, self._outcomes
-        self._elapsed_queues = (self.pool.timers, self.reports.slow)
-        self._wall_queues = (
-            self.timetable.queue, running.waiting.deadlines, self._pauses.ends, self.reports.overdue_queue
-        )  # fmt: skip
+        self._wakes = Wakes(
+            self.timetable.queue,
+            (running.waiting.deadlines, self._pauses.ends, self.reports.overdue_queue),
+            (self.pool.timers, self.reports.slow),
+        )
         self._handlers: dict[type[events.Event], Callable[[Any, Now], None]] = {
             events.JobsLoaded: self._load,
             events.Tick: self._tick,
@@ -121,9 +117,9 @@ class Engine:
             events.OnceRequested: self._add_once,
             events.JobsReloaded: self._reload,
             events.GateTried: self._try_gate,
-            events.DrainRequested: running.drain,
-            events.StopRequested: running.stop,
-            events.KillRequested: running.stop,
+            events.DrainRequested: stops.drain,
+            events.StopRequested: stops.stop,
+            events.KillRequested: stops.stop,
         }
 
     @property
@@ -299,10 +295,7 @@ class Engine:
 
     def next_wake(self) -> Wake:
         """Return when the next `Tick` is wanted, on each clock."""
-        elapsed_ns = earliest_due(self._elapsed_queues)
-        if self._running.is_stopping:
-            return Wake(None, elapsed_ns)
-        return Wake(earliest(earliest_due(self._wall_queues), self._portions.next_due), elapsed_ns)
+        return self._wakes.next(self._portions.next_due, is_stopping=self._running.is_stopping)
 
     # --- slots ---
 
@@ -366,8 +359,10 @@ class Engine:
         if not self.is_stopping:
             decide = self._portions.decide_all if event is None else self._portions.tick
             decide(now, missed_after_ns=self.settings.missed_after_ns)
-            if self._portions.next_due is None:  # the pauses of the rest count as they were then
-                self._pauses.tick(now)
+        if not self._wakes.is_for_more(now):
+            return
+        if not self.is_stopping and self._portions.next_due is None:  # or the pauses count as they were then
+            self._pauses.tick(now)
         self._running.give_up_late(now)
         self._outcomes.expire(now)
         self.reports.tick(now)

@@ -219,7 +219,7 @@ class JobSet:
             if definition_of(known.job) != definition:
                 self._outbox.records.append(effects.JobRezoned(job.id, definition))
             is_same = _is_same(known.job, job)
-            known.job = job
+            known.redefine(job)
             if not is_same:
                 self._running.parks.redefine(known, known, now)
                 self._running.redefine(job, now)

@@ -138,6 +138,7 @@ class Outcomes:
         """Put an attempt that has no process back to wait."""
         self._attempts.put_back(attempt, at.elapsed_ns)
         run = attempt.run
+        run.is_plain = False
         if not run.has_begun:
             run.state = State.QUEUED
             self._running.waiting.add(run)

@@ -51,11 +51,10 @@ class Parks:
         known = self._timetable.jobs
         return [armed for name in sorted(self._names) if (armed := known.get(name)) and armed.park]
 
-    def note_run(self, run: Run, now: Now) -> bool:
+    def note_run(self, armed: ArmedJob, run: Run, now: Now) -> bool:
         """Count the end of a run, and return whether it parks its job."""
-        armed = self._timetable.jobs.get(run.job.id)
-        if armed is None or (armed.failures is None and run.state in _NEUTRAL):
-            return False  # most runs succeed, and are the first to do so
+        if armed.failures is None and run.state in _NEUTRAL:
+            return False
         if run.job is not armed.job and fingerprint(run.job) != fingerprint(armed.job):
             return False  # it tells nothing of what the job is now
         failed = [end for end in run.ended.values() if end.state in _FAILED and end.detail]

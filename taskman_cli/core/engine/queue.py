@@ -148,12 +148,24 @@ class DueQueue(Generic[K]):
         heapify(self._heap)
 
 
+# These two are asked at each turn, so they look into the heaps: most are empty.
+
+
 def earliest_due(queues: Iterable[DueQueue[str]]) -> int | None:
-    """Return the earliest time at which a key of one of these queues is due, or None: asked at each turn."""
-    found = None
+    """Return the earliest time at which a key of one of these queues is due, or None."""
+    found: int | None = None
     for queue in queues:
-        if queue._heap:
-            due_ns = queue.next_due()
+        if heap := queue._heap:
+            first = heap[0]
+            due_ns = first[0] if queue._entries.get(first[2]) is first else queue.next_due()
             if due_ns is not None and (found is None or due_ns < found):
                 found = due_ns
     return found
+
+
+def is_any_due(queues: Iterable[DueQueue[str]], now_ns: int) -> bool:
+    """Tell whether there may be a key in one of these queues that is due by now: if not, there is none."""
+    for queue in queues:  # noqa: SIM110
+        if (heap := queue._heap) and heap[0][0] <= now_ns:
+            return True
+    return False

@@ -132,8 +132,6 @@ class Reports:
 
     def tick(self, now: Now) -> None:
         """Tell of runs that are slow by now, and of jobs that are overdue."""
-        if not (self.slow.is_due(now.elapsed_ns) or self._overdue.is_watching):
-            return
         for run_id in self.slow.pop_due(now.elapsed_ns):
             run = self._runs.pop(run_id)
             self._outbox.subject = run

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.running import Running
     from taskman_cli.core.engine.runs import Run
     from taskman_cli.core.engine.slots import Slots
+    from taskman_cli.core.engine.stops import Stops
     from taskman_cli.core.engine.timetable import ArmedJob, Timetable
     from taskman_cli.core.model import Settings
 
@@ -40,6 +41,7 @@ class Requests:
         slots: Slots,
         job_set: JobSet,
         pauses: Pauses,
+        stops: Stops,
     ) -> None:
         self._running = running
         self._timetable = timetable
@@ -47,6 +49,7 @@ class Requests:
         self._slots = slots
         self._job_set = job_set
         self._pauses = pauses
+        self._stops = stops
         self._handlers: dict[type, Callable[[Any, str, Now], dict[str, Any]]] = {
             protocol.TriggerJob: self._trigger,
             protocol.PauseJobs: pauses.pause,
@@ -172,11 +175,11 @@ class Requests:
         detail = ""
         if request.now:
             detail = "now"
-            self._running.stop(events.KillRequested(), now)
+            self._stops.stop(events.KillRequested(), now)
         elif request.drain_ns is None:
-            self._running.stop(events.StopRequested(), now)
+            self._stops.stop(events.StopRequested(), now)
         elif not self._running.is_stopping or self._running.is_draining:
             detail = "drain"
-            self._running.drain(events.DrainRequested(), now)
+            self._stops.drain(events.DrainRequested(), now)
         self._note("stopping", by, detail=detail)
         return {"stopping": True, "running": count}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.engine import effects, events
+from taskman_cli.core.engine import effects
 from taskman_cli.core.engine.arming import restate_job
 from taskman_cli.core.engine.attempts import Attempts
 from taskman_cli.core.engine.failing import FailingJobs
@@ -56,7 +56,7 @@ class Running:
         self.failing = FailingJobs()
         self.parks = Parks(timetable, outbox)
         #: Runs that a stop left for the next start.
-        self._left: list[Run] = []
+        self.left: list[Run] = []
         #: Jobs whose last run has ended since this was last looked at.
         self.idle: list[str] = []
 
@@ -95,6 +95,20 @@ class Running:
         self.waiting.add(run)
         return run
 
+    def begin_plain(self, armed: ArmedJob, slot_ns: int, now: Now) -> None:
+        """Make the run for a slot of a plain job without runs, and let it begin: `new` and `admit` in one."""
+        number = self._last_run_number = run_number(now.wall_ns, last=self._last_run_number)
+        job = armed.job
+        task = job.tasks[0]
+        run = Run(encode_run_id(number), job, slot_ns, Trigger.SLOT, slot_ns, is_plain=True)
+        run.waits_since_ns = now.elapsed_ns
+        run.attempts[task.id] = attempt = Attempt.of(run, task, 1)
+        armed.run_count += 1
+        self.activity[job.id] = Activity({run.id: run})
+        self._outbox.records.append(run.queued())
+        self.waiting.add(run)
+        self.pool.enqueue(attempt, now.elapsed_ns)
+
     def admit(self, run: Run, now: Now) -> None:
         """Let the tasks of a run begin."""
         activity = self.activity[run.job.id] = self.activity.get(run.job.id) or Activity()
@@ -103,7 +117,7 @@ class Running:
 
     def give_up_late(self, now: Now) -> None:
         """Give up the runs that have waited too long."""
-        for run in self.waiting.late(now.wall_ns) if self.waiting.is_any_late(now.wall_ns) else ():
+        for run in self.waiting.late(now.wall_ns):
             self._outbox.subject = run
             activity = self.activity[run.job.id]
             if run in activity.backlog:
@@ -188,18 +202,22 @@ class Running:
 
     def settle(self, run: Run, now: Now) -> None:
         """Close a run whose tasks are all over, and let the next one of its job begin."""
-        if not run.is_over:
+        if run.attempts or run.pending:
             return
         if run.state is not State.SKIPPED:
             run.state = run.verdict()
-            self.waiting.remove(run)
+            if run.is_waiting:
+                self.waiting.remove(run)
             if run.state is State.SKIPPED:
                 self._record_skipped(run, now)
             else:
                 self._record_finished(run, now)
-        self.reports.over(run)
+        if not run.is_plain:
+            self.reports.over(run)
         job_id = run.job.id
-        if self.parks.note_run(run, now):
+        armed = self._timetable.jobs.get(job_id)
+        is_success = run.state is State.SUCCEEDED
+        if armed and not (is_success and armed.failures is None) and self.parks.note_run(armed, run, now):
             self.skip_parked(job_id, now)
         activity = self.activity[job_id]
         del activity.active[run.id]
@@ -210,7 +228,6 @@ class Running:
         if not activity.active:
             del self.activity[job_id]
             self.idle.append(job_id)
-            armed = self._timetable.jobs.get(job_id)
             if armed is not None and armed.is_from_finish:
                 self.arm_from_finish(armed, now)
 
@@ -270,6 +287,7 @@ class Running:
                 run.detail = f"the task {run.only} is not defined any more"
                 self.cancel(run, now)
                 continue
+            run.is_plain = False
             self.waiting.add(run)
             if run.id in self.activity[job.id].active:
                 self.begin_tasks(run, now)
@@ -289,7 +307,8 @@ class Running:
         undone = tuple([task.id for task in run.job.tasks if task.id not in results])
         facts = (run.state, run.slot_ns, undone, run.detail, self.failing.note_run(run))
         self._outbox.records.append(effects.RunFinished(run.id, run.job.id, *facts, *run.end(now.elapsed_ns)))
-        self.reports.finished(run, before, now)
+        if not run.is_plain:
+            self.reports.finished(run, before, now)
 
     def _is_given_up_as_late(self, run: Run, now: Now) -> bool:
         """Give up a run that has not begun if its `start_deadline` has passed."""
@@ -318,40 +337,6 @@ class Running:
             self._timetable.freeze(armed, now.wall_ns)
             self._outbox.records.append(effects.JobPaused(armed.job.id, armed.pause))
 
-    def drain(self, _: events.DrainRequested, now: Now) -> None:
-        """Start nothing more; running commands end by themselves, waiting runs wait for the next start."""
-        self.is_draining = True
-        self._leave_waiting(now)
-
-    def stop(self, event: events.StopRequested | events.KillRequested, now: Now) -> None:
-        """Start nothing more and end running commands; waiting runs wait for the next start."""
-        self.is_draining, self.is_killing = False, isinstance(event, events.KillRequested)
-        self._leave_waiting(now)
-        for activity in list(self.activity.values()):
-            for run in list(activity.active.values()):
-                self._outbox.subject = run
-                if run.is_in_pool:  # or it comes back, or is ended when it has started
-                    self.cancel(run, now, is_kill=self.is_killing)
-
-    def _leave_waiting(self, now: Now) -> None:
-        self.is_stopping = True
-        self.waiting.end_step()  # a run of this very step is left like the others
-        self.attempts.wait_no_more(now)
-        for job_id, activity in list(self.activity.items()):
-            for run in (run for run in (*activity.backlog, *activity.active.values()) if not run.has_process):
-                self._leave(run)
-            activity.backlog.clear()
-            activity.active = {run.id: run for run in activity.active.values() if run.has_process}
-            if not activity.active:
-                self.activity.pop(job_id, None)
-
-    def _leave(self, run: Run) -> None:
-        """Leave a run for the next start of the program."""
-        self._left.append(run)
-        self.waiting.remove(run)
-        for attempt in run.attempts.values():
-            self.attempts.drop(attempt)
-
     # --- attempts ---
 
     def start_ready(self, now: Now) -> None:
@@ -375,20 +360,20 @@ class Running:
             return
         if run.state is State.QUEUED:
             run.state, run.is_unrecorded = State.RUNNING, False
-            self.waiting.remove(run)
+            if run.is_waiting:
+                self.waiting.remove(run)
         self.attempts.begin(attempt, now)
 
     def _is_stopped(self, run: Run) -> bool:
         """Tell whether its job is paused with `--stop`, and the run is older than the pause."""
-        armed = self._timetable.jobs.get(run.job.id)
-        stops_to = armed.pause.stops_to if armed and armed.pause else None
+        stops_to = self._timetable.stops_to(run.job.id)
         return stops_to is not None and decode_run_id(run.id) <= stops_to
 
     def restate(self) -> list[effects.Record | effects.Mark]:
         """Return the records of all unfinished runs that the next scheduler needs."""
         runs = [run for activity in self.activity.values() for run in activity.runs]
         numbered = effects.RunsNumbered(self._last_run_number)
-        return [numbered, *(record for run in [*runs, *self._left] for record in run.restate())]
+        return [numbered, *(record for run in [*runs, *self.left] for record in run.restate())]
 
     def unfinished(self, target: str) -> list[Run]:
         """Return the unfinished runs: the one of this id, or those of a job or one of its tasks."""

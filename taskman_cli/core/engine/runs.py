@@ -209,6 +209,10 @@ class Run:
     is_told: bool = False
     #: It was told that it takes long.
     is_slow: bool = False
+    #: It has waited for longer than a step, and must not begin after its `start_deadline`.
+    is_waiting: bool = False
+    #: It is for a slot of a job that `policy` calls plain, and was never put back nor changed.
+    is_plain: bool = False
 
     @property
     def is_over(self) -> bool:

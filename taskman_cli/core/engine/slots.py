@@ -40,15 +40,17 @@ class Slots:
         """
         slot_ns, job = armed.slot_ns, armed.job
         assert slot_ns is not None
-        is_plain = job.enabled and not job.policy.jitter_ns and not armed.is_from_finish
         is_held = armed.pause is not None or armed.failures is not None
-        if is_plain and not is_held and until_ns - slot_ns <= missed_after_ns:
+        if armed.is_plain and not is_held and until_ns - slot_ns <= missed_after_ns:
             next_ns = armed.slot_after(slot_ns)
             # One slot has passed, in time, and nothing keeps it from getting a run: nearly always.
             if next_ns is None or next_ns > until_ns:
                 armed.slot_ns, armed.since_ns = None, slot_ns
-                self.offer(armed, slot_ns, _own_trigger(job), now)
-                self._timetable.arm(armed, None if armed.is_used_up else next_ns)
+                if job.id in self._running.activity:
+                    self.offer(armed, slot_ns, Trigger.SLOT, now)
+                else:
+                    self._running.begin_plain(armed, slot_ns, now)
+                self._timetable.arm(armed, next_ns)
                 return
         passed = self._timetable.passed(armed, until_ns)
         armed.slot_ns, armed.since_ns = None, passed.slots[-1][0]
@@ -133,10 +135,7 @@ class Slots:
         run = self._running.new(armed, slot_ns, trigger, now)
         if park:
             self._running.parks.try_with(armed, run)
-        if activity is None:  # nearly always
-            self._running.admit(run, now)
-        else:
-            self._let_in(run, activity, overlap, now)
+        self._let_in(run, activity, overlap, now)
 
     def ask(
         self,

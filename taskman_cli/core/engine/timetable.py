@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS, spread_ns
+from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS, is_plain, spread_ns
 from taskman_cli.core.engine.queue import DueQueue
 from taskman_cli.core.immutable import immutable
 from taskman_cli.core.model import OnMissed
@@ -46,6 +46,15 @@ class ArmedJob:
     taken_ns: int | None = None
     #: The failed runs since the last success, where they matter; None: there are none.
     failures: Failures | None = None
+    #: There is nothing special about its slots and runs: see `policy`.
+    is_plain: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.is_plain = is_plain(self.job)
+
+    def redefine(self, job: Job) -> None:
+        """Use another definition, by which it has the same slots."""
+        self.job, self.is_plain = job, is_plain(job)
 
     @classmethod
     def of(
@@ -233,6 +242,11 @@ class Timetable:
     def note_paused(self, armed: ArmedJob) -> None:
         """Note that a job is paused, so that `paused` has it."""
         self._paused.add(armed.job.id)
+
+    def stops_to(self, job_id: str) -> int | None:
+        """Return up to which number the runs of a job are stopped (`pause --stop`); None: none are."""
+        armed = self.jobs.get(job_id) if self._paused else None
+        return armed.pause.stops_to if armed is not None and armed.pause is not None else None
 
     def paused(self) -> list[ArmedJob]:
         """Return the paused jobs; none of the others is looked at."""

@@ -22,8 +22,6 @@ class Waiting:
         self._runs: dict[str, Run] = {}
         #: When they may not start any more, on the wall clock.
         self.deadlines: DueQueue[str] = DueQueue()
-        #: Tell whether any run may have waited too long, by the wall clock.
-        self.is_any_late = self.deadlines.is_due
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -35,9 +33,11 @@ class Waiting:
     def end_step(self) -> None:
         """Set the deadlines of the new runs that still wait."""
         for run in self.new:
-            has_deadline = run.slot_ns is not None and run.job.policy.start_deadline_ns is not None
-            if run.state is State.QUEUED and has_deadline:
+            if run.state is not State.QUEUED:  # as mostly
+                continue
+            if run.slot_ns is not None and run.job.policy.start_deadline_ns is not None:
                 self._runs[run.id] = run
+                run.is_waiting = True
                 self._put(run)
         self.new.clear()
 
@@ -49,7 +49,9 @@ class Waiting:
 
     def remove(self, run: Run) -> None:
         """Remove a run that waits no longer: it has begun, or never will."""
-        if self._runs.pop(run.id, None):
+        if run.is_waiting:
+            run.is_waiting = False
+            del self._runs[run.id]
             self.deadlines.remove(run.id)
 
     def late(self, wall_ns: int) -> Iterator[Run]:

@@ -1,0 +1,44 @@
+"""When the engine wants to be woken: the queues of all that is due at some time, on either clock."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from taskman_cli.core.engine.queue import earliest_due, is_any_due
+
+if TYPE_CHECKING:
+    from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.queue import DueQueue
+
+
+class Wake(NamedTuple):
+    """When the engine wants its next `Tick`; None: not on this clock."""
+
+    wall_ns: int | None
+    elapsed_ns: int | None
+
+
+class Wakes:
+    """Looks into the queues."""
+
+    def __init__(
+        self, slots: DueQueue[str], wall: tuple[DueQueue[str], ...], elapsed: tuple[DueQueue[str], ...]
+    ) -> None:
+        """`wall` and `elapsed`: all queues by these clocks, beside that of the slots."""
+        self._wall = wall
+        self._elapsed = elapsed
+        self._slots_and_wall = (slots, *wall)
+
+    def next(self, herd_ns: int | None, *, is_stopping: bool) -> Wake:
+        """Return the next wake; `herd_ns`: the rest of a herd was due by then, None: there is none."""
+        elapsed_ns = earliest_due(self._elapsed)
+        if is_stopping:
+            return Wake(None, elapsed_ns)
+        wall_ns = earliest_due(self._slots_and_wall)
+        if herd_ns is not None and (wall_ns is None or herd_ns < wall_ns):
+            wall_ns = herd_ns
+        return Wake(wall_ns, elapsed_ns)
+
+    def is_for_more(self, now: Now) -> bool:
+        """Tell whether anything may be due but slots: if not, nothing is."""
+        return is_any_due(self._elapsed, now[1]) or is_any_due(self._wall, now[0])
