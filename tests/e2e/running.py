@@ -19,13 +19,15 @@ if TYPE_CHECKING:
     from typing import Self
 
 TASKMAN = str(Path(sys.executable).with_name("taskman"))
-_HURRIED = Path(__file__).with_name("hurried")
+HURRIED = Path(__file__).with_name("hurried")
 
 
-def hurried(numbers: Mapping[str, float], environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+def hurried(
+    numbers: Mapping[str, float], environ: Mapping[str, str] = os.environ, *, site: str = str(HURRIED)
+) -> dict[str, str]:
     """Return an environment in which taskman has these numbers, by module and name, in place of its own."""
     words = " ".join(f"{name}={number}" for name, number in numbers.items())
-    path = os.pathsep.join(filter(None, [str(_HURRIED), environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [site, environ.get("PYTHONPATH")]))
     return {**environ, "PYTHONPATH": path, "TASKMAN_NUMBERS": words}
 
 
