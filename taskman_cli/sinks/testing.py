@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: How long a delivery may take in these tests, and how much longer a busy machine makes it.
 TIMEOUT_S = 30.0
-SHORT_S = 1.0
+SHORT_S = 0.5
 SLACK_S = 15.0
 #: 2026-11-30 02:30 UTC.
 _AT_NS = 1_796_005_800 * SECOND_NS

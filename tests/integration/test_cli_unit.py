@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -213,8 +214,11 @@ def test_a_file_with_errors_is_told_as_by_check(file: Path) -> None:
     assert done.stderr == invoke("check", str(file)).stderr
 
 
-def test_what_is_gone_after_a_boot_is_warned_of(file: Path) -> None:
-    assert f"{file} may be gone after the next boot" in invoke("unit", "--user", str(file)).stderr
+def test_what_is_gone_after_a_boot_is_warned_of() -> None:
+    with TemporaryDirectory(dir="/tmp") as path:
+        file = Path(path, "jobs.toml")
+        file.write_text(JOBS)
+        assert f"{file} may be gone after the next boot" in invoke("unit", "--user", str(file)).stderr
 
 
 @is_root

@@ -81,8 +81,8 @@ def test_a_service_is_told_in_a_process_of_its_own(around: Surroundings, tmp_pat
 
 def test_it_stands_the_suite(around: Surroundings, tmp_path: Path) -> None:
     check(apprise(f"json://{TOKEN}"), surroundings=around, secrets=[TOKEN])
-    for url in (f"down://{TOKEN}", f"crash://{TOKEN}", f"hang://{TOKEN}"):
-        error = check_failure(apprise(url), surroundings=around, secrets=[TOKEN], timeout_s=3.0)
+    for url, timeout_s in (f"down://{TOKEN}", 3.0), (f"crash://{TOKEN}", 3.0), (f"hang://{TOKEN}", 1.0):
+        error = check_failure(apprise(url), surroundings=around, secrets=[TOKEN], timeout_s=timeout_s)
         assert not error.is_final
 
 

@@ -119,7 +119,7 @@ def test_a_journald_that_does_not_read_holds_nobody(tmp_path: Path) -> None:
         here.bind(path)
         sink = make(journald(path), AROUND)
         with pytest.raises(DeliveryFailed, match="journald has too much to read"):
-            sink.deliver(message(*[REPORT] * 5_000), 10.0)
+            sink.deliver(message(*[REPORT] * 5_000), 1.0)
         sink.close()
 
 

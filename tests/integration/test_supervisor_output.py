@@ -157,7 +157,8 @@ def test_output_follows_no_link_in_the_place_of_a_job_s_directory(
     theirs.mkdir()
     script = "seq 10000"
     if is_late:
-        script = f"{script}; mv {job} {tmp_path}/mine; ln -s theirs {job}; seq 10000"
+        begun = f"until test -s {job}/out; do sleep 0.01; done"
+        script = f"{script}; {begun}; mv {job} {tmp_path}/mine; ln -s theirs {job}; seq 10000"
     else:
         job.symlink_to(theirs)
     end = scheduler.run("a", make_spec(tmp_path, sh(script), path=str(job / "out"), max_output=1000))
