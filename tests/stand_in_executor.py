@@ -181,6 +181,8 @@ def installed(place: Path, environ: Mapping[str, str]) -> dict[str, str]:
     about = place / "stand_in_executor-1.dist-info"
     about.mkdir(parents=True, exist_ok=True)
     (about / "METADATA").write_text("Metadata-Version: 2.1\nName: stand-in-executor\nVersion: 1\n")
-    (about / "entry_points.txt").write_text("[taskman.executors]\nstand-in = stand_in_executor:make\n")
+    (about / "entry_points.txt").write_text(
+        "[taskman.executors]\nstand-in = stand_in_executor:make\nline-up = line_up_executor:make\n"
+    )
     paths = [str(place), str(Path(__file__).parent)]
     return {**environ, "PYTHONPATH": ":".join(paths)}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from taskman_cli.core.conditions import FarWorker as FarWorker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +113,10 @@ class StartFailed(Exception):
         self.is_transient = is_transient
 
 
+class NoSeat(Exception):
+    """The order was not begun: it has no seat, and what it was waiting behind takes its time."""
+
+
 class ConnectionLost(Exception):
     """The far side does not answer any more: how the attempt stands is not known, and will be asked."""
 
@@ -131,6 +135,10 @@ class Work:
         self.order = order
         #: It was begun: its time runs, and signals are passed on.
         self.is_started = False
+        #: False: it begins only behind another one (`Executor.begin_behind`).
+        self.has_seat = True
+        #: Which one without a seat has begun when this one ended; said before the end of this one.
+        self.heir: Work | None = None
         self._on_started = on_started
         self._on_output = on_output
         self._on_progress = on_progress
@@ -207,6 +215,18 @@ class Executor(ABC):
         `run` would return or raise, except ConnectionLost; a result says that it has started.
         """
         return False
+
+    def begin_behind(self, work: Work, over: Callable[[Result | BaseException], None]) -> bool:
+        """Have an order wait behind others that were begun, as `begin` does: it begins when one of them ends.
+
+        It has no seat: no more orders may be under way because of it, until its `has_seat` is true. If it
+        would have to begin without that, `over` gets NoSeat. Return False if it cannot wait now.
+        """
+        return False
+
+    def take_back(self, works: Collection[Work]) -> list[Work]:
+        """Take back orders without a seat; return those that have not begun and never will."""
+        return []
 
     def give_up(self, work: Work) -> None:  # noqa: B027 - only with `begin`
         """Let go of an order that was begun by `begin`: what it holds has to go, and `over` is not called."""

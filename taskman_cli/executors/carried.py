@@ -50,6 +50,7 @@ class Carried:
         self.is_cut = False
         self.unheard_since_s = 0.0
         self.is_unheard = False
+        #: That was not told yet, and that something was told a moment ago (`Progress`).
         self.progress: tuple[float | None, str] | None = None
         self.is_telling = False
 

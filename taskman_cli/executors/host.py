@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.executors import ExecutorDefinition
+from taskman_cli.executors.ahead import Ahead
 from taskman_cli.executors.base import (
     Absent,
     ConnectionLost,
     Ended,
     Executor,
+    NoSeat,
     Order,
     Result,
     Running,
@@ -27,15 +29,17 @@ from taskman_cli.executors.base import (
     Work,
 )
 from taskman_cli.executors.carried import Carried, Lost
+from taskman_cli.executors.cleanups import CleanUps
 from taskman_cli.executors.leftovers import end_left
 from taskman_cli.executors.orders import complete, env_files_of, is_want, order_of, result_values, short
+from taskman_cli.executors.progress import Progress
 from taskman_cli.executors.surroundings import Surroundings
 from taskman_cli.executors.telling import Telling
 from taskman_cli.executors.types import make
 from taskman_cli.supervisor.output import BoundedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Iterator
 
     from taskman_cli.executors.base import Standing
     from taskman_cli.executors.messages import Messages
@@ -43,15 +47,12 @@ if TYPE_CHECKING:
 
 #: Pauses between two questions how an attempt stands; they double up to the longest.
 _FIRST_S, _LONGEST_S = 0.1, 10.0
-#: How long one question, one signal or one clean-up may take.
+#: How long one question or one signal may take.
 _PROBE_S = _SIGNAL_S = 30.0
-_FORGET_S = 60.0
 #: An attempt that gets KILL before it was begun is given up after this time.
 _UNBEGUN_S = 3.0
 #: Stands in the output of an attempt, where its executor loses what is printed then.
 _GAP = b"\n[taskman: the connection broke, and is back: what was printed in between is missing here]\n"
-#: Progress is passed on at most so often.
-_PROGRESS_S = 0.2
 
 
 class ExecutorHost:
@@ -66,10 +67,10 @@ class ExecutorHost:
         self._executor: Executor | None = None
         self._telling = Telling(lambda values: self._say("condition", values), loop)
         self._carried: dict[str, Carried] = {}
-        #: Clean-ups on their way.
-        self._chores: set[asyncio.Task[None]] = set()
-        #: The last one failed, which was told: an executor that nobody reaches need not say so for each.
-        self._has_failed_to_forget = False
+        take_back = lambda works: self._ready().take_back(works)  # noqa: E731
+        self._ahead = Ahead(partial(self._begin, is_new=True), self._begin_behind, take_back, self._return)
+        self._progress = Progress(messages.say, loop)
+        self._clean_ups = CleanUps(messages.say, loop)
 
     # --- what is said ---
 
@@ -81,6 +82,15 @@ class ExecutorHost:
             case ("start", str(key), dict(order), path, int(max_output), _):
                 place = None if path is None else (path, max_output)
                 self._begin(Carried(key, order_of(order, is_new=True), place), order, is_new=True)
+                self._ahead.push()
+            case ("ahead", str(key), dict(order), path, int(max_output)):
+                place = None if path is None else (path, max_output)
+                carried = self._carried[key] = Carried(key, order_of(order, is_new=True), place)
+                self._ahead.add(carried, order)
+            case ("seat", str(key)):
+                self._ahead.seat(key)
+            case ("recall", list(keys)):
+                self._ahead.recall(keys)
             case ("adopt", str(key), dict(order), path, int(max_output), int(unheard_ns)):
                 carried = Carried(key, order_of(order), None)
                 carried.file = None if path is None else BoundedFile.resume(path, max_output)
@@ -116,12 +126,9 @@ class ExecutorHost:
             self._executor.scribe = lambda words: self._say("said", words)
             if self._keeps_nothing:
                 self._say("keeps_nothing", "", True)
+            if type(self._executor).begin_behind is not Executor.begin_behind:
+                self._say("takes_ahead", "")
         return self._executor
-
-    def _do(self, chore: Coroutine[Any, Any, None]) -> None:
-        task = self._loop.create_task(chore)
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
 
     # --- an attempt ---
 
@@ -136,6 +143,23 @@ class ExecutorHost:
                 return
         carried.task = self._loop.create_task(self._carry(carried, values, is_new=is_new))
 
+    def _begin_behind(self, carried: Carried, values: dict[str, Any]) -> bool:
+        if env_files_of(values):
+            return False
+        work = self._work(carried)
+        work.has_seat = False
+        try:
+            if self._ready().begin_behind(work, partial(self._over, carried)):
+                return True
+        except Exception:  # noqa: S110 - it fails with a seat, and says why
+            pass
+        carried.work = None
+        return False
+
+    def _return(self, carried: Carried) -> None:
+        del self._carried[carried.key]
+        self._say("returned", carried.key)
+
     async def _carry(self, carried: Carried, values: dict[str, Any], *, is_new: bool) -> None:
         """Carry an attempt out, and say how it ended, whatever is raised on the way."""
         outcome: Result | BaseException
@@ -149,13 +173,16 @@ class ExecutorHost:
 
     def _over(self, carried: Carried, outcome: Result | BaseException) -> None:
         """Say how an attempt ended; the steps of a large file are made one by one before that."""
+        if isinstance(outcome, NoSeat):
+            self._ahead.put_back(carried)
+            return
         carried.is_over = True
         if carried.signaller is not None:
             carried.signaller.cancel()
         if carried.file is not None:
             steps = carried.file.finish()
             if next(steps, steps) is not steps:
-                self._do(self._over_later(carried, steps, outcome))
+                self._clean_ups.do(self._over_later(carried, steps, outcome))
                 return
         self._tell_end(carried, outcome)
 
@@ -169,6 +196,7 @@ class ExecutorHost:
     def _tell_end(self, carried: Carried, outcome: Result | BaseException) -> None:
         if self._keeps_nothing:  # nor do we
             self._carried.pop(carried.key, None)
+        heir = None if self._ahead.drop(carried.key) else self._ahead.heir_of(carried.work)
         said: dict[str, Any]
         has_started = False
         if isinstance(outcome, Result):
@@ -194,7 +222,11 @@ class ExecutorHost:
                 return
             said = {"error": words}
         said.update(carried.written())
+        if heir is not None:
+            said["next"] = heir
         self._messages.ended(carried.key, said, has_started=has_started)
+        if heir is not None:
+            self._ahead.seat(heir)
 
     async def _follow(self, carried: Carried, values: dict[str, Any], *, is_new: bool) -> Result:
         """Begin an attempt or find it again, and follow it to its end through lost connections."""
@@ -233,7 +265,7 @@ class ExecutorHost:
             carried.order,
             on_started=partial(self._started, carried),
             on_output=carried.write,
-            on_progress=partial(self._progress, carried),
+            on_progress=partial(self._progress.note, carried),
         )
         if self._ready().hears_early:
             carried.hear_early()
@@ -299,28 +331,11 @@ class ExecutorHost:
     def _words(self, error: object) -> str:
         return f"executor {self._definition.name}: {short(error)}"
 
-    # --- progress ---
-
-    def _progress(self, carried: Carried, part: float | None, words: str) -> None:
-        known = None if part is None else min(1.0, max(0.0, float(part)))
-        carried.progress = known, short(words)
-        if not carried.is_telling:
-            self._tell_progress(carried)
-
-    def _tell_progress(self, carried: Carried) -> None:
-        carried.is_telling = False
-        if carried.progress is not None:
-            part, words = carried.progress
-            carried.progress = None
-            self._say("progress", carried.key, part, words)
-            carried.is_telling = True
-            self._loop.call_later(_PROGRESS_S, self._tell_progress, carried)
-
     # --- signals ---
 
     def _signal(self, key: str, number: int) -> None:
         carried = self._carried.get(key)
-        if carried is None or carried.is_over:
+        if carried is None or carried.is_over or (key in self._ahead and self._ahead.recall([key])):
             return
         if carried.signals is None:
             carried.signals = deque()
@@ -366,10 +381,9 @@ class ExecutorHost:
         carried = self._carried.pop(key, None)
         if carried is not None:
             carried.is_abandoned = True
+            self._ahead.drop(key)
             self._let_go(carried)
         self._clean_up(values)
-
-    # --- the end ---
 
     @property
     def _keeps_nothing(self) -> bool:
@@ -377,24 +391,10 @@ class ExecutorHost:
 
     def _clean_up(self, values: dict[str, Any]) -> None:
         if not self._keeps_nothing:
-            self._do(self._forget(order_of(values)))
-
-    async def _forget(self, order: Order) -> None:
-        """Have the executor remove what is kept of an attempt."""
-        try:
-            await asyncio.wait_for(self._ready().forget(order), _FORGET_S)
-            self._has_failed_to_forget = False
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            if not self._has_failed_to_forget:
-                self._has_failed_to_forget = True
-                what = f"what is kept of {order.handle} cannot be removed"
-                self._say("said", f"{what}: {type(error).__name__}: {short(error)}")
+            self._clean_ups.forget(self._ready, order_of(values))
 
     async def close(self) -> None:
         """End what runs, after the clean-ups that are on their way."""
-        if self._chores:
-            await asyncio.wait([*self._chores])
+        await self._clean_ups.end()
         if self._executor is not None:
             await self._executor.close()

@@ -12,6 +12,11 @@ From the supervisor:
                                        "env_files", which are read here, and "timeout_ns"; or by marshal
                                        "packed" has those that are the same in many, and "own" the others
                                        (`launch/spec.py`); `path` is its output file, or None
+    ("ahead", key, order, path, max_output)
+                                       the same without a seat: it begins when an attempt that has one ends
+                                       here, and then has that. Only if it was told that this can be
+    ("seat", key)                      one without a seat has one now
+    ("recall", [key, ...])             these go back, as far as they have no seat yet; a signal does the same
     ("adopt", key, order, path, max_output, unheard_ns)
                                        find one again that an earlier process had begun; for how long nothing
                                        is known of it
@@ -26,10 +31,13 @@ To the supervisor:
     ("failed", key, words, is_transient)   it was not begun
     ("ended", key, {"exit_code", "signal", "error", "cpu_s", "peak_rss_bytes", "output_bytes", "cut_bytes",
                     "output_error"})   or {"lost": words, "is_over"}; perhaps with "has_started": it had,
-                                       which was not told before; only if the facts have "is_brief"
+                                       which was not told before; only if the facts have "is_brief";
+                                       with "next": the key of the one that has its seat
+    ("returned", key)                  one without a seat was not begun, and will not be
     ("progress", key, part, words)
     ("unheard", key, words)            how it stands is not known; "": it is again
     ("keeps_nothing", "", True)        nothing is kept of an attempt that has ended: "forget" is not needed
+    ("takes_ahead", "")                attempts without a seat can be given
     ("condition", values)              how the executor itself stands, as `core.conditions` has it
     ("said", words)                    for the log
     ("pong",)

@@ -14,7 +14,7 @@ from taskman_cli.executors.orders import Layers
 from taskman_cli.executors.pyline import memory_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from taskman_cli.executors.base import Order, Result, Work
 
@@ -39,6 +39,9 @@ class Maker(Protocol):
 
     def give_up(self, call: Call) -> None:
         """Never begin a call, or be killed."""
+
+    def take_back(self, works: Collection[Work]) -> list[Work]:
+        """Take back calls without a seat; return those that were not begun."""
 
     def signal(self, call: Call, number: int) -> bool:
         """Send a signal to a call; False: it was not begun, and is the caller's."""

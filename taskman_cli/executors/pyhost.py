@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import struct
 from collections import deque
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,9 +18,13 @@ from taskman_cli.core.escapes import printable
 from taskman_cli.executors.base import Result, StartFailed
 from taskman_cli.executors.program import Program
 from taskman_cli.executors.pycall import close
+from taskman_cli.executors.pyend import SHORTEST_END, broken, read_end, value_of
 from taskman_cli.executors.pyline import WorkerLine
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from taskman_cli.executors.base import Work
     from taskman_cli.executors.program import Launch
     from taskman_cli.executors.pycall import Call, Plan
 
@@ -38,11 +41,7 @@ _UNWATCHED_S = 0.02
 #: When calls are looked at; a worker that has not begun one at the last look was stopped, most likely.
 _LOOKS_S = (_BEHIND_S, _UNWATCHED_S, 1.0)
 _CHUNK_BYTES = 1 << 16
-_MOST_WORDS, _MOST_ERROR = 300, 1000
-#: What a worker can tell of itself at the most.
-_MOST_BYTES, _MOST_CPU_US = 1 << 60, 10**15
-#: As `pyworker` has it.
-_DONE = struct.Struct("!?BBIQQQI")
+_MOST_WORDS = 300
 #: Signals that end no process.
 HARMLESS = {
     0, signal.SIGSTOP, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGCONT, signal.SIGCHLD,
@@ -98,7 +97,6 @@ class Worker:
         self._rests_to_s: float | None = None
         #: When its first call was the first.
         self._since_s = 0.0
-        self._is_told = True
         self._count_at_look = 0
         #: Why it was killed, in words.
         self._words = ""
@@ -157,16 +155,15 @@ class Worker:
             close(given)
         self.count += 1
         call.worker, call.number = self, self.count
-        self._plan, self._is_told, self._rests_to_s = call.plan, False, None
+        self._plan, self._rests_to_s = call.plan, None
         self.calls.append(call)
         if len(self.calls) == 1:
             self._since_s = self._loop.time()
         self._look_in(_BEHIND_S)
 
     def go(self) -> None:
-        """Tell it that it has calls, unless it knows."""
-        if not self._is_told:
-            self._is_told = True
+        """Tell it that it has calls, unless it is going to look for them anyway."""
+        if self._line.is_resting and self.calls:
             self._line.go()
 
     def hear(self) -> None:
@@ -176,6 +173,7 @@ class Worker:
                 self._misused("an answer that nobody has asked for")
                 break
             self._take(self.calls[0], kind, words)
+        self.go()  # it may have looked before it was given the last ones
         if self._line.has_ended and not self.program.ended.done():
             if self.is_sound:
                 self.is_sound = False
@@ -196,7 +194,7 @@ class Worker:
     def _take(self, call: Call, kind: bytes, words: bytes) -> None:
         """Take the answer to the first call."""
         result = None
-        if kind == b"d" and len(words) >= _DONE.size:
+        if kind == b"d" and len(words) >= SHORTEST_END:
             result = self._done(call, words)
         elif kind == b"r":
             result = Result(error=printable(words.decode("utf-8", "replace"))[:_MOST_WORDS])
@@ -211,30 +209,24 @@ class Worker:
             return
         if self.calls:
             self._since_s = self._loop.time()
-        if kind == b"d" and (value := words[_DONE.size + _DONE.unpack_from(words)[7] :]):
+            if not self.calls[0].work.has_seat:
+                call.work.heir = self.calls[0].work
+        if kind == b"d" and (value := value_of(words)):
             call.close(is_read=True)
             call.work.write(b"return value: " + value + b"\n")
         assert result is not None
         call.end(result)
 
     def _done(self, call: Call, words: bytes) -> Result:
-        """Return the end that a worker tells, which is only as honest as the call's user."""
-        is_last, status, number, took_us, cpu_us, peak_bytes, rss_bytes, length = _DONE.unpack_from(words)
-        self.rss_bytes = min(rss_bytes, _MOST_BYTES)
-        has_done_its_share = self._keeper.took(call, self, took_us)
-        error = words[_DONE.size : _DONE.size + length].decode("utf-8", "replace") if length else ""
-        if is_last and self.is_sound:
+        """Return the end that a worker tells, and see to what follows for itself."""
+        end = read_end(words)
+        self.rss_bytes = end.rss_bytes
+        has_done_its_share = self._keeper.took(call, self, end.took_us)
+        if end.is_last and self.is_sound:
             self.retire()
-        if is_last or has_done_its_share:
+        if end.is_last or has_done_its_share:
             self._again(self._take_back())
-        number = number if number <= signal.SIGRTMAX else 0
-        return Result(
-            exit_code=None if number else status,
-            signal=number or None,
-            error=printable(error[:_MOST_ERROR]) if error else "",
-            cpu_s=cpu_us / 1e6 if cpu_us < _MOST_CPU_US else 0.0,
-            peak_rss_bytes=peak_bytes if peak_bytes <= _MOST_BYTES else 0,
-        )
+        return end.result
 
     def give_up(self, call: Call) -> None:
         """Let a call go that nobody waits for: it never begins, or the worker is killed."""
@@ -244,6 +236,16 @@ class Worker:
             if call in self.calls:
                 self.kill()
         self._again(taken)
+
+    def take_back(self, works: Collection[Work]) -> list[Work]:
+        """Take back what has not begun and has no seat."""
+        taken = self._take_back()
+        self.hear()  # what has begun has the seat of what has ended
+        found = [call for call in taken if call.work in works and not call.work.has_seat]
+        for call in found:
+            call.give_up()
+        self._again([call for call in taken if call not in found])
+        return [call.work for call in found]
 
     def _take_back(self) -> list[Call]:
         numbers = set(self._line.take_back())
@@ -377,15 +379,8 @@ class Worker:
         self._keeper.left(self)
         while self.calls:
             call = self.calls.popleft()
-            call.end(_broken(ended.result(), self._words))
+            call.end(broken(ended.result(), self._words))
         self._again(taken)
-
-
-def _broken(status: int, words: str) -> Result:
-    """Return the end of a call that has ended its worker."""
-    if os.WIFSIGNALED(status):
-        return Result(signal=os.WTERMSIG(status), error=words)
-    return Result(exit_code=os.WEXITSTATUS(status), error=words)
 
 
 def _why_not(said: int, *, has_ended: bool) -> str:

@@ -18,7 +18,7 @@ _CHUNK_BYTES = 1 << 16
 _MOST_FRAME_BYTES = 1 << 20
 #: What is longer travels as a file of its own.
 #: That many calls ahead fit into a queue, as long as the kernel makes it by default.
-_MOST_PACKET_BYTES = 1 << 13
+_MOST_PACKET_BYTES = 1 << 12
 #: How often the answers are read at a time: a call that writes there by itself may go on for ever.
 _MOST_READS = 4
 _ROOM = socket.CMSG_SPACE(4 * 8)
@@ -26,6 +26,8 @@ _HEAD = struct.Struct("!?Q")
 _CANCEL = struct.Struct("!IQ")
 _ANSWER = struct.Struct("!IcQ")
 _GO, _END = b"\0\0\0\0", b"\0\0\0\1e"
+#: What a worker says most: it waits for calls; it has answered some, and goes on.
+_RESTS, _ANSWERED = b"\0\0\0\0", b"\0\0\0\1a"
 _FROM_CALL = "the call has written to the connection of its worker: "
 
 #: A kind, the number of the call, and what the kind says.
@@ -56,6 +58,8 @@ class WorkerLine:
         self._out = bytearray()
         self._answered = bytearray()
         self._is_writing = self._is_watched = False
+        #: It waits for calls, and has to be told that there are some.
+        self.is_resting = False
         #: What came as answers is none: nothing more of it is read.
         self._is_garbled = False
         self._hello: asyncio.Future[dict[str, Any] | None] = self._loop.create_future()
@@ -101,6 +105,7 @@ class WorkerLine:
 
     def go(self) -> None:
         """Tell the worker that there are calls."""
+        self.is_resting = False
         self._send(_GO)
 
     def take_back(self) -> list[int]:
@@ -204,7 +209,8 @@ class WorkerLine:
         if not data:
             self._finish()
             return
-        if data == _GO and not self._in:  # it waits for calls, as it mostly does
+        if data in (_RESTS, _ANSWERED) and not self._in:
+            self.is_resting = data == _RESTS
             self._on_news()
             return
         self._in += data
@@ -223,7 +229,8 @@ class WorkerLine:
                 return
             data = bytes(self._in[4 : 4 + length])
             del self._in[: 4 + length]
-            if not data:
+            self.is_resting = not data
+            if self.is_resting or data == _ANSWERED[4:]:
                 continue
             try:
                 frame = json.loads(data.decode())

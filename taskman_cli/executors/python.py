@@ -15,19 +15,18 @@ import asyncio
 import os
 import sys
 from collections import deque
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.escapes import printable
-from taskman_cli.executors.base import Executor, Finding, Result, StartFailed
+from taskman_cli.executors.base import Executor, Finding, NoSeat, Result, StartFailed
 from taskman_cli.executors.orders import is_want, short
-from taskman_cli.executors.program import Launch
 from taskman_cli.executors.pycall import Call, Place, Plans
 from taskman_cli.executors.pyhost import HARMLESS, Worker
+from taskman_cli.executors.pystart import launch_of, start_text
 from taskman_cli.trust import Untrusted, standing_trust
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection
 
     from taskman_cli.core.executors import ExecutorDefinition
     from taskman_cli.executors.base import Order, Work
@@ -36,58 +35,14 @@ if TYPE_CHECKING:
 _SECOND_NS = 1_000_000_000
 #: How often a call is given to another worker, because the first one was stale or cannot take it.
 _MOST_TRIES = 3
-#: Calls that a worker has at a time, if all are short.
-_MOST_AHEAD = 8
+#: Calls that a worker has at a time, if all are short; and with those that have no seat to begin at once.
+_MOST_AHEAD, _MOST_BEHIND = 8, 24
 #: A call that takes less costs less than to wake another worker for it.
 _SHORT_US = 100
 #: Workers that are on their way at a time, for each core.
 _STARTS_A_CORE = 2
 #: Functions that are known to be short.
 _MOST_SHORT = 1000
-
-_BOOTSTRAP = (
-    "import os\n"
-    "def take(n):\n"
-    " b=b''\n"
-    " while len(b)<n:\n"
-    "  d=os.read(0,n-len(b))\n"
-    "  if not d: os._exit(1)\n"
-    "  b+=d\n"
-    " return b\n"
-    "exec(compile(take(int(take(8))),'<taskman>','exec'),{'__name__':'taskman_start','__file__':'<taskman>'})"
-)
-
-
-def module_text(name: str) -> str:
-    """Return the source of one of our modules, for an interpreter that does not have it."""
-    package, _, stem = name.rpartition(".")
-    return files(package).joinpath(f"{stem}.py").read_text("utf-8")
-
-
-def start_text(path: list[str]) -> bytes:
-    """Return the program that a new interpreter reads from descriptor 0: length, modules, and the start."""
-    text = (
-        "import sys,types\n"
-        "def module(name,text):\n"
-        " made=types.ModuleType(name)\n"
-        " made.__file__='<taskman>'\n"
-        " exec(compile(text,'<taskman>','exec'),made.__dict__)\n"
-        " return made\n"
-        f"jobs=module('taskman_cli.jobs',{module_text('taskman_cli.jobs')!r})\n"
-        "try:\n"
-        " import taskman_cli\n"
-        "except ImportError:\n"
-        " sys.modules['taskman_cli']=types.ModuleType('taskman_cli')\n"
-        " sys.modules['taskman_cli'].__path__=[]\n"
-        "sys.modules['taskman_cli'].jobs=sys.modules['taskman_cli.jobs']=jobs\n"
-        f"worker=module('taskman_worker',{module_text('taskman_cli.executors.pyworker')!r})\n"
-        f"ends=module('taskman_ends',{module_text('taskman_cli.executors.pyends')!r})\n"
-        f"places=module('taskman_place',{module_text('taskman_cli.executors.pyplace')!r})\n"
-        f"wire=module('taskman_wire',{module_text('taskman_cli.executors.pywire')!r})\n"
-        f"worker.start(jobs,ends,places,wire,{path!r})\n"
-    )
-    data = text.encode("utf-8", "surrogateescape")
-    return b"%08d" % len(data) + data
 
 
 class Lane:
@@ -132,6 +87,22 @@ class PythonExecutor(Executor):
             return False
         self.again(Call(work, over, *self._plans.of(work.order), among=self._calls))
         return True
+
+    def begin_behind(self, work: Work, over: Callable[[Result | BaseException], None]) -> bool:
+        """Have the worker that was given a call last make this one after it, if all are short."""
+        call = Call(work, over, *self._plans.of(work.order), among=self._calls)
+        if not self._give_behind(call):
+            call.give_up()
+            return False
+        return True
+
+    def take_back(self, works: Collection[Work]) -> list[Work]:
+        """Take calls back that no worker has begun."""
+        taken: list[Work] = []
+        for worker in {self._calls[work].worker for work in works}:
+            assert worker is not None
+            taken += worker.take_back(works)
+        return taken
 
     async def run(self, work: Work) -> Result:
         """Do the same, and wait for its end."""
@@ -198,7 +169,7 @@ class PythonExecutor(Executor):
             words = f"{printable(self._python)} is not started as root to find its version: {error}"
             return (Finding(is_good=True, words=words),)
         try:
-            worker = await Worker.start(self._python, self._text, _launch(self._python, os.environ), self)
+            worker = await Worker.start(self._python, self._text, launch_of(self._python, os.environ), self)
         except StartFailed as error:
             advice = "set python to the path of an interpreter of version 3.8 or later"
             return (Finding(is_good=False, words=str(error), advice=advice),)
@@ -262,12 +233,16 @@ class PythonExecutor(Executor):
             words = "a file that the call imports changed each time before it began"
             call.end(Result(error=words))
             return
+        if not call.work.has_seat:
+            if not self._give_behind(call):
+                call.end(NoSeat())
+            return
         key = call.plan.key
         lane = self._lanes.get(key) or self._lanes.setdefault(key, Lane())
         last = lane.last
         while lane.idle and not lane.idle[-1].is_sound:
             lane.idle.pop()
-        if last is not None and last.calls and self._is_short(call, last):
+        if last is not None and last.calls and self._is_short(call, last, _MOST_AHEAD):
             self._give(lane, last, call)
         elif lane.idle:
             self._give(lane, lane.idle.pop(), call)
@@ -281,13 +256,13 @@ class PythonExecutor(Executor):
         limit = self._max_memory_bytes
         return worker.count >= self._max_calls or (limit is not None and worker.rss_bytes > limit)
 
-    def _is_short(self, call: Call, worker: Worker) -> bool:
+    def _is_short(self, call: Call, worker: Worker, most: int) -> bool:
         """Tell whether a call can be given to a worker that has others."""
         return (
             worker.is_sound
             and call.plan.call in self._short
             and worker.calls[0].plan.call in self._short
-            and len(worker.calls) < _MOST_AHEAD
+            and len(worker.calls) < most
             and not self._is_worn(worker)
         )
 
@@ -308,7 +283,23 @@ class PythonExecutor(Executor):
                 worker.kill()
                 call.tries += 1
                 self.again(call)
-            return
+        else:
+            self._go_soon(worker)
+
+    def _give_behind(self, call: Call) -> bool:
+        """Give a call without a seat to the worker that was given one last; return False if it cannot be."""
+        lane = self._lanes.get(call.plan.key)
+        last = None if lane is None else lane.last
+        if last is None or not last.calls or not self._is_short(call, last, _MOST_BEHIND):
+            return False
+        try:
+            last.give(call)
+        except OSError:
+            return False
+        self._go_soon(last)
+        return True
+
+    def _go_soon(self, worker: Worker) -> None:
         if not self._given:
             asyncio.get_running_loop().call_soon(self._go)
         self._given.append(worker)
@@ -333,7 +324,7 @@ class PythonExecutor(Executor):
     async def _start(self, lane: Lane, order: Order, key: Key) -> None:
         """Start a worker for the first call that waits by then."""
         try:
-            launch = _launch(self._python, order.local_env, user=order.user, nice=order.nice)
+            launch = launch_of(self._python, order.local_env, user=order.user, nice=order.nice)
             worker = await Worker.start(self._python, self._text, launch, self)
         except Exception as error:  # it is the call's failure
             if lane.waiting:
@@ -349,16 +340,6 @@ class PythonExecutor(Executor):
 def _unbegun(error: Exception) -> Exception:
     """Return what tells that a call has not begun, even if it was told before that it most likely had."""
     return StartFailed(short(error), is_transient=True) if is_want(error) else error
-
-
-def _launch(
-    python: str,
-    env: Mapping[str, str],
-    *,
-    user: tuple[int, int, tuple[int, ...]] | None = None,
-    nice: int = 0,
-) -> Launch:
-    return Launch(argv=(python, "-c", _BOOTSTRAP), env=env, user=user, nice=nice)
 
 
 def make(definition: ExecutorDefinition, _around: object = None) -> PythonExecutor:

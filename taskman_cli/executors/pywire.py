@@ -3,12 +3,13 @@
 Three things come with descriptor 0:
 
 - the line, a stream: frames with a length of 4 bytes. To the worker: empty, there may be calls; 8 bytes, the
-  number of a call that should end; 1 byte, end yourself. From it: empty, it waits for calls; JSON, news.
+  number of a call that should end; 1 byte, end yourself. From it: empty, it waits for calls, and looks for
+  some when it hears that there are; 1 byte, it has answered some, and goes on; JSON, news.
 - the queue, where each packet is a call with its descriptors. A call is the worker's once it is read; until
   then the executor may take it back.
 - the answers, a pipe: a length of 4 bytes, a kind, the number of the call, and what the kind says. They are
-  there before the next call is read, and are looked for when the worker waits: a few at a time. A long one
-  is looked for at once.
+  there before the next call is read, and are looked for a few at a time, or when the worker waits. A long
+  one is looked for at once.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ _OWN_FDS = 100
 _ROOM = socket.CMSG_SPACE(4 * 8)
 _MOST_BYTES = 1 << 16
 #: So many answers of this length as an executor gives calls ahead fit into a pipe.
-_MOST_QUIET_BYTES = 4096
+_MOST_QUIET_BYTES = 2048
+#: After so many answers the executor is told to look, if there are more calls meanwhile.
+_A_FEW = 4
+_RESTS, _ANSWERED = b"\0\0\0\0", b"\0\0\0\1a"
 _LENGTH = struct.Struct("!I")
 _NUMBER = struct.Struct("!Q")
 _ANSWER = struct.Struct("!IcQ")
@@ -48,8 +52,8 @@ class Line:
         self._queue = socket.socket(fileno=moved(queue))
         self._answers = moved(answers)
         self._data = b""
-        #: The executor is to look for answers.
-        self._has_answered = False
+        #: How many answers the executor was not told to look for.
+        self._untold = 0
         #: The number of the last call that was asked to end.
         self._cancelled = 0
         self._is_over = False
@@ -61,9 +65,10 @@ class Line:
 
     def answer(self, kind: bytes, number: int, words: bytes) -> None:
         data = _ANSWER.pack(9 + len(words), kind, number) + words
-        self._has_answered = True
-        if len(data) > _MOST_QUIET_BYTES:  # the pipe may not hold it: somebody has to read
-            self._wake()
+        self._untold += 1
+        if self._untold == _A_FEW or len(data) > _MOST_QUIET_BYTES:  # the pipe may not hold more
+            self._untold = 0
+            self._line.sendall(_ANSWERED)
         while data:
             data = data[os.write(self._answers, data) :]
 
@@ -91,16 +96,11 @@ class Line:
 
     def rest(self) -> None:
         """Wait until something is said; raises EOFError at the end."""
-        if self._has_answered:
-            self._has_answered = False
-            self._wake()
+        self._untold = 0
+        self._line.sendall(_RESTS)
         self._read_line(0)
         if self._is_over:
             raise EOFError
-
-    def _wake(self) -> None:
-        """Have the executor look for answers."""
-        self._line.sendall(b"\0\0\0\0")
 
     def is_cancelled(self, number: int) -> bool:
         """Tell, without waiting, if a call should end."""

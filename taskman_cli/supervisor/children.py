@@ -84,7 +84,8 @@ class Children:
 
     def seated_count(self) -> int:
         """Return how many attempts have no end yet that was told: some have left processes."""
-        return self.running_count() + len(self.survivors.hunts) + len(self._closings.waiting)
+        unsettled = len(self.survivors.hunts) + len(self._closings.waiting)
+        return self.running_count() - len(self.hosts.ahead) + unsettled
 
     def note_told(self) -> None:
         """Note that a new scheduler was told about all of them."""
@@ -269,8 +270,7 @@ class Children:
 
     def lost(self, pidfd: int) -> None:
         """Handle the end of an adopted process that another process reaps."""
-        child = self._adopted.get(pidfd)
-        if child is not None and is_over(pidfd):
+        if (child := self._adopted.get(pidfd)) is not None and is_over(pidfd):
             self._conclude(child, end_of(None))
 
     def _conclude(self, child: Child, end: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 Each of them is on record as one that has no process yet, so all of them can be dropped with the scheduler:
 the next one starts them. What is not started within a moment goes back, and so does all when the program is
-to stop or has no room for a process.
+to stop or has no room for a process. The first ones may wait in the process of an executor (`ahead`).
 """
 
 from __future__ import annotations
@@ -29,11 +29,14 @@ class EarlyStarts:
     ) -> None:
         """`outbox` takes what the scheduler is to be told."""
         self._children = children
+        self._ahead = children.hosts.ahead
         self._after = after
         self._outbox = outbox
         #: (when it came, the start)
         self._held: deque[tuple[int, Message]] = deque()
         self._has_timer = self._is_closed = False
+        #: When the last scheduler was gone.
+        self._dropped_ns = 0
         #: None: nobody has said.
         self._seats: int | None = None
 
@@ -71,12 +74,22 @@ class EarlyStarts:
 
     def fill(self) -> None:
         """Start what is held, as far as there are seats; what came too long ago goes back even then."""
-        held = self._held
-        if not held:
+        held, ahead = self._held, self._ahead
+        if not held and not ahead:
             return
         self._return_old(elapsed_ns())
-        while held and (self._seats is None or self._children.seated_count() < self._seats):
-            self._begin(*held.popleft()[1])
+        while (held or ahead) and self._free_seats() > 0:
+            if not ahead.seat_first():
+                if not held:
+                    break
+                self._begin(*held.popleft()[1])
+        if ahead and self._free_seats() < 0:  # fewer may run by now
+            ahead.recall()
+        while held and self._children.hosts.start_ahead(held[0][0], *held[0][1]):
+            held.popleft()
+
+    def _free_seats(self) -> int:
+        return 1 if self._seats is None else self._seats - self._children.seated_count()
 
     def _begin(self, *start: Any) -> None:
         told = self._children.start(*start)
@@ -104,6 +117,7 @@ class EarlyStarts:
         """Return all that is held."""
         self._outbox += [("returned", start[0]) for _, start in self._held]
         self._held.clear()
+        self._ahead.recall()
 
     def close(self) -> None:
         """Hold nothing any more: the program is to stop."""
@@ -113,7 +127,21 @@ class EarlyStarts:
     def drop(self) -> None:
         """Forget what is held: its scheduler is gone, and the next one starts it."""
         self._held.clear()
+        self._ahead.recall()
         self._seats = None
+        self._dropped_ns = elapsed_ns()
+
+    def is_settled(self, again: Callable[[], None]) -> bool:
+        """Tell whether the next scheduler can be told what runs; if not, call `again` in a moment.
+
+        It can when each start that an executor had has begun or is back: what is not back for too long has
+        begun, most likely.
+        """
+        if self._ahead and elapsed_ns() >= self._dropped_ns + limits.RETURN_PATIENCE_NS:
+            self._ahead.seat_all()
+        if self._ahead:
+            self._after(limits.RETURN_LOOK_NS, again)
+        return not self._ahead
 
     def _wait(self, for_ns: int) -> None:
         self._has_timer = True
@@ -123,10 +151,12 @@ class EarlyStarts:
         self._has_timer = False
         now_ns = elapsed_ns()
         self._return_old(now_ns)
-        if self._held:
-            self._wait(self._held[0][0] + limits.EARLY_PATIENCE_NS - now_ns)
+        first_ns = self._ahead.first_ns or (self._held[0][0] if self._held else None)
+        if first_ns is not None:
+            self._wait(first_ns + limits.EARLY_PATIENCE_NS - now_ns)
 
     def _return_old(self, now_ns: int) -> None:
         """Return what was held for too long, be it that this process was stopped meanwhile."""
         while self._held and self._held[0][0] + limits.EARLY_PATIENCE_NS <= now_ns:
             self._outbox.append(("returned", self._held.popleft()[1][0]))
+        self._ahead.recall_old(now_ns - limits.EARLY_PATIENCE_NS)

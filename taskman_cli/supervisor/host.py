@@ -13,6 +13,7 @@ import socket
 from taskman_cli.supervisor.numbers import DEFAULT_SIGNALS
 from taskman_cli.supervisor.scheduler_process import RestartPause
 from taskman_cli.supervisor.timers import elapsed_ns
+from taskman_cli.supervisor.voice import say
 from taskman_cli.supervisor.wire import Channel
 
 TYPE_CHECKING = False
@@ -46,6 +47,8 @@ class Host:
         self.is_resting = False
         #: Its process has nothing to remove when an attempt is forgotten; and need not hear that it is.
         self.keeps_nothing = self.forgets_itself = False
+        #: Its process can be given attempts that begin when others end there.
+        self.takes_ahead = False
         #: How many attempts it has that are not over.
         self.running_count = 0
         #: It is asked now and then whether it is well.
@@ -101,6 +104,7 @@ class Host:
             theirs.close()
         self._started_ns = elapsed_ns()
         self._unanswered, self.is_watched, self.keeps_nothing, self.forgets_itself = 0, False, False, False
+        self.takes_ahead = False
         self._channel, self.fd = Channel(ours), ours.fileno()
         self._is_writer = False
         self._epoll.register(ours.fileno(), select.EPOLLIN)
@@ -127,6 +131,21 @@ class Host:
             self._channel.flush()
             self._watch_writable()
         return self._channel.receive()
+
+    def take(self, kind: str, *values: Any) -> bool:
+        """Take what its process says of itself and of the executor; return False if it is of an attempt."""
+        self.answered()
+        if kind == "said":
+            say(f"executor {self.name}: {values[0]}")
+        elif kind == "keeps_nothing":
+            self.keeps_nothing, self.forgets_itself = True, len(values) > 1
+        elif kind == "takes_ahead":
+            self.takes_ahead = True
+        elif kind == "condition":
+            self.condition = dict(values[0])
+        else:
+            return kind == "pong"
+        return True
 
     def _watch_writable(self) -> None:
         assert self._channel is not None

@@ -6,13 +6,12 @@ an executor was doing when it died is found again by the next one.
 
 from __future__ import annotations
 
-import os
-import select
-import signal
 import time
 
 from taskman_cli.supervisor import limits
+from taskman_cli.supervisor.ahead import Ahead
 from taskman_cli.supervisor.host import Host
+from taskman_cli.supervisor.leaving import Leaving, wait_for_all
 from taskman_cli.supervisor.program import StartError
 from taskman_cli.supervisor.remote import NO_PID, Remote
 from taskman_cli.supervisor.timers import elapsed_ns
@@ -21,6 +20,7 @@ from taskman_cli.supervisor.wire import WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import select
     from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
@@ -51,8 +51,9 @@ class Hosts:
         self._known: dict[str, Host] = {}
         #: Also those that others have replaced.
         self._hosts: list[Host] = []
-        #: Processes that were given up, and are not reaped yet.
-        self._leaving: set[int] = set()
+        self._leaving = Leaving(after)
+        #: What processes were given before there is a seat for it.
+        self.ahead = Ahead()
 
     @property
     def kinds(self) -> dict[str, Callable[..., None]]:
@@ -62,7 +63,7 @@ class Hosts:
     @property
     def pids(self) -> set[int]:
         """Return the processes of all executors."""
-        return {host.pid for host in self._hosts if host.pid is not None} | self._leaving
+        return {host.pid for host in self._hosts if host.pid is not None} | self._leaving.pids
 
     def flush(self) -> None:
         """Send what the processes of executors are told: once a turn, and before a start takes its time."""
@@ -101,6 +102,15 @@ class Hosts:
             raise StartError(0, f"cannot be started: there is no executor {spec['executor']}")
         self._add(host, Remote(key, meta, spec, wall_ns=wall_ns, elapsed_ns=elapsed_ns))
 
+    def start_ahead(self, came_ns: int, key: str, meta: Any, spec: Any) -> bool:
+        """Have an attempt begin when another one of its executor ends; return False if that cannot be."""
+        host = self._known.get(spec.get("executor", "")) if isinstance(spec, dict) else None
+        remote = host and key not in self._attempts and self.ahead.begin(host, came_ns, key, meta, spec)
+        if not host or not remote:
+            return False
+        self._take_in(host, remote)
+        return True
+
     def attach(self, key: str, meta: Any, spec: Mapping[str, Any], wall_ns: int, elapsed_ns: int) -> None:
         """Have an attempt found again that was begun for a supervisor which died."""
         host = self._known.get(spec["executor"])
@@ -114,13 +124,16 @@ class Hosts:
             self._add(host, remote)
 
     def _add(self, host: Host, remote: Remote) -> None:
-        self._attempts[remote.key] = host.remotes[remote.key] = remote
-        remote.host = host
-        host.running_count += 1
+        self._take_in(host, remote)
         if host.fd is not None:
             self._give(host, remote)
         else:
             self._begin(host)
+
+    def _take_in(self, host: Host, remote: Remote) -> None:
+        self._attempts[remote.key] = host.remotes[remote.key] = remote
+        remote.host = host
+        host.running_count += 1
 
     def _started(self, remote: Remote) -> None:
         if not remote.is_told:
@@ -151,6 +164,7 @@ class Hosts:
         number = int(number)  # a member of an enum cannot travel
         if host is None or remote.end is not None:
             return
+        self.ahead.pass_over(remote.key)
         if host.fd is not None:
             host.send(("signal", remote.key, number))
         elif remote.is_sent or remote.is_adopted or not remote.ending:
@@ -169,7 +183,8 @@ class Hosts:
         host, remote.host = remote.host, None
         if host is not None:
             del host.remotes[remote.key]
-            host.running_count -= remote.end is None
+            if remote.end is None:
+                self._leave(host, remote)
             is_told = is_abandoned or not host.forgets_itself
             if host.fd is not None and is_told:
                 order = {} if host.keeps_nothing and not is_abandoned else remote.order
@@ -183,12 +198,9 @@ class Hosts:
         """Report that an attempt was not begun; unless that may soon be otherwise, this is kept."""
         remote.pid = None
         if is_transient:
-            host.remotes.pop(remote.key, None)
-            remote.host = None
-            del self._attempts[remote.key]
-        host.running_count -= 1
-        now = (time.time_ns(), elapsed_ns())
-        remote.ended({}, wall_ns=now[0], elapsed_ns=now[1])
+            self._let_go(host, remote)
+        self._leave(host, remote)
+        remote.ended({}, wall_ns=time.time_ns(), elapsed_ns=elapsed_ns())
         assert remote.end is not None
         remote.end |= {"errno": 0, "message": words}
         self._tell(
@@ -198,8 +210,28 @@ class Hosts:
 
     def _conclude(self, host: Host, remote: Remote, said: dict[str, Any]) -> None:
         told = remote.ended(said, wall_ns=time.time_ns(), elapsed_ns=elapsed_ns())  # raises if it is none
-        host.running_count -= 1
+        self._leave(host, remote)
         self._tell(told)
+        if "next" in said:
+            self.ahead.seat(said["next"])
+
+    def _let_go(self, host: Host, remote: Remote) -> None:
+        """Keep nothing of an attempt that was not begun."""
+        host.remotes.pop(remote.key, None)
+        remote.host = None
+        del self._attempts[remote.key]
+
+    def _leave(self, host: Host, remote: Remote) -> None:
+        """Count an attempt no more."""
+        host.running_count -= 1
+        self.ahead.drop(remote.key)
+
+    def _return(self, host: Host, remote: Remote) -> None:
+        """Give an attempt back that was to begin when another one ended, and was not begun."""
+        self._let_go(host, remote)
+        self._leave(host, remote)
+        self._tell(("returned", remote.key))
+        self._tidy(host)
 
     def _lose(self, host: Host, remote: Remote, why: str) -> None:
         """End an attempt of which nothing was heard for too long; its output is put right."""
@@ -246,7 +278,8 @@ class Hosts:
         running, now = host.running, elapsed_ns()
         patience_ns = limits.BEGIN_PATIENCE_NS * (limits.AWAY_TIMES if host.is_away else 1)
         for remote in running:
-            if now - remote.elapsed_ns > patience_ns and not remote.is_adopted:
+            is_late = now - remote.elapsed_ns > patience_ns
+            if is_late and not remote.is_adopted and remote.key not in self.ahead:
                 self._started(remote)
         if not running:
             host.answered()
@@ -276,18 +309,12 @@ class Hosts:
         if host.is_retired and not host.remotes and not host.to_forget and host in self._hosts:
             self._hosts.remove(host)
             host.let_go()
-            if (pid := host.pid) is not None:
-                self._leaving.add(pid)
-                self._after(int(limits.LEAVE_S * 1e9), lambda: self._end_late(pid))
-
-    def _end_late(self, pid: int) -> None:
-        if pid in self._leaving:
-            os.kill(pid, signal.SIGKILL)
+            if host.pid is not None:
+                self._leaving.add(host.pid)
 
     def reaped(self, pid: int) -> bool:
         """Note the end of a process; return False if it is not one of these."""
-        if pid in self._leaving:
-            self._leaving.remove(pid)
+        if self._leaving.reaped(pid):
             return True
         host = next((host for host in self._hosts if host.pid == pid), None)
         if host is None:
@@ -296,6 +323,7 @@ class Hosts:
         if host.fd is not None:
             self._hear(host)  # its last words
         host.let_go()
+        self.ahead.end(host)
         host.restarts += 1
         host.condition = None
         self._tell_of(host)
@@ -306,11 +334,10 @@ class Hosts:
 
     def hear_from(self, fd: int) -> bool:
         """Take what a process says; return False if it is not the descriptor of one."""
-        for host in self._hosts:
-            if host.fd == fd:
-                self._hear(host)
-                return True
-        return False
+        host = next((host for host in self._hosts if host.fd == fd), None)
+        if host is not None:
+            self._hear(host)
+        return host is not None
 
     def _hear(self, host: Host) -> None:
         try:
@@ -329,24 +356,16 @@ class Hosts:
                 say(f"executor {host.name} says what is no message: {type(error).__name__}: {error}")
 
     def _take(self, host: Host, kind: str, *values: Any) -> None:
-        host.answered()
-        if kind == "pong":
+        if host.take(kind, *values):
+            if kind == "condition":
+                self._tell_of(host)
             return
-        if kind == "said":
-            say(f"executor {host.name}: {values[0]}")
-            return
-        if kind == "keeps_nothing":
-            host.keeps_nothing, host.forgets_itself = True, len(values) > 1
-            return
-        if kind == "condition":
-            host.condition = dict(values[0])
-            self._tell_of(host)
-            return
-        remote = host.remotes.get(values[0])
-        if remote is None or remote.end is not None:
+        if (remote := host.remotes.get(values[0])) is None or remote.end is not None:
             return
         if kind == "started":
             self._note_started(remote)
+        elif kind == "returned":
+            self._return(host, remote)
         elif kind == "failed":
             self._fail(host, remote, str(values[1]), is_transient=bool(values[2]))
         elif kind == "ended":
@@ -378,14 +397,4 @@ class Hosts:
         pids = self.pids
         for host in self._hosts:
             host.let_go()
-        until_s = time.monotonic() + limits.LEAVE_S
-        for pid in pids:
-            try:
-                pidfd = os.pidfd_open(pid)
-            except OSError:
-                continue
-            poll = select.poll()
-            poll.register(pidfd, select.POLLIN)
-            if not poll.poll(max(0.0, until_s - time.monotonic()) * 1000):
-                os.kill(pid, signal.SIGKILL)
-            os.close(pidfd)
+        wait_for_all(pids)

@@ -12,6 +12,8 @@ HOLD_NS = 5_000_000
 FEW_EARLY = 2
 #: A start that was asked for early goes back if no command has ended for it within this time.
 EARLY_PATIENCE_NS = 20_000_000
+#: How long the next scheduler waits for such starts that executors return, and how often it looks.
+RETURN_PATIENCE_NS, RETURN_LOOK_NS = 100_000_000, 2_000_000
 #: Most that a scheduler may leave for the next one with "keep"; "hello" has room for more.
 MAX_KEPT_BYTES = 16 << 20
 

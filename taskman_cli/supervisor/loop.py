@@ -208,6 +208,8 @@ class Supervisor:
         # During the pause before this start, another one may have been asked for.
         if self._stop_alone.has_begun or self._scheduler is not None or self._exit_code is not None:
             return
+        if not self._early.is_settled(self._start_scheduler):
+            return
         self._outbox.clear()  # "hello" has it all
         if self._lock_fd is not None:
             self._lock_fd = renewed_lock(self._lock_fd, self._lock_path)
@@ -300,10 +302,9 @@ class Supervisor:
 
     def _restart(self) -> None:
         """Restart the scheduler; if there is none, start the next one now."""
-        scheduler = self._scheduler
         if self._stops or self._exit_code is not None:
             return
-        if scheduler is None:
+        if (scheduler := self._scheduler) is None:
             self._start_scheduler()
         elif not scheduler.is_asked_to_leave:
             scheduler.is_asked_to_leave = True

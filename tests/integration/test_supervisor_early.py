@@ -13,6 +13,7 @@ from integration.supervisor_driver import NUMBERS, SchedulerEnd, Supervision, ma
 from wait import wait_until
 
 from taskman_cli.supervisor import early, limits
+from taskman_cli.supervisor.ahead import Ahead
 from taskman_cli.supervisor.environments import SharedEnvironments
 from taskman_cli.supervisor.loop import Supervisor
 
@@ -124,8 +125,9 @@ def test_what_is_too_old_goes_back_even_if_a_command_ends_before_anybody_looks(
     monkeypatch.setattr(early, "elapsed_ns", lambda: now_ns)
     began: list[str] = []
     children = SimpleNamespace(
-        seated_count=lambda: 1, start=lambda key, *_: began.append(key), environments=SharedEnvironments()
-    )
+        seated_count=lambda: 1, start=lambda key, *_: began.append(key), environments=SharedEnvironments(),
+        hosts=SimpleNamespace(ahead=Ahead(), start_ahead=lambda *_: False),
+    )  # fmt: skip
     outbox: list[Message] = []
     starts = early.EarlyStarts(children, lambda *_: None, outbox)  # type: ignore[arg-type]
     starts.set_seats(1)
