@@ -39,8 +39,8 @@ _MOST_TRIES = 3
 _MOST_AHEAD, _MOST_BEHIND = 8, 24
 #: A call that takes less costs less than to wake another worker for it.
 _SHORT_US = 100
-#: Workers that are on their way at a time, for each core.
-_STARTS_A_CORE = 2
+#: Workers that are on their way at a time, for each core. With few, other programs get most of a busy core.
+_STARTS_A_CORE = 8
 #: Functions that are known to be short.
 _MOST_SHORT = 1000
 
@@ -310,7 +310,7 @@ class PythonExecutor(Executor):
             worker.go()
 
     def _start_some(self, lane: Lane, key: Key) -> None:
-        """Start workers for calls that wait: only a few at a time, of which each has a core soon.
+        """Start workers for calls that wait: only some at a time.
 
         On a busy machine, one for each call would take so long that many more calls come meanwhile.
         """

@@ -399,7 +399,7 @@ def test_only_a_few_workers_are_on_their_way_at_a_time(tmp_path: Path) -> None:
     )
     python.chmod(0o755)
     held.touch()
-    most = 2 * len(os.sched_getaffinity(0))
+    most = 8 * len(os.sched_getaffinity(0))
 
     async def body(executor: PythonExecutor) -> None:
         calls = Calls(executor, tmp_path)
