@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 import threading
 from pathlib import Path
@@ -29,6 +30,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # Programs that tests start from a checkout would compile it each time, for longer than most of them run.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False  # nor these tests, where they run again
 
 # How long an example takes depends on how busy the machine is.
 settings.register_profile("taskman", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -126,7 +126,7 @@ class Running:
 
     def end(self) -> int:
         """Wait for it to leave, and return its exit code."""
-        return self.process.wait(30)
+        return self.process.wait(60)
 
 
 @contextmanager
