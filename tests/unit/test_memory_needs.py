@@ -387,8 +387,8 @@ def test_the_young_and_those_that_may_still_grow_have_books_of_their_own() -> No
     assert memory.young == Needs((30 + 7) * MB, 120 * MB)
     assert [memory.end_young(attempt.key) for attempt in (declared, old, new)] == [False, False, True]
     assert (memory.young, memory.growth) == (Needs(0, 0), 90 * MB)
-    books.end(new, 40 * MB)
     memory.end_growing(new.key)
+    books.end(new, 40 * MB)
     assert memory.growth == 0
 
 

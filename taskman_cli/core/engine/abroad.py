@@ -40,7 +40,9 @@ class Abroad:
         self._told: dict[str, ExecutorTold] = {}
         #: Why starts on it wait, and since when on the elapsed clock.
         self._failed: dict[str, tuple[str, int]] = {}
-        self._tallies: dict[str, Tally] = {}
+        #: Of those here, which most are.
+        self._here = Tally()
+        self._tallies: dict[str, Tally] = {LOCAL: self._here}
         #: How many wait to start on it, and for which executor each does, by key.
         self._waiting: dict[str, int] = {}
         self._wait_of: dict[str, str] = {}
@@ -80,6 +82,9 @@ class Abroad:
 
     def began(self, attempt: Attempt) -> None:
         """Count an attempt that was begun."""
+        if not attempt.is_remote:
+            self._here.starts += 1
+            return
         executor = attempt.executor
         if self._failed:
             self._failed.pop(executor, None)
@@ -88,7 +93,8 @@ class Abroad:
     def ended(self, attempt: Attempt, state: State) -> None:
         """Count an attempt that is over; one that could not be started has failed."""
         if state is State.FAILED or (attempt.spawned is not None and state in ENDS):
-            self.tally_of(attempt.executor).ends[state] += 1
+            tally = self.tally_of(attempt.executor) if attempt.is_remote else self._here
+            tally.ends[state] += 1
 
     def tally_of(self, executor: str) -> Tally:
         """Return the counts of an executor."""

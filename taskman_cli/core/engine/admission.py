@@ -235,17 +235,16 @@ class Gate:
         return not 0 <= elapsed_ns - self._read_ns < self._tuning.settle_ns
 
     def _is_memory_plenty(self, known: int, signals: Signals, elapsed_ns: int) -> bool:
-        """Tell whether nothing is refused for want of memory, even by the worst that is possible: mostly.
-
-        It takes a fraction of the time that the whole question takes.
-        """
+        """Tell at once whether nothing is refused for want of memory, even by the worst that is possible."""
         tuning, total, available = self._tuning, signals.memory_bytes, signals.available_bytes
         if total is None or available is None or self._pressure > tuning.pressure:
             return False
-        if not self.memory.surely_books(known, tuning.memory_share * total):
+        running, young = self.memory.of_running, self.memory.of_young
+        if running.unknown_count or running.certain + known > tuning.memory_share * total:
             return False
         self._grow_up(elapsed_ns)
-        return self.memory.surely_fits(known, available - tuning.memory_reserve * total)
+        # Even if no young attempt has taken anything yet of its need.
+        return young.certain + known <= available - tuning.memory_reserve * total
 
     def _memory(
         self, need: int, signals: Signals, elapsed_ns: int, *, is_known: bool, is_trusted: bool

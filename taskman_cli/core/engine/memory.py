@@ -13,16 +13,15 @@ tasks cannot fill the memory before anybody has looked.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from taskman_cli.core.engine.books import Book, Owner
+from taskman_cli.core.engine.books import Books, Look, Owner, Sum, TaskNeed
 from taskman_cli.core.engine.marks import NeedLearned
 from taskman_cli.core.engine.queue import DueQueue
 from taskman_cli.core.model import RAM
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.model import Job
@@ -32,16 +31,6 @@ if TYPE_CHECKING:
 _MOST_LATEST = 1000
 #: A need is recorded again when it has changed by more than this share.
 _WORTH_RECORDING = 0.1
-
-
-@dataclass(slots=True)
-class _Look:
-    """The next look at the memory of an attempt."""
-
-    key: str
-    age_ns: int
-    #: What it used at the last look.
-    last_bytes: int = 0
 
 
 class _Seen(NamedTuple):
@@ -67,21 +56,14 @@ class Memory:
         #: The memory that there is; None: unknown, so nothing is refused for it.
         self.total_bytes: int | None = None
         self.cpus: float = 1
-        self._known: dict[Owner, int] = {}
+        self._books = Books()
+        #: The sums of what runs, and of those that have not taken their memory yet.
+        self.of_running, self.of_young = self._books.running, self._books.young
         #: What an earlier scheduler has learned, as long as no gate asks; None: one does.
         self._unused: Mapping[Owner, int] | None = {}
-        self._recorded: dict[Owner, int] = {}
-        #: Tasks whose need is known from a look only, at an attempt that had not ended.
-        self._provisional: set[Owner] = set()
         #: What attempts of tasks without a known need use, as last looked at, and how it grows.
-        self._seen: dict[Owner, _Seen] = {}
-        #: The attempts that run; those of them that have not taken their memory yet; and the older ones of
-        #: unknown need, which may still grow.
-        self._running, self._young, self._growing = Book(), Book(), Book()
-        self._looks: dict[Owner, _Look] = {}
-        #: How many of the next attempts of a task are not looked at.
-        self._left_out: dict[Owner, int] = {}
-        #: When each of them is due, on the elapsed clock.
+        self._seen: dict[TaskNeed, _Seen] = {}
+        #: When one of a task is to be looked at, on the elapsed clock.
         self._due: DueQueue[Owner] = DueQueue()
         #: The most that each of the attempts that were looked at used.
         self._peaks: dict[str, int] = {}
@@ -102,8 +84,8 @@ class Memory:
 
     def clear(self) -> None:
         """Take all attempts off the books; what was learned stays."""
-        for found in (self._running, self._young, self._growing, self._looks, self._peaks):
-            found.clear()
+        self._books.clear()
+        self._peaks.clear()
         self._due = DueQueue()
 
     def resume(self, needs: Mapping[Owner, int]) -> None:
@@ -111,20 +93,20 @@ class Memory:
         if self._unused is not None:
             self._unused = needs
             return
-        self._known.update(needs)
-        self._recorded.update(needs)
-        for need in needs.values():
+        for owner, need in needs.items():
+            task = self._books.task(owner)
+            task.known = task.recorded = need
             self._note_first(need)
 
     def restate(self) -> list[NeedLearned]:
         """Return marks of all that was learned, for a new ledger."""
-        known = {**(self._unused or {}), **self._known}
-        return [NeedLearned(*owner, need) for owner, need in known.items()]
+        known = {task.owner: task.known for task in self._books.tasks.values() if task.known is not None}
+        return [NeedLearned(*owner, need) for owner, need in {**(self._unused or {}), **known}.items()]
 
     def need(self, attempt: Attempt) -> int:
         """Return how much an attempt is taken to need."""
         known = self.known_need(attempt)
-        return self._need_of(attempt.owner) if known is None else known
+        return self._unknown_need(self._books.task(attempt.owner)) if known is None else known
 
     def known_need(self, attempt: Attempt) -> int | None:
         """Return how much an attempt needs, as it declares or as is known; None: that would be a guess."""
@@ -132,11 +114,13 @@ class Memory:
             declared = _declared(attempt)
             if declared is not None:
                 return declared
-        return self._known.get(attempt.owner)
+        task = self._books.tasks.get(attempt.owner)
+        return task.known if task is not None else None
 
-    def _need_of(self, owner: Owner) -> int:
-        seen = self._seen.get(owner)
-        return self._known.get(owner, self._first_guess() if seen is None else self._grown(seen))
+    def _unknown_need(self, task: TaskNeed) -> int:
+        """Return how much an attempt of a task is taken to need of which that is not known."""
+        seen = self._seen.get(task)
+        return self._first_guess() if seen is None else self._grown(seen)
 
     def _grown(self, seen: _Seen) -> int:
         """Return what a task is taken to need that uses so much and may still grow."""
@@ -173,17 +157,6 @@ class Memory:
         """Tell whether too few needs are known for a guess that is worth much."""
         return len(self._latest) < self.tuning.known_needs
 
-    def surely_books(self, more: int, most: float) -> bool:
-        """Tell whether the needs of all that runs are known, and come with so much more to `most` at most."""
-        return not self._running.unknown_count and self._running.certain + more <= most
-
-    def surely_fits(self, more: int, free: float) -> bool:
-        """Tell whether so much more is free, even if no young attempt has taken anything yet of its need.
-
-        Only where the needs of all that runs are known.
-        """
-        return self._young.certain + more <= free
-
     @property
     def booked(self) -> int:
         """Return what all running attempts need."""
@@ -192,30 +165,30 @@ class Memory:
     @property
     def needs(self) -> Needs:
         """Return the needs of all running attempts."""
-        return self._needs_in(self._running)
+        return self._needs_in(self.of_running, lambda task: task.running)
 
     @property
     def young(self) -> Needs:
         """Return the needs of the young attempts."""
-        return self._needs_in(self._young)
+        return self._needs_in(self.of_young, lambda task: task.young)
 
-    def _needs_in(self, book: Book) -> Needs:
-        if not book.unknown_count:
-            return Needs(book.certain, 0)
+    def _needs_in(self, known: Sum, count: Callable[[TaskNeed], int]) -> Needs:
+        if not known.unknown_count:
+            return Needs(known.certain, 0)
         first = self._first_guess()
-        unknown = first * book.unknown_count
-        for owner, seen in self._seen.items():  # few: those of which one was looked at and none has ended
-            if owner in book.unknown:
-                unknown += (self._grown(seen) - first) * book.counts[owner]
-        return Needs(book.certain, unknown)
+        unknown = first * known.unknown_count
+        for task, seen in self._seen.items():  # few: those of which one was looked at and none has ended
+            if number := count(task):
+                unknown += (self._grown(seen) - first) * number
+        return Needs(known.certain, unknown)
 
     @property
     def growth(self) -> int:
         """Return how much more the attempts may need that are not young, and whose need is unknown."""
-        book, total = self._growing, 0
-        for owner in book.unknown:
-            seen = self._seen.get(owner)
-            total += (self._need_of(owner) - (seen.used if seen else 0)) * book.counts[owner]
+        total = 0
+        for task in self._books.growing:
+            seen = self._seen.get(task)
+            total += (self._unknown_need(task) - (seen.used if seen else 0)) * task.growing
         return total
 
     # --- what runs ---
@@ -224,46 +197,38 @@ class Memory:
         """Book an attempt; `is_young`: it has not taken its memory yet."""
         key, owner = attempt.key, attempt.owner
         if (declared := _declared(attempt)) is not None:
-            self._running.declare(key, declared)
-            if is_young:
-                self._young.declare(key, declared)
+            self._books.declare(key, declared, is_young=is_young)
             return
-        known = self._known.get(owner)
-        self._running.add(key, owner, known)
-        if is_young:
-            self._young.add(key, owner, known)
-        if owner not in self._looks:
-            if left := self._left_out.get(owner):
-                self._left_out[owner] = left - 1
+        task = self._books.task(owner)
+        self._books.enter(key, task, is_young=is_young)
+        if task.look is None:
+            if task.left_out:
+                task.left_out -= 1
                 return
-            self._looks[owner] = _Look(attempt.key, self.tuning.look_ns)
+            task.look = Look(key, self.tuning.look_ns)
             if attempt.pid is not None:
                 self._due.put(owner, attempt.began_elapsed_ns + self.tuning.look_ns)
 
     def end_young(self, key: str) -> bool:
         """Note that an attempt is not young any more; return whether its need is still unknown."""
-        owner = self._young.remove(key, self._known)
-        is_unknown = owner is not None and owner not in self._known
-        if is_unknown:
-            assert owner is not None
-            self._growing.add(key, owner, None)
-        return is_unknown
+        task = self._books.end_young(key)
+        if task is not None:
+            self._books.may_grow(task)
+        return task is not None
 
     def end_growing(self, key: str) -> None:
         """Note that nobody looks at an attempt any more, or that it has ended."""
-        self._growing.remove(key, self._known)
+        self._books.end_growing(key)
 
     def end(self, attempt: Attempt) -> None:
         """Take an attempt off the books."""
         key = attempt.key
-        owner = self._running.remove(key, self._known)
-        self._peaks.pop(key, None)
-        if owner is None:
-            return
-        look = self._looks.get(owner)
-        if look is not None and look.key == key:
-            del self._looks[owner]
-            self._due.remove(owner)
+        task = self._books.remove(key)
+        if self._peaks:
+            self._peaks.pop(key, None)
+        if task is not None and task.look is not None and task.look.key == key:
+            task.look = None
+            self._due.remove(task.owner)
 
     # --- what is learned ---
 
@@ -272,47 +237,42 @@ class Memory:
 
         `peak_bytes` is what its largest process used. Of what was looked at while it ran, more may be known.
         """
-        looked = self._peaks.pop(attempt.key, 0)
+        looked = self._peaks.pop(attempt.key, 0) if self._peaks else 0
         used = max(peak_bytes, looked)
         if used <= 0 or _declared(attempt) is not None:
             return None
-        owner = attempt.owner
+        task = self._books.task(attempt.owner)
         if looked:
             has_told = looked > peak_bytes * (1 + self.tuning.look_growth)
-            self._left_out[owner] = 0 if has_told else self.tuning.look_every - 1
-        self._seen.pop(owner, None)
-        known = self._known.get(owner)
-        need = used
-        if known is not None and used < known and owner not in self._provisional:
+            task.left_out = 0 if has_told else self.tuning.look_every - 1
+        if self._seen:
+            self._seen.pop(task, None)
+        need, known = used, task.known
+        if known is not None and used < known and not task.is_provisional:
             need = int(known + (used - known) * self.tuning.need_decay)
-        self._provisional.discard(owner)
-        return self._set(owner, need)
+        task.is_provisional = False
+        return None if need == known else self._set(task, need)
 
     def forget(self, job: Job) -> None:
         """Forget what the tasks of a job need that is not defined any more."""
         if self._unused is not None:
             self._unused = {owner: need for owner, need in self._unused.items() if owner[0] != job.id}
-        for task in job.tasks:
-            owner = job.id, task.id
-            if owner not in self._running.counts:
-                for found in (self._known, self._recorded, self._seen, self._left_out):
-                    found.pop(owner, None)
-                self._provisional.discard(owner)
+        for one in job.tasks:
+            task = self._books.task((job.id, one.id))
+            if not task.running:
+                del self._books.tasks[task.owner]
+                self._seen.pop(task, None)
 
-    def _set(self, owner: Owner, need: int) -> tuple[Owner, int] | None:
-        known = self._known.get(owner)
-        if need == known:
-            return None
-        if known is None:
+    def _set(self, task: TaskNeed, need: int) -> tuple[Owner, int] | None:
+        """Set what a task needs; return task and need if that is to be recorded."""
+        if task.known is None:
             self._note_first(need)
-        self._known[owner] = need
-        for book in (self._running, self._young, self._growing):
-            book.change(owner, known, need)
-        recorded = self._recorded.get(owner)
+        self._books.learn(task, need)
+        recorded = task.recorded
         if recorded is not None and abs(need - recorded) <= recorded * _WORTH_RECORDING:
             return None
-        self._recorded[owner] = need
-        return owner, need
+        task.recorded = need
+        return task.owner, need
 
     def _note_first(self, need: int) -> None:
         """Note a need that became known."""
@@ -324,16 +284,16 @@ class Memory:
 
     def has_look(self, attempt: Attempt) -> bool:
         """Tell whether an attempt is the one of its task that is looked at."""
-        look = self._looks.get(attempt.owner)
-        return look is not None and look.key == attempt.key
+        task = self._books.tasks.get(attempt.owner)
+        return task is not None and task.look is not None and task.look.key == attempt.key
 
     def plan_first_look(self, attempt: Attempt) -> int | None:
         """Plan the first look at an attempt whose process has just begun; return when, or None."""
-        if not self.has_look(attempt):
+        task = self._books.tasks.get(attempt.owner)
+        if task is None or task.look is None or task.look.key != attempt.key:
             return None
-        owner = attempt.owner
-        at_ns = attempt.began_elapsed_ns + self._looks[owner].age_ns
-        self._due.put(owner, at_ns)
+        at_ns = attempt.began_elapsed_ns + task.look.age_ns
+        self._due.put(task.owner, at_ns)
         return at_ns
 
     def next_look(self) -> int | None:
@@ -344,51 +304,50 @@ class Memory:
         """Return the attempts to be looked at now; each is looked at again at twice its age."""
         due = []
         for owner in self._due.pop_due(elapsed_ns):
-            attempt = running.get(self._looks[owner].key)
+            look = self._books.tasks[owner].look
+            assert look is not None  # or it would not be due
+            attempt = running.get(look.key)
             if attempt is not None:
                 due.append(attempt)
-                self._plan_next(attempt, elapsed_ns)
+                self._plan_next(attempt, look, elapsed_ns)
         return due
 
-    def _plan_next(self, attempt: Attempt, elapsed_ns: int) -> None:
-        owner = attempt.owner
-        look = self._looks[owner]
+    def _plan_next(self, attempt: Attempt, look: Look, elapsed_ns: int) -> None:
         age_ns = max(look.age_ns, elapsed_ns - attempt.began_elapsed_ns) * 2
         look.age_ns = age_ns
         if age_ns <= self.tuning.look_last_ns:
-            self._due.put(owner, attempt.began_elapsed_ns + age_ns)
+            self._due.put(attempt.owner, attempt.began_elapsed_ns + age_ns)
 
     def looked(self, attempt: Attempt, used: int, elapsed_ns: int) -> tuple[Owner, int] | None:
         """Learn what an attempt uses now; return its task and need if that is to be recorded."""
-        owner = attempt.owner
-        look = self._looks.get(owner)
+        task = self._books.task(attempt.owner)
+        look = task.look
         if look is None or look.key != attempt.key or used <= 0:
             return None
         before, look.last_bytes = look.last_bytes, used
         self._peaks[attempt.key] = max(self._peaks.get(attempt.key, 0), used)
         is_old = elapsed_ns - attempt.began_elapsed_ns >= self.tuning.look_settled_ns
         has_settled = is_old and used <= before * (1 + self.tuning.look_growth)
-        known = self._known.get(owner)
-        if known is None:
-            return self._looked_first(owner, used, before, has_settled=has_settled)
-        if has_settled and owner not in self._provisional:
-            self._due.remove(owner)
-        return self._set(owner, used) if used > known else None
+        if task.known is None:
+            return self._looked_first(task, used, before, has_settled=has_settled)
+        if has_settled and not task.is_provisional:
+            self._due.remove(task.owner)
+        return self._set(task, used) if used > task.known else None
 
     def _looked_first(
-        self, owner: Owner, used: int, before: int, *, has_settled: bool
+        self, task: TaskNeed, used: int, before: int, *, has_settled: bool
     ) -> tuple[Owner, int] | None:
         """Learn what an attempt of a task of unknown need uses; `before`: at the last look."""
         tuning = self.tuning
-        seen = self._seen.pop(owner, None)
+        seen = self._seen.pop(task, None)
         most = max(used, seen.used if seen else 0)
         if has_settled:
-            self._provisional.add(owner)
-            return self._set(owner, int(most * tuning.look_margin))
+            task.is_provisional = True
+            return self._set(task, int(most * tuning.look_margin))
         growth = tuning.unknown_growth
         # It grows on as it did since the last look, at most; at the first one it has hardly begun.
         growth = min(growth, max(1.0, used / before)) if before else growth**2
-        self._seen[owner] = _Seen(most, growth)
+        self._seen[task] = _Seen(most, growth)
         return None
 
 
