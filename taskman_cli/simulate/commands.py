@@ -82,7 +82,7 @@ class Commands(Supervisor, ABC):
     def _end_all(self, ends: list[End]) -> None:
         for end in ends:
             process, act = self.alive.get(end.key), self._acts.pop(end.key)
-            if start := self._failing.pop(end.key, None):
+            if self._failing and (start := self._failing.pop(end.key, None)):
                 words = "it could not be started, as on record"
                 self.fail(start, events.StartFailed(end.key, words, is_transient=False, at=self.now))
                 continue

@@ -49,6 +49,8 @@ class Foreseen:
         computing = self._computing
         while computing and (computing[0][0] <= now_ns or computing[0][2].course is None):
             heappop(computing)
+        if not computing:
+            return 0
         return sum([command.work.width for _, _, command in computing if command.course is not None])
 
     def add(self, command: Command, from_ns: int, length_ns: float) -> int:

@@ -116,7 +116,13 @@ class Machine:
         command = self._commands[key] = Command(key, work)
         most_bytes, begin_ns = work.memory_bytes, now_ns + self.hardware.start_lag_ns
         if most_bytes <= self._small_bytes:
-            self._use(command, most_bytes)
+            if self.used_bytes + most_bytes > self._easy_bytes:
+                self._use(command, most_bytes)
+            else:  # the memory does not run out
+                command.used = most_bytes
+                self.used_bytes = used_bytes = self.used_bytes + most_bytes
+                if used_bytes > self.peak_bytes:
+                    self.peak_bytes = used_bytes
             if not self._foresee(command, begin_ns):
                 self._plan(begin_ns, command, _PHASE)
             return
@@ -259,7 +265,8 @@ class Machine:
                 continue
             if used == _END:
                 if command.course is not None:  # or it was taken back
-                    self._leave(command)
+                    begin_ns, until_ns = command.course
+                    command.course, command.cpu_ns = None, (until_ns - begin_ns) * command.work.width
                     self._ends.append(self._remove(command))
             elif used == _PHASE:
                 self._next_phase(command)
@@ -290,8 +297,7 @@ class Machine:
         work, hardware = command.work, self.hardware
         if work.spans_ns is None or command.is_over or self.used_bytes > self._easy_bytes:
             return False
-        foreseen = self._foreseen.tasks(self.now_ns) if self._foreseen else 0
-        if self._tasks + foreseen + work.width + hardware.others > hardware.cores:
+        if self._tasks + self._foreseen.tasks(self.now_ns) + work.width + hardware.others > hardware.cores:
             return False
         computes_ns, sleeps_ns = work.spans_ns
         until_ns = self._foreseen.add(command, begin_ns, computes_ns + hardware.start_cpu_ns)

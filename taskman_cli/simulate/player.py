@@ -89,7 +89,7 @@ class _Commands(Commands):
 
     def act(self, start: effects.Start) -> Act:
         """Draw what an attempt does."""
-        return self._habits.act(start, self._tally.due_ns(start.run))
+        return self._habits.act(start, self._tally.due[start.run])
 
 
 class Player:

@@ -95,7 +95,7 @@ class Tally:
         self._offset_s, self._offset_end_s = 0, from_ns // SECOND_NS
         self._part_end_ns, self._part = from_ns, 0
         #: When unfinished runs were due; and those of them that wait for their first attempt.
-        self._due: dict[str, int] = {}
+        self.due: dict[str, int] = {}
         self._unbegun: dict[str, int] = {}
         self.busiest: list[Minute] = []
         self._minute_end_ns = from_ns - from_ns % MINUTE_NS + MINUTE_NS
@@ -114,7 +114,7 @@ class Tally:
     @property
     def unfinished(self) -> int:
         """Return how many runs are not over."""
-        return len(self._due)
+        return len(self.due)
 
     @property
     def running_ns(self) -> int:
@@ -215,11 +215,7 @@ class Tally:
         self._waits_for, self._looked_ns = what, wall_ns
 
     def _queued(self, record: effects.RunQueued) -> None:
-        self._due[record.run] = self._unbegun[record.run] = record.due_ns
-
-    def due_ns(self, run: str) -> int:
-        """Return when a run that is not over was due."""
-        return self._due[run]
+        self.due[record.run] = self._unbegun[record.run] = record.due_ns
 
     def _begun(self, record: effects.AttemptBegun) -> None:
         self._starts += 1
@@ -248,7 +244,7 @@ class Tally:
         self._over(record.run, job)
 
     def _over(self, run: str, job: JobTally) -> None:
-        due_ns = self._due.pop(run, None)
+        due_ns = self.due.pop(run, None)
         if due_ns is not None and self._unbegun.pop(run, None) is None:
             job.done.add(self.until_ns - due_ns)
 

@@ -86,13 +86,14 @@ class Attempts:
         if self.pool.abroad.take(event):
             self.pool.holds.release(event.name, now.elapsed_ns)
 
-    def started(self, event: events.AttemptStarted, now: Now) -> None:
-        """Record that a process exists; its `timeout` counts from here."""
+    def started(self, event: events.AttemptStarted) -> Attempt | None:
+        """Record that the process of an attempt exists, and return it; its `timeout` counts from here."""
         pool, started = self.pool, event.started
         attempt = pool.running.get(event.key)
         if attempt is None:
-            return
-        pool.note_start(attempt, started.elapsed_ns)
+            return None
+        if attempt.is_early or pool.holds.counts:
+            pool.note_start(attempt, started.elapsed_ns)
         pool.abroad.began(attempt)
         run = attempt.run
         delay_ns = None
@@ -109,8 +110,9 @@ class Attempts:
             self.reports.running(attempt)
         if attempt.task.execution.timeout_ns is not None:
             self._set_timeout(attempt)
-        if pool.gate is not None:
+        if pool.gate is not None and attempt.is_looked_at:
             pool.looks.plan_first(attempt)
+        return attempt
 
     def first_timer_ns(self, attempt: Attempt) -> int | None:
         """Return how long after its start anything is done at a time that depends on it; None: nothing is.
@@ -118,7 +120,7 @@ class Attempts:
         So long nobody has to be told of the start, says the simulation.
         """
         timeout_ns, slow_after_ns = attempt.task.execution.timeout_ns, attempt.run.job.policy.slow_after_ns
-        has_look = self.pool.gate is not None and self.pool.memory.has_look(attempt)
+        has_look = attempt.is_looked_at and self.pool.gate is not None
         if timeout_ns is None and slow_after_ns is None and not has_look:  # nearly always
             return None
         return earliest(timeout_ns, slow_after_ns, self.pool.memory.tuning.look_ns if has_look else None)

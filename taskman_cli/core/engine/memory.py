@@ -201,6 +201,7 @@ class Memory:
             return
         task = self._books.task(owner)
         self._books.enter(key, task, is_young=is_young)
+        attempt.is_looked_at = task.look is None and not task.left_out
         if task.look is None:
             if task.left_out:
                 task.left_out -= 1
@@ -282,18 +283,13 @@ class Memory:
 
     # --- looks ---
 
-    def has_look(self, attempt: Attempt) -> bool:
-        """Tell whether an attempt is the one of its task that is looked at."""
-        task = self._books.tasks.get(attempt.owner)
-        return task is not None and task.look is not None and task.look.key == attempt.key
-
     def plan_first_look(self, attempt: Attempt) -> int | None:
         """Plan the first look at an attempt whose process has just begun; return when, or None."""
-        task = self._books.tasks.get(attempt.owner)
-        if task is None or task.look is None or task.look.key != attempt.key:
+        look = self._books.task(attempt.owner).look
+        if look is None or look.key != attempt.key:
             return None
-        at_ns = attempt.began_elapsed_ns + task.look.age_ns
-        self._due.put(task.owner, at_ns)
+        at_ns = attempt.began_elapsed_ns + look.age_ns
+        self._due.put(attempt.owner, at_ns)
         return at_ns
 
     def next_look(self) -> int | None:

@@ -28,8 +28,7 @@ class Outcomes:
 
     def started(self, event: events.AttemptStarted, now: Now) -> None:
         """Note that a process exists; in a stop that came before it was known, it is told to end."""
-        self._attempts.started(event, now)
-        attempt, running = self._pool.running.get(event.key), self._running
+        attempt, running = self._attempts.started(event), self._running
         if attempt is None or not running.is_stopping or running.is_draining:
             return
         if not attempt.run.is_cancelled:
@@ -43,15 +42,17 @@ class Outcomes:
             return
         task, end = attempt.task, event.exit
         has_run_ns = event.at.elapsed_ns - attempt.began_elapsed_ns - attempt.stopped_ns
-        self._pool.early.note_end(has_run_ns, now.elapsed_ns)
+        if self._pool.early.is_possible:
+            self._pool.early.note_end(has_run_ns, now.elapsed_ns)
         if attempt.ending is not None:
             if attempt.ending is State.TIMED_OUT and has_run_ns < (task.execution.timeout_ns or 0):
                 attempt.ending = None  # it had ended by itself before it was told to
             elif end.is_group_left:
                 self._attempts.signal(attempt, signal.SIGKILL)
         state = attempt.ending or judge(end, task.execution)
-        is_shell = isinstance(task.command, str)
-        detail = "" if state is State.SUCCEEDED else describe(end, is_shell=is_shell)
+        detail = ""
+        if state is not State.SUCCEEDED:
+            detail = describe(end, is_shell=isinstance(task.command, str))
         self._finish(attempt, state, detail, end, event.at, now)
 
     def gone(self, event: events.AttemptGone, now: Now) -> None:

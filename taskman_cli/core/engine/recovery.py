@@ -238,7 +238,7 @@ class Recovery:
                 self._go_on(attempt, fate, now, is_on_record=is_on_record)
             case events.Over():
                 attempt.ending = fate.ending
-                running.attempts.started(events.AttemptStarted(key, fate.pid, fate.started), now)
+                running.attempts.started(events.AttemptStarted(key, fate.pid, fate.started))
                 self._outcomes.ended(fate.end, now)
             case events.StartFailed():
                 attempt.began_elapsed_ns = fate.at.elapsed_ns
@@ -270,7 +270,7 @@ class Recovery:
                     fate.pid, fate.started, fate.ending, run.params, attempt.handle,
                 )
             )  # fmt: skip
-        self._running.attempts.started(events.AttemptStarted(attempt.key, fate.pid, fate.started), now)
+        self._running.attempts.started(events.AttemptStarted(attempt.key, fate.pid, fate.started))
         if attempt.ending is not None:
             self._running.attempts.go_on_ending(attempt, fate.told or now)
         elif run.is_cancelled:

@@ -303,10 +303,13 @@ class Running:
         return [run for run in activity.runs if run.state is State.QUEUED] if activity else []
 
     def _record_finished(self, run: Run, now: Now) -> None:
-        results, before = run.results, self.failing.of(run.job.id)
-        undone = tuple([task.id for task in run.job.tasks if task.id not in results])
+        job, results = run.job, run.results
+        undone: tuple[str, ...] = ()
+        if not (run.is_plain and results):
+            undone = tuple([task.id for task in job.tasks if task.id not in results])
+        before = None if run.is_plain else self.failing.of(job.id)
         facts = (run.state, run.slot_ns, undone, run.detail, self.failing.note_run(run))
-        self._outbox.records.append(effects.RunFinished(run.id, run.job.id, *facts, *run.end(now.elapsed_ns)))
+        self._outbox.records.append(effects.RunFinished(run.id, job.id, *facts, *run.end(now.elapsed_ns)))
         if not run.is_plain:
             self.reports.finished(run, before, now)
 
@@ -352,7 +355,7 @@ class Running:
     def _start(self, attempt: Attempt, now: Now) -> None:
         """Start an attempt that has got a seat, unless it may not start any more, or not yet."""
         run = attempt.run
-        if self._is_stopped(run):
+        if self._timetable.known_paused and self._is_stopped(run):
             self.pool.hold_back(attempt)
             return
         if self._is_given_up_as_late(run, now):

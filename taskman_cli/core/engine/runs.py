@@ -116,6 +116,8 @@ class Attempt:
     unheard: str = ""
     #: Its place among those of its rank; 0: it gets the last.
     place: int = 0
+    #: It may be the one of its task whose memory is looked at, if there is a gate.
+    is_looked_at: bool = False
     #: Its start was asked for while all seats were taken, and it is not known to have one yet.
     is_early: bool = False
 

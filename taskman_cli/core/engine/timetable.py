@@ -199,14 +199,14 @@ class Timetable:
         #: When the next slot of each is due.
         self.queue: DueQueue[str] = DueQueue()
         #: Names of the jobs that are paused; some may have been resumed or removed since.
-        self._paused: set[str] = set()
+        self.known_paused: set[str] = set()
         #: Tell whether there may be one that is due by now.
         self.is_due = self.queue.is_due
 
     def load(self, jobs: Iterable[ArmedJob]) -> None:
         """Replace all jobs by these, which are armed."""
         self.jobs = {armed.job.id: armed for armed in jobs}
-        self._paused = {name for name, armed in self.jobs.items() if armed.pause is not None}
+        self.known_paused = {name for name, armed in self.jobs.items() if armed.pause is not None}
         self.queue.put_all(
             [
                 (armed.job.id, armed.due_at(armed.slot_ns) if armed.job.policy.jitter_ns else armed.slot_ns)
@@ -241,19 +241,19 @@ class Timetable:
 
     def note_paused(self, armed: ArmedJob) -> None:
         """Note that a job is paused, so that `paused` has it."""
-        self._paused.add(armed.job.id)
+        self.known_paused.add(armed.job.id)
 
     def stops_to(self, job_id: str) -> int | None:
         """Return up to which number the runs of a job are stopped (`pause --stop`); None: none are."""
-        armed = self.jobs.get(job_id) if self._paused else None
+        armed = self.jobs.get(job_id)
         return armed.pause.stops_to if armed is not None and armed.pause is not None else None
 
     def paused(self) -> list[ArmedJob]:
         """Return the paused jobs; none of the others is looked at."""
         jobs = self.jobs
-        gone = [name for name in self._paused if name not in jobs or jobs[name].pause is None]
-        self._paused.difference_update(gone)
-        return [jobs[name] for name in self._paused]
+        gone = [name for name in self.known_paused if name not in jobs or jobs[name].pause is None]
+        self.known_paused.difference_update(gone)
+        return [jobs[name] for name in self.known_paused]
 
     def add(self, armed: ArmedJob) -> None:
         """Add a job, or replace the one of its name."""
