@@ -6,15 +6,13 @@ import signal
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.clock import SECOND_NS, Now
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.model import Exit
-from taskman_cli.simulate.clock import later
 from taskman_cli.simulate.machine import Machine
 from taskman_cli.simulate.supervisor import Process, Supervisor
 
 if TYPE_CHECKING:
-    from taskman_cli.core.clock import Now
     from taskman_cli.simulate.habits import Act
     from taskman_cli.simulate.machine import End
     from taskman_cli.simulate.work import Hardware
@@ -53,7 +51,8 @@ class Commands(Supervisor, ABC):
             self._failing[start.key] = start
         else:
             self.begin(start)
-        self.run(start.key, act)
+        self._acts[start.key] = act
+        self.machine.begin(start.key, act.work, self.now.elapsed_ns)
 
     def run(self, key: str, act: Act) -> None:
         """Let a command do something that was started, or is about to be."""
@@ -75,7 +74,7 @@ class Commands(Supervisor, ABC):
         ends = machine.advance_to_end(to_ns)
         passed_ns = machine.now_ns - now[1]
         if passed_ns:
-            self.now = later(now, passed_ns)
+            self.now = Now(now[0] + passed_ns, now[1] + passed_ns)
         if ends:
             self._end_all(ends)
 

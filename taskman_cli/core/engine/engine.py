@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.engine.timetable import ArmedJob
     from taskman_cli.core.engine.waits import Wait
-    from taskman_cli.core.engine.wakes import Wake
     from taskman_cli.core.model import Settings
     from taskman_cli.core.sinks import SinkDefinition
 
@@ -91,10 +90,14 @@ class Engine:
             running, self.timetable, self._outbox, self._slots, self._job_set, self._pauses, stops
         )
         self._wakes = Wakes(
-            self.timetable.queue,
-            (running.waiting.deadlines, self._pauses.ends, self.reports.overdue_queue),
-            (self.pool.timers, self.reports.slow),
+            running,
+            self._portions,
+            slots=self.timetable.queue,
+            wall=(running.waiting.deadlines, self._pauses.ends, self.reports.overdue_queue),
+            elapsed=(self.pool.timers, self.reports.slow),
         )
+        #: Returns when the next `Tick` is wanted, on each clock.
+        self.next_wake = self._wakes.next
         self._handlers: dict[type[events.Event], Callable[[Any, Now], None]] = {
             events.JobsLoaded: self._load,
             events.Tick: self._tick,
@@ -292,10 +295,6 @@ class Engine:
         ask_ns = pool.timer_of(ASK)
         is_to_ask = ask_ns is not None and ask_ns <= elapsed_ns
         return is_to_ask or pool.wants_signals or self.timetable.is_due(now.wall_ns)
-
-    def next_wake(self) -> Wake:
-        """Return when the next `Tick` is wanted, on each clock."""
-        return self._wakes.next(self._portions.next_due, is_stopping=self._running.is_stopping)
 
     # --- slots ---
 

@@ -239,7 +239,7 @@ class Pool:
             verdict = None if found.is_remote else early.ask(gate, found, local, self._counts, elapsed_ns)
             if verdict is None:
                 self._answered_ns = None
-                self._ready.remove(found)
+                self._ready.take(found)
                 if is_first and gate.held:
                     self._release(gate)
                 if early.attempts:

@@ -96,7 +96,10 @@ class DueQueue(Generic[K]):
 
     def peek(self) -> K | None:
         """Return the earliest key, and leave it in; or None."""
-        return None if self.next_due() is None else self._heap[0][2]
+        heap = self._heap
+        if heap and self._entries.get(heap[0][2]) is heap[0]:
+            return heap[0][2]
+        return None if self.next_due() is None else heap[0][2]
 
     def pop_due(self, now_ns: int) -> list[K]:
         """Take out all keys due at or before `now_ns`, in order."""
@@ -112,11 +115,14 @@ class DueQueue(Generic[K]):
 
     def pop(self) -> K | None:
         """Take out the earliest key, or return None."""
-        if self.next_due() is None:
-            return None
-        key = heappop(self._heap)[2]
-        del self._entries[key]
-        return key
+        heap, entries = self._heap, self._entries
+        while heap:
+            entry = heappop(heap)
+            key = entry[2]
+            if entries.get(key) is entry:
+                del entries[key]
+                return key
+        return None
 
     def first(self, count: int) -> list[tuple[int, K]]:
         """Return (due, key) of the `count` earliest keys, in order, and take nothing out."""

@@ -75,7 +75,8 @@ class Ready:
     def put(self, attempt: Attempt) -> None:
         """Add an attempt."""
         line = self._plain
-        if attempt.task.execution.resources or self._has_urgent_lines:
+        is_urgent = self._has_urgent_lines and attempt.run.job.policy.priority > 0
+        if is_urgent or attempt.task.execution.resources:
             kind = self.kind_of(attempt)
             if kind not in self._lines:
                 self._lines[kind] = DueQueue()
@@ -84,6 +85,13 @@ class Ready:
             self._arrivals += 1
             attempt.place = self._arrivals
         line.put(attempt.key, rank(attempt, self._ageing_ns), place=attempt.place)
+
+    def take(self, attempt: Attempt) -> None:
+        """Take out an attempt that is the first of its line."""
+        if len(self._lines) == 1:
+            self._plain.pop()
+        else:
+            self.remove(attempt)
 
     def remove(self, attempt: Attempt) -> None:
         """Take an attempt out, if it is there."""

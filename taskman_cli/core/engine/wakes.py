@@ -8,7 +8,9 @@ from taskman_cli.core.engine.queue import earliest_due, is_any_due
 
 if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.portions import Portions
     from taskman_cli.core.engine.queue import DueQueue
+    from taskman_cli.core.engine.running import Running
 
 
 class Wake(NamedTuple):
@@ -22,19 +24,26 @@ class Wakes:
     """Looks into the queues."""
 
     def __init__(
-        self, slots: DueQueue[str], wall: tuple[DueQueue[str], ...], elapsed: tuple[DueQueue[str], ...]
+        self,
+        running: Running,
+        portions: Portions,
+        *,
+        slots: DueQueue[str],
+        wall: tuple[DueQueue[str], ...],
+        elapsed: tuple[DueQueue[str], ...],
     ) -> None:
         """`wall` and `elapsed`: all queues by these clocks, beside that of the slots."""
+        self._running, self._portions = running, portions
         self._wall = wall
         self._elapsed = elapsed
         self._slots_and_wall = (slots, *wall)
 
-    def next(self, herd_ns: int | None, *, is_stopping: bool) -> Wake:
-        """Return the next wake; `herd_ns`: the rest of a herd was due by then, None: there is none."""
+    def next(self) -> Wake:
+        """Return when the next `Tick` is wanted, on each clock."""
         elapsed_ns = earliest_due(self._elapsed)
-        if is_stopping:
+        if self._running.is_stopping:
             return Wake(None, elapsed_ns)
-        wall_ns = earliest_due(self._slots_and_wall)
+        wall_ns, herd_ns = earliest_due(self._slots_and_wall), self._portions.next_due
         if herd_ns is not None and (wall_ns is None or herd_ns < wall_ns):
             wall_ns = herd_ns
         return Wake(wall_ns, elapsed_ns)
