@@ -27,12 +27,11 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
-from typing import NamedTuple
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.engine.admission import Signals
 from taskman_cli.simulate.foreseen import Command, Foreseen, used_ns
-from taskman_cli.simulate.work import Hardware, Kind, Phase, Work
+from taskman_cli.simulate.work import End, Hardware, Kind, Phase, Work
 
 __all__ = ["End", "Hardware", "Machine", "Work"]
 
@@ -59,17 +58,6 @@ _STALL_SHARE, _STALL_MOST = 0.95, 0.8
 _PHASE, _END = -1, -2
 # Looking up a member of an enum takes as long as a call.
 _CPU, _SLEEP = Kind.CPU, Kind.SLEEP
-
-
-class End(NamedTuple):
-    """A command has ended."""
-
-    key: str
-    at_ns: int
-    cpu_ns: int
-    peak_bytes: int
-    #: It was the largest when the memory ran out, and was killed.
-    is_out_of_memory: bool = False
 
 
 class Machine:

@@ -89,3 +89,14 @@ class Hardware:
     start_lag_ns: int = 5_000_000
     #: Tasks of others that always want a core.
     others: int = 0
+
+
+class End(NamedTuple):
+    """A command has ended."""
+
+    key: str
+    at_ns: int
+    cpu_ns: int
+    peak_bytes: int
+    #: It was the largest when the memory ran out, and was killed.
+    is_out_of_memory: bool = False

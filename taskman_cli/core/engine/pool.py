@@ -48,7 +48,8 @@ class Pool:
         self.running: dict[str, Attempt] = {}
         #: How many of them are commands here: others need nothing of this machine.
         self._local_count = 0
-        self._waiting: dict[str, Attempt] = {}
+        #: Those that have none: they are ready, or rest, or wait for something else.
+        self.waiting: dict[str, Attempt] = {}
         self.resources = Resources(settings.resources)
         self._ready = Ready(settings.ageing_ns, self.resources.scarce)
         self.early = Early()
@@ -65,7 +66,7 @@ class Pool:
         self.timer_count = self.timers.__len__
         self.timer_of = self.timers.due_of
         self.looks = Looks(self.memory, self.timers)
-        self.holds = Holds(self.timers, self._waiting)
+        self.holds = Holds(self.timers, self.waiting)
         self.is_on_hold, self.abroad = self.holds.is_on, Abroad()
         #: Attempts that wait until their stopped job continues (`pause --stop`), by job and key.
         self._stopped: dict[str, dict[str, Attempt]] = {}
@@ -81,7 +82,7 @@ class Pool:
         self._open_gate()
         orders = (before.ageing_ns, before.resources, had_gate)
         if orders != (settings.ageing_ns, settings.resources, self.gate is not None):
-            attempts = [self._waiting[key] for key in self._ready.first(len(self._ready))]
+            attempts = [self.waiting[key] for key in self._ready.first(len(self._ready))]
             self._ready.order(attempts, settings.ageing_ns, has_urgent_lines=self.gate is not None)
         return marks
 
@@ -126,7 +127,7 @@ class Pool:
     @property
     def ready_count(self) -> int:
         """Return how many attempts wait for a seat."""
-        if not self._waiting:
+        if not self.waiting:
             return len(self.early.attempts)
         return len(self.early.attempts) + len(self._ready) + len(self.holds.kept())
 
@@ -141,7 +142,7 @@ class Pool:
     @property
     def resting_count(self) -> int:
         """Return how many attempts wait for their next try."""
-        return len(self._waiting) - len(self._ready) - len(self.holds.kept())
+        return len(self.waiting) - len(self._ready) - len(self.holds.kept())
 
     @property
     def is_full(self) -> bool:
@@ -165,12 +166,12 @@ class Pool:
     def first_ready(self, count: int) -> list[Attempt]:
         """Return the first attempts that wait for a seat, in order."""
         first = list(self.early.attempts.values())[:count]
-        first += [self._waiting[key] for key in self._ready.first(count - len(first))]
+        first += [self.waiting[key] for key in self._ready.first(count - len(first))]
         return [*first, *islice(self.holds.kept(), count - len(first))]
 
     def is_waiting(self, attempt: Attempt) -> bool:
         """Tell whether an attempt waits, for a seat or for something else."""
-        return attempt.is_early or attempt.key in self._waiting
+        return attempt.is_early or attempt.key in self.waiting
 
     def is_stopped(self, attempt: Attempt) -> bool:
         """Tell whether an attempt waits until its stopped job continues."""
@@ -178,7 +179,7 @@ class Pool:
 
     def enqueue(self, attempt: Attempt, elapsed_ns: int) -> None:
         """Let an attempt wait for a seat; if it has waited before, it keeps its place."""
-        self._waiting[attempt.key] = attempt
+        self.waiting[attempt.key] = attempt
         if attempt.waits_since_ns is None:
             attempt.waits_since_ns = elapsed_ns
         if attempt.is_remote and attempt.task.execution.resources:
@@ -188,13 +189,13 @@ class Pool:
 
     def rest(self, attempt: Attempt, until_elapsed_ns: int) -> None:
         """Let an attempt rest until its next try."""
-        self._waiting[attempt.key] = attempt
+        self.waiting[attempt.key] = attempt
         self.timers.put(attempt.key, until_elapsed_ns)
 
     def drop(self, attempt: Attempt) -> None:
         """Remove an attempt that waits or rests, if it does."""
         self._answered_ns = None
-        self._waiting.pop(attempt.key, None)
+        self.waiting.pop(attempt.key, None)
         self._ready.remove(attempt)
         self.timers.remove(attempt.key)
         self.abroad.waits_no_more(attempt)
@@ -202,7 +203,7 @@ class Pool:
     def take_ready(self, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first waiting attempt that may start, if a seat is free."""
         self.early.taken, gate = None, self.gate
-        is_idle = not self._waiting or not self._ready or HOLD in self.timers
+        is_idle = not self.waiting or not self._ready or HOLD in self.timers
         is_full = not is_idle and self.is_full
         if is_idle or (is_full and not self.early.has_room(elapsed_ns)):
             if gate is not None and gate.held:
@@ -213,9 +214,9 @@ class Pool:
         if gate is not None and gate.signals is not None:
             return None if self._answered_ns == elapsed_ns else self._take_admitted(gate, elapsed_ns)
         while (key := self._ready.pop(self.resources, elapsed_ns)) is not None:
-            hold = self.holds.of(self._waiting[key]) if self.holds.counts else ""
+            hold = self.holds.of(self.waiting[key]) if self.holds.counts else ""
             if not hold:
-                return self._waiting.pop(key)
+                return self.waiting.pop(key)
             self.holds.keep(hold, key)
         self._look_again(elapsed_ns)
         return None
@@ -225,10 +226,10 @@ class Pool:
         is_plain = self._ready.is_one_line and not self.holds.counts and self.early.has_room(elapsed_ns)
         if not is_plain or (key := self._ready.peek()) is None:
             return None
-        attempt = self._waiting[key]
+        attempt = self.waiting[key]
         if not self.early.is_granted(attempt, self.resources, self.gate, self._counts(), elapsed_ns):
             return None
-        self.early.taken = self._waiting.pop(key)
+        self.early.taken = self.waiting.pop(key)
         self._ready.remove(attempt)
         return attempt
 
@@ -245,7 +246,7 @@ class Pool:
                 if early.attempts:
                     may_wait = self._ready.is_one_line and not found.is_remote
                     early.add(found, self.resources, self._counts(), may_wait=may_wait)
-                return self._waiting.pop(found.key)
+                return self.waiting.pop(found.key)
             if not is_first:
                 break
             if verdict.obstacle in _OF_CPU and (taken := self._take_early(elapsed_ns)):
@@ -271,13 +272,13 @@ class Pool:
         assert self.gate is not None
         if self._ready.is_one_line and not self.holds.counts:  # as it mostly is
             key = self._ready.peek() if is_first else None
-            return None if key is None else self._waiting[key]
+            return None if key is None else self.waiting[key]
         while True:
             for _, line, lacking, _ in self._ready.heads(self.resources, elapsed_ns):
                 key = line.peek()
                 if lacking is not None or key is None:
                     continue
-                attempt = self._waiting[key]
+                attempt = self.waiting[key]
                 if self.holds.counts and (hold := self.holds.of(attempt)):
                     self._ready.remove(attempt)
                     self.holds.keep(hold, key)
@@ -301,14 +302,14 @@ class Pool:
 
     def hold_back(self, attempt: Attempt) -> None:
         """Let an attempt wait until its stopped job continues."""
-        self._waiting[attempt.key] = attempt
+        self.waiting[attempt.key] = attempt
         self.abroad.waits_no_more(attempt)
         self._stopped.setdefault(attempt.run.job.id, {})[attempt.key] = attempt
 
     def go_on(self, job_id: str, elapsed_ns: int) -> None:
         """Let the attempts of a job that continues wait for a seat."""
         for key, attempt in self._stopped.pop(job_id, {}).items():
-            if self._waiting.get(key) is attempt:  # or it was removed since
+            if self.waiting.get(key) is attempt:  # or it was removed since
                 self.enqueue(attempt, elapsed_ns)
 
     def seat(self, attempt: Attempt) -> None:
@@ -344,12 +345,12 @@ class Pool:
     def resting(self) -> Iterator[tuple[int, Attempt]]:
         """Yield when each resting attempt has its next try, on the elapsed clock, the first one first."""
         for due_ns, key in self.timers.walk():
-            if key in self._waiting:
-                yield due_ns, self._waiting[key]
+            if key in self.waiting:
+                yield due_ns, self.waiting[key]
 
     def rests_until(self, attempt: Attempt) -> int | None:
         """Return when an attempt has its next try, on the elapsed clock; None: it does not rest."""
-        return self.timers.due_of(attempt.key) if attempt.key in self._waiting else None
+        return self.timers.due_of(attempt.key) if attempt.key in self.waiting else None
 
     def set_timer(self, attempt: Attempt, at_elapsed_ns: int | None) -> None:
         """Set when a running attempt's time is up; None: never."""
@@ -365,8 +366,8 @@ class Pool:
             self._answered_ns = None
             if key in self.running:
                 found.append(self.running[key])
-            elif key in self._waiting:
-                found.append(self._waiting[key])
+            elif key in self.waiting:
+                found.append(self.waiting[key])
             else:
                 found += self.holds.take_kept(key)  # the end of a pause
         return found

@@ -344,12 +344,15 @@ class Running:
 
     def start_ready(self, now: Now) -> None:
         """Start waiting attempts as far as there are seats."""
-        pool, elapsed_ns = self.pool, now.elapsed_ns
-        while attempt := pool.take_ready(elapsed_ns):
+        pool, gate, elapsed_ns = self.pool, self.pool.gate, now.elapsed_ns
+        while pool.waiting or (gate is not None and gate.held):  # or what it has held back waits no more
+            attempt = pool.take_ready(elapsed_ns)
+            if attempt is None:
+                break
             self._outbox.subject = attempt.run
             self._start(attempt, now)
             self._outbox.subject = None
-        if pool.gate is not None and pool.target.note(pool.busy_count, elapsed_ns):
+        if gate is not None and pool.target.note(pool.busy_count, elapsed_ns):
             self.attempts.publish(elapsed_ns)
 
     def _start(self, attempt: Attempt, now: Now) -> None:

@@ -282,8 +282,8 @@ class Run:
         0: no command of it has ended. None: unknown, or it had no process.
         """
         ends = list(self.ended.values())
-        if len(ends) == 1 and ends[0].attempt == 1:  # nearly always
-            return ends[0].ended_ns, None if ends[0].exit is None else ends[0].duration_ns
+        if len(ends) == 1 and (end := ends[0]).attempt == 1:  # nearly always
+            return end.ended_ns, None if end.exit is None else end.duration_ns
         ended_ns = max([end.ended_ns for end in ends], default=0)
         if self.began_elapsed_ns is not None:
             return ended_ns, max(0, elapsed_ns - self.began_elapsed_ns)
