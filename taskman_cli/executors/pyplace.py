@@ -60,7 +60,7 @@ class Place:
             os.close(given)
         self._renew_streams(has_input=given is not None)
         self._set_environment(shared, added)
-        os.chdir(cwd)
+        _enter(cwd)
         os.umask(umask)
         for number, action in self._actions:
             if _signal.getsignal(number) != action:
@@ -111,15 +111,15 @@ class Place:
             # Nobody has touched it: only what calls add to it differs.
             if before.keys() != added.keys():
                 for name in before.keys() - added.keys():
-                    key = os.fsencode(name)
+                    key = _bytes(name)
                     self._change(env, key, shared.get(key))
             for name, text in added.items():
                 if before.get(name) != text:
-                    self._change(env, os.fsencode(name), os.fsencode(text))
+                    self._change(env, _bytes(name), _bytes(text))
             return
         self._shared = shared
         wanted, found = dict(shared), dict(env)
-        wanted.update((os.fsencode(name), os.fsencode(text)) for name, text in added.items())
+        wanted.update((_bytes(name), _bytes(text)) for name, text in added.items())
         self._env = found.copy()
         for odd in found.keys() - wanted.keys():
             self._change(env, odd, None)
@@ -155,6 +155,19 @@ class Place:
         sys.stdin = sys.__stdin__ = stdin  # type: ignore[misc]
         sys.stdout = sys.__stdout__ = out  # type: ignore[misc]
         sys.stderr = sys.__stderr__ = err  # type: ignore[misc]
+
+
+def _bytes(text: str) -> bytes:
+    """Return text as a command gets it, whatever encoding the names of this interpreter have."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _enter(directory: str) -> None:
+    try:
+        os.chdir(_bytes(directory))
+    except OSError as error:
+        error.filename = directory  # in words, and not as bytes
+        raise
 
 
 def _is_as_made(stream: Any, name: str, errors: str) -> bool:

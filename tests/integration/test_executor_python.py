@@ -891,6 +891,23 @@ def test_what_a_call_adds_to_the_environment_is_gone_for_the_next(functions: Pat
     ]
 
 
+def test_text_reaches_an_interpreter_whose_names_are_ascii_as_the_bytes_that_a_command_gets(
+    functions: Path, tmp_path: Path
+) -> None:
+    path, directory = tmp_path / "look.py", tmp_path / "\u20ac"
+    path.write_text(
+        "import os\ndef look(): return [os.environb[b'A'].hex(), os.environb[b'B'].hex(), os.getcwdb().hex()]"
+    )
+    directory.mkdir()
+    ascii_only = {"PATH": os.defpath, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    env = Layers(ascii_only | {"A": "\u20ac"}, {"B": "\u20ac\udcff"})
+    keys = {"call": f"{path}:look", "args": [], "kwargs": {}}
+    an_order = order(keys=keys, env=Layers({}, {}), local_env=env, cwd=str(directory))
+    ((result, text),) = outcomes(an_order)
+    assert (result.exit_code, result.error) == (0, "")
+    assert value(text) == ["e282ac", "e282acff", os.fsencode(directory).hex()]
+
+
 def test_an_idle_worker_ends_after_a_while(functions: Path) -> None:
     async def body(executor: PythonExecutor) -> None:
         attempt = begin(executor, a_call(functions, "count"))
