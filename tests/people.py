@@ -29,9 +29,10 @@ NAMES = ("mallory", "alice")
 #: No id, in an entry of an access control list.
 _NOBODY = 0xFFFFFFFF
 #: Their replacements: user ids without an account, others in each process of tests, since the attacks of one
-#: would end what another's victims do; and accounts that nobody uses.
+#: would end what another's victims do; and two of the accounts that nobody uses, as far as they are there.
 _NUMBERS = tuple(20_000 + 2 * (os.getpid() % 20_000) + number for number in range(2))
-_OTHERS = ("games", "daemon")
+_OTHERS = ("news", "uucp", "irc", "list", "lp", "mail", "games", "daemon")
+_PROCESS = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,9 @@ def named(person: Person) -> Person:
     """Return a user with an account instead of this one, if it has none."""
     if person.name:
         return person
-    entry = pwd.getpwnam(_OTHERS[_NUMBERS.index(person.uid)])
+    there = {entry.pw_name: entry for entry in pwd.getpwall()}
+    names = [name for name in _OTHERS if name in there]
+    entry = there[names[2 * (_PROCESS % (len(names) // 2)) + _NUMBERS.index(person.uid)]]
     return Person(entry.pw_uid, entry.pw_gid, entry.pw_name)
 
 
