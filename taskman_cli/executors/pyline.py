@@ -229,8 +229,8 @@ class WorkerLine:
                 return
             data = bytes(self._in[4 : 4 + length])
             del self._in[: 4 + length]
-            self.is_resting = not data
-            if self.is_resting or data == _ANSWERED[4:]:
+            if not data or data == _ANSWERED[4:]:
+                self.is_resting = not data  # progress, of a thread that a call has left, says nothing of that
                 continue
             try:
                 frame = json.loads(data.decode())

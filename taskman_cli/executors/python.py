@@ -99,7 +99,7 @@ class PythonExecutor(Executor):
     def take_back(self, works: Collection[Work]) -> list[Work]:
         """Take calls back that no worker has begun."""
         taken: list[Work] = []
-        for worker in {self._calls[work].worker for work in works}:
+        for worker in {call.worker for work in works if (call := self._calls.get(work)) is not None}:
             assert worker is not None
             taken += worker.take_back(works)
         return taken

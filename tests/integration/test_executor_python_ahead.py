@@ -114,6 +114,17 @@ def test_each_begins_when_the_one_before_it_ends_and_has_its_seat(tmp_path: Path
     with_calls(tmp_path, body)
 
 
+@pytest.mark.usefixtures("patient")
+def test_what_has_ended_meanwhile_is_not_taken_back(tmp_path: Path) -> None:
+    async def body(calls: Calls) -> None:
+        await calls.learn()
+        works = [calls.begin(calls.work()), calls.behind()]
+        await calls.until_ended(*works)
+        assert calls.executor.take_back(works[1:]) == []
+
+    with_calls(tmp_path, body)
+
+
 def test_what_is_behind_one_that_takes_its_time_is_not_begun(tmp_path: Path) -> None:
     async def body(calls: Calls) -> None:
         await calls.learn()

@@ -50,6 +50,17 @@ def misuse(note):
             pass
     time.sleep(60)
 
+def leave_thread(noted, closed):
+    import threading
+    from taskman_cli.jobs import current
+    context = current()
+    def report():
+        while os.path.exists(closed):
+            time.sleep(0.001)
+        context.progress(0.5, "late")
+        note(noted)
+    threading.Thread(target=report, daemon=True).start()
+
 def have_more_told(noted, closed):
     import socket
     for fd in range(100, 120):
@@ -259,6 +270,24 @@ def test_a_worker_that_was_stopped_while_it_was_idle_keeps_no_call(
             assert way == "signal" or (await first.task).exit_code == 0
         assert str(pid) not in calls.noted("second").read_text()
         await first.until(lambda: not Path(f"/proc/{pid}").exists())
+
+    with_calls(tmp_path, body)
+
+
+def test_a_thread_that_a_call_has_left_hides_not_that_its_worker_rests(tmp_path: Path) -> None:
+    async def body(calls: Calls) -> None:
+        worker = await calls.learn()
+        calls.closed.touch()
+        left = calls.noted("left")
+        first = calls.call("leave_thread", str(left), str(calls.closed))
+        assert (await first.task).exit_code == 0
+        await first.until(lambda: worker._line.is_resting)
+        calls.closed.unlink()
+        wait_until(left.exists, what="what the thread says")
+        worker._line.read()
+        assert worker._line.is_resting
+        assert (await calls.note("second").task).exit_code == 0
+        assert calls.noted("second").read_text() == f"{worker.program.pid}\n"
 
     with_calls(tmp_path, body)
 
