@@ -788,10 +788,10 @@ class Machine(Commands):
             assert {wait.kind for wait in first} <= allowed, f"{first}: nothing runs, so it starts"
         waiting = Counter(pool.abroad._wait_of.values())
         assert waiting == Counter(pool.abroad._waiting), "as many wait for an executor as is said"
-        far = {key for key in pool._waiting if key in pool.abroad._wait_of}
+        far = {key for key in pool.waiting if key in pool.abroad._wait_of}
         assert far == pool.abroad._wait_of.keys(), "who waits for an executor waits"
         for name, keys in pool.holds._kept.items():
-            is_ending = name in pool.timers or not any(key in pool._waiting for key in keys)
+            is_ending = name in pool.timers or not any(key in pool.waiting for key in keys)
             assert is_ending, "what waits for the end of a pause waits for one that ends"
 
     def hear(self) -> None:
