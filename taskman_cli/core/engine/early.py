@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.runs import Attempt
 
 #: The most starts that wait with the supervisor.
-MOST_EARLY = 16
+MOST_EARLY = 32
 #: An end counts for so long: half of what the supervisor waits before it returns a start.
 _MOMENT_NS = 10_000_000
 
