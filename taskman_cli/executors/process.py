@@ -121,7 +121,7 @@ def _refuse(said: Messages, message: Message, error: Exception) -> None:
     """Say that a message cannot be taken: an attempt that is in it has failed, or is lost."""
     words = f"cannot take the message {name_of(message)}: {type(error).__name__}: {short(error)}"
     match message:
-        case ("start", str(key), *_):
+        case ("start" | "ahead", str(key), *_):
             said.say("failed", key, words, False)
         case ("adopt", str(key), *_):
             said.ended(key, {"lost": words})

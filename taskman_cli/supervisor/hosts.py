@@ -152,8 +152,7 @@ class Hosts:
         try:
             host.send((kind, remote.key, remote.order, remote.path, remote.max_output, unheard_ns))
         except WireError as error:
-            self._fail(host, remote, f"the request to its executor cannot be sent: {error}")
-            return
+            return self._fail(host, remote, f"the request to its executor cannot be sent: {error}")
         signals, remote.signals = remote.signals, []
         for number in signals:
             host.send(("signal", remote.key, number))
@@ -228,6 +227,9 @@ class Hosts:
 
     def _return(self, host: Host, remote: Remote) -> None:
         """Give an attempt back that was to begin when another one ended, and was not begun."""
+        if remote.key not in self.ahead:  # it was taken for begun, and told so
+            words = f"executor {host.name} did not answer, and has not begun it"
+            return self._fail(host, remote, words, is_transient=True)
         self._let_go(host, remote)
         self._leave(host, remote)
         self._tell(("returned", remote.key))
@@ -244,8 +246,7 @@ class Hosts:
     def _tell_of(self, host: Host) -> None:
         """Tell how an executor stands."""
         if self._known.get(host.name) is host:
-            told = {"restarts": host.restarts, "condition": host.condition}
-            self._tell(("executor", host.name, told))
+            self._tell(("executor", host.name, {"restarts": host.restarts, "condition": host.condition}))
 
     def _begin(self, host: Host) -> None:
         """Start the process of an executor, and give it all that is not over."""
@@ -334,8 +335,7 @@ class Hosts:
 
     def hear_from(self, fd: int) -> bool:
         """Take what a process says; return False if it is not the descriptor of one."""
-        host = next((host for host in self._hosts if host.fd == fd), None)
-        if host is not None:
+        if (host := next((host for host in self._hosts if host.fd == fd), None)) is not None:
             self._hear(host)
         return host is not None
 

@@ -264,9 +264,12 @@ def test_the_next_scheduler_waits_not_long_for_a_process_that_hangs(line: Line) 
     line.greet()
     assert {attempt[0] for attempt in line.scheduler.hello["attempts"]} == {"a", "b"}
     os.kill(helper, signal.SIGCONT)
-    assert line.scheduler.wait_for("returned", "b")
-    line.end("a")
-    line.wait_for_ends("a")
+    # It was told to run, and so is not only back.
+    _, _, _, words, is_transient, *_ = line.scheduler.wait_for("failed", "b")
+    assert (words, is_transient) == ("executor line did not answer, and has not begun it", True)
+    line.ask_early("b")
+    line.end("a", "b")
+    line.wait_for_ends("a", "b")
 
 
 def test_those_of_a_process_that_dies_are_lost(line: Line) -> None:
