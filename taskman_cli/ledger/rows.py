@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from functools import lru_cache
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.engine import effects
@@ -85,9 +87,9 @@ class Rows:
 
     def store(self, connection: sqlite3.Connection) -> None:
         """Write all rows."""
-        for statement, parameters in self._others:
-            connection.execute(statement, parameters)
         many = connection.executemany
+        for statement, group in groupby(self._others, itemgetter(0)):
+            many(statement, [parameters for _, parameters in group])
         for statement, rows in (
             (sql.INSERT_RUN, self._new_runs.values()),
             (sql.BEGIN_RUN, self._begun_runs),
@@ -318,9 +320,7 @@ class Rows:
 
     def _commanded(self, record: effects.Commanded) -> None:
         run = ABSENT if record.run is None else _number(record.run)
-        self._event(
-            record.kind, record.job or ABSENT, run, detail=record.detail, data={"by": record.by}
-        )  # fmt: skip
+        self._event(record.kind, record.job or ABSENT, run, detail=record.detail, data={"by": record.by})
 
     def _scheduler_noted(self, record: effects.SchedulerNoted) -> None:
         self._event(record.kind, detail=record.detail, at_ns=record.at_ns)

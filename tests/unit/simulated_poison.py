@@ -40,10 +40,11 @@ INNER = (
 #: What the gate of `admission = "auto"` does, by the part of the pool that it is in.
 GATE = (
     "gate.see",
+    "gate._is_memory_plenty",
     "gate._memory",
     "gate._cpu",
     "gate._unseen",
-    "memory._need_of",
+    "memory._unknown_need",
     "memory._guess",
     "memory._set",
     "memory._plan_next",

@@ -394,6 +394,15 @@ def test_what_the_young_have_not_taken_yet_is_not_free() -> None:
     assert started(driver) == ["a", "b", "c"]
 
 
+def test_what_the_young_have_taken_is_free_no_more_and_counts_once() -> None:
+    driver = Machine((named("first"), named("second", first_s=10.5)), AUTO)
+    known(driver, first=4 * GB, second=2 * GB)
+    driver.at(10)
+    driver.send(events.SignalsRead(replace(QUIET, available_bytes=8 * GB)))
+    driver.says(replace(QUIET, available_bytes=4 * GB), 10.5)  # of which 1.6 stay free
+    assert started(driver) == ["first", "second"]
+
+
 def test_of_what_is_free_the_young_of_unknown_need_may_take_half_as_long_as_nothing_is_known() -> None:
     tuning = AdmissionTuning(unknown_per_cpu=1, unknown_share=0.1)  # 1.6 GB each
     driver = Machine(jobs(6), replace(AUTO, admission_tuning=tuning))

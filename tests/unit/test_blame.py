@@ -94,7 +94,7 @@ def test_a_record_that_cannot_be_counted_is_not_counted() -> None:
 
 @pytest.mark.parametrize(
     ("part", "method"),
-    [("gate", "_memory"), ("memory", "_need_of"), ("memory", "begin"), ("target", "value")],
+    [("gate", "_is_memory_plenty"), ("memory", "_unknown_need"), ("memory", "begin"), ("target", "value")],
 )
 def test_what_raises_in_the_gate_is_the_gate_s_whoever_asked_it(part: str, method: str) -> None:
     driver = Driver((make_job("a"), make_job("b")), Settings())

@@ -113,8 +113,8 @@ class Gate:
         self._unmeasured: list[str] = []
         #: What others than young attempts have given back so far: the young have taken that much more.
         self._freed = 0
-        #: How many have ended since the signals were read that were running then.
-        self._ended = 0
+        #: How many of them were admitted since the signals were read, less those that have ended since.
+        self._since = 0
         #: (when, stalled in total), the latest last; the first may be older than the window.
         self._stalls: deque[tuple[int, int]] = deque()
         #: The share of the time in which some task waited for memory, by these.
@@ -134,8 +134,8 @@ class Gate:
         self.signals, self._read_ns, self.wants_signals = signals, elapsed_ns, False
         self.memory.total_bytes, self.memory.cpus = signals.memory_bytes, signals.cpus
         settled_ns = elapsed_ns - self._tuning.settle_ns
-        self._ended = 0
         self._fresh = {key: at_ns for key, at_ns in self._fresh.items() if at_ns > settled_ns}
+        self._since = sum([at_ns >= elapsed_ns for at_ns in self._fresh.values()])
         for key in self._unmeasured:  # they began when nothing was known of this moment
             if key in self._young and signals.available_bytes is not None:
                 self._young[key] = (self._young[key][0], signals.available_bytes - self._freed)
@@ -208,17 +208,15 @@ class Gate:
             return _LOOK
         has_seat = attempt.run.job.policy.priority > 0 and self._has_priority_seat(attempt)
         known, more = self.memory.known_need(attempt), unseen - is_instead
+        need = self.memory.need(attempt) if known is None else known
         is_patient = self.held is None or elapsed_ns - self._held_since_ns < self._patience_ns
-        if known is not None and is_patient and self._is_memory_plenty(known, signals, elapsed_ns):
-            if running < signals.cpus:
-                return None
+        if is_patient and self._is_memory_plenty(need, signals, elapsed_ns):
             return self._cpu(
                 running, signals, elapsed_ns, more=more, has_seat=has_seat, is_supplied=is_supplied
             )
         # Who has a priority seat and a known need waits neither for guesses nor for the reserve.
         is_known = known is not None
         is_trusted = has_seat and is_known
-        need = self.memory.need(attempt) if signals.memory_bytes else 0
         if signals.memory_bytes and need:
             certain, guessed = self.memory.needs
             booked = certain if is_trusted else certain + guessed
@@ -234,17 +232,13 @@ class Gate:
         """Tell whether the signals are too old to admit anything by."""
         return not 0 <= elapsed_ns - self._read_ns < self._tuning.settle_ns
 
-    def _is_memory_plenty(self, known: int, signals: Signals, elapsed_ns: int) -> bool:
+    def _is_memory_plenty(self, need: int, signals: Signals, elapsed_ns: int) -> bool:
         """Tell at once whether nothing is refused for want of memory, even by the worst that is possible."""
-        tuning, total, available = self._tuning, signals.memory_bytes, signals.available_bytes
-        if total is None or available is None or self._pressure > tuning.pressure:
-            return False
-        running, young = self.memory.of_running, self.memory.of_young
-        if running.unknown_count or running.certain + known > tuning.memory_share * total:
+        total, available = signals.memory_bytes, signals.available_bytes
+        if total is None or available is None or self._pressure > self._tuning.pressure:
             return False
         self._grow_up(elapsed_ns)
-        # Even if no young attempt has taken anything yet of its need.
-        return young.certain + known <= available - tuning.memory_reserve * total
+        return self.memory.is_plenty(need, total, available)
 
     def _memory(
         self, need: int, signals: Signals, elapsed_ns: int, *, is_known: bool, is_trusted: bool
@@ -309,12 +303,10 @@ class Gate:
     ) -> Verdict | None:
         if running < signals.cpus or signals.runnable is None or has_seat:
             return None
-        settled_ns = elapsed_ns - self._tuning.settle_ns
-        since = young = 0
-        for at_ns in self._fresh.values():
-            since += at_ns >= self._read_ns
-            young += at_ns > settled_ns
-        runnable = max(max(signals.runnable + since - self._ended, young) + more, 0)
+        counted, settled_ns = signals.runnable + self._since, elapsed_ns - self._tuning.settle_ns
+        if counted < len(self._fresh):
+            counted = max(counted, sum([at_ns > settled_ns for at_ns in self._fresh.values()]))
+        runnable = max(counted + more, 0)
         if runnable + 1 <= self._most_runnable(signals.cpus):
             if not self._is_used_to_it:
                 self._busy_since_ns = None
@@ -364,7 +356,7 @@ class Gate:
         is_young = signals is not None and signals.available_bytes is not None
         if signals is not None:
             if not attempt.is_early:
-                self._fresh[key] = elapsed_ns
+                self._count(key, elapsed_ns)
             if signals.available_bytes is not None:
                 self._young[key] = (elapsed_ns, signals.available_bytes - self._freed)
                 if self.is_stale(elapsed_ns):
@@ -376,12 +368,18 @@ class Gate:
     def note_start(self, attempt: Attempt, elapsed_ns: int) -> None:
         """Note that one which has a seat has got its process, in the place of another: now it is a load."""
         if self.signals is not None:
-            self._fresh[attempt.key] = elapsed_ns
+            self._count(attempt.key, elapsed_ns)
+
+    def _count(self, key: str, elapsed_ns: int) -> None:
+        """Count one that was admitted, or has got its process, as a runnable task from now on."""
+        self._fresh[key] = elapsed_ns
+        self._since += elapsed_ns >= self._read_ns
 
     def end(self, attempt: Attempt) -> None:
         """Note that an attempt has left its seat."""
-        if not attempt.is_early and self._fresh.pop(attempt.key, 0) < self._read_ns:
-            self._ended += 1
+        if not attempt.is_early:
+            self._fresh.pop(attempt.key, None)
+            self._since -= 1  # it was counted since the signals were read, or ran then
         if self._young.pop(attempt.key, None) is None:
             self._freed += self.memory.need(attempt)
             may_grow = self._growing.pop(attempt.key, None) is not None

@@ -72,7 +72,10 @@ class Early:
 
     def _unseen(self, busy: int) -> int:
         """Return how many have started by now, in the place of what has ended, by what is known."""
-        return max(0, min(self.level - busy, len(self.attempts)))
+        unseen, waiting = self.level - busy, len(self.attempts)
+        if unseen <= 0:
+            return 0
+        return unseen if unseen < waiting else waiting
 
     def busy(self, busy: int) -> int:
         """Return how many run if so many are known to: some have started in the place of what has ended."""
@@ -96,8 +99,8 @@ class Early:
             return gate.admit(attempt, running, elapsed_ns, is_instead=is_instead)
         counts = count()
         unseen = self._unseen(counts.busy)
-        is_known = self._refused_by is gate.signals and not gate.is_stale(elapsed_ns)
-        if is_known and counts.busy + unseen >= self._refused_at and not (is_instead or is_urgent(attempt)):
+        is_known = self._refused_by is gate.signals and counts.busy + unseen >= self._refused_at
+        if is_known and not (is_instead or is_urgent(attempt) or gate.is_stale(elapsed_ns)):
             return self._refusal  # as many run as then
         verdict = gate.admit(
             attempt, counts.local + unseen, elapsed_ns,

@@ -157,6 +157,23 @@ class Memory:
         """Tell whether too few needs are known for a guess that is worth much."""
         return len(self._latest) < self.tuning.known_needs
 
+    def is_plenty(self, more: int, total: int, available: int) -> bool:
+        """Tell whether there is so much more, even if no young attempt has taken anything yet of its need.
+
+        False where that is not known at once.
+        """
+        tuning, running, young, guess = self.tuning, self.of_running, self.of_young, 0
+        if running.unknown_count:
+            if self._seen or self._books.growing:
+                return False
+            guess = self._first_guess()
+        if running.certain + guess * running.unknown_count + more > tuning.memory_share * total:
+            return False
+        asked: float = more + guess * young.unknown_count
+        if self.is_blind:
+            asked /= tuning.young_share
+        return young.certain + asked <= available - tuning.memory_reserve * total
+
     @property
     def booked(self) -> int:
         """Return what all running attempts need."""
