@@ -42,9 +42,13 @@ _PRINTERS = {
     "click.echo", "click.secho", "print", "echo", "secho", "sys.stdout.write", "sys.stderr.write",
     "sys.stdout.buffer.write", "sys.stderr.buffer.write",
 }  # fmt: skip
+_LAST_NAMES = {name.rpartition(".")[2] for name in _PRINTERS}
 
 
 def prints(call: ast.Call) -> bool:
+    last = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    if last not in _LAST_NAMES:
+        return False
     name = ast.unparse(call.func)
     if name == "os.write":
         return ast.unparse(call.args[0]) in ("1", "2")
@@ -54,7 +58,10 @@ def prints(call: ast.Call) -> bool:
 def printing_functions() -> set[tuple[str, str]]:
     found = set()
     for path in PACKAGE.rglob("*.py"):
-        for function in ast.walk(ast.parse(path.read_text("utf-8"))):
+        text = path.read_text("utf-8")
+        if not any(f"{name}(" in text for name in _LAST_NAMES):
+            continue
+        for function in ast.walk(ast.parse(text)):
             if isinstance(function, ast.FunctionDef):
                 calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
                 if any(map(prints, calls)):
