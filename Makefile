@@ -26,8 +26,8 @@ real:
 SHARED := $(addprefix benchmarks/,harness.py procfs.py taskman.py load_once.py peers.py ledger_rows.py scaling_stage.py \
 	scaling_loads.py scaling_pools.py scaling_plays.py scaling_aims.py)
 
-# More cases than in the tests: hundreds of kills, thirteen thousand damaged ledgers, ten thousand histories of a
-# simulated scheduler with all rules of the pool. Takes about half an hour.
+# More cases than in the tests: hundreds of kills, thirteen thousand damaged ledgers, fifty thousand histories of a
+# simulated scheduler. Takes about three quarters of an hour.
 torture:
 	$(PYTHON) tests/e2e/torture.py
 	$(PYTHON) tests/e2e/sink_torture.py
@@ -35,6 +35,7 @@ torture:
 	$(PYTHON) tests/fuzz/opened.py --cases 10000
 	$(PYTHON) tests/fuzz/salvaged.py --cases 3000
 	$(PYTHON) tests/fuzz/histories.py --seeds 10000
+	TASKMAN_SEEDS=10000 $(PYTHON) -m pytest -n 2 $(sort $(wildcard tests/unit/test_*simulation.py))
 
 # More cases than in the tests, each time from another seed: five minutes for each fuzzer.
 fuzz:

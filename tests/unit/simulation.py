@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from unit.simulated_early import PATIENCE_NS, Generous, HeldStarts, are_known
-from unit.simulated_ledger import OPEN, Disk, Record, Run
+from unit.simulated_ledger import OPEN, Attempt, Disk, Record, Run
 from unit.simulated_sinks import SINKS, tastes
 from unit.simulated_wishes import Customer, wish
 
@@ -667,15 +667,18 @@ class Machine(Commands):
             stalled_ns=pick([None, 0, self.now.elapsed_ns // 2]),
         )  # fmt: skip
 
-    def _is_over(self, key: str) -> bool:
+    def _row_of(self, key: str) -> Attempt | None:
+        """Return what is on record of an attempt."""
         run, task, number = key.split(".")
-        row = self.disk.runs[run].attempts.get((task, int(number))) if run in self.disk.runs else None
+        known = self.disk.runs.get(run)
+        return known.attempts.get((task, int(number))) if known else None
+
+    def _is_over(self, key: str) -> bool:
+        row = self._row_of(key)
         return row is not None and row.state not in OPEN
 
     def _supervisor_of(self, key: str) -> int | None:
-        run, task, number = key.split(".")
-        known = self.disk.runs.get(run)
-        row = known.attempts.get((task, int(number))) if known else None
+        row = self._row_of(key)
         return row.supervisor if row else self.life
 
     # --- what schedulers end of ---
@@ -766,30 +769,24 @@ class Machine(Commands):
             assert are_known(pool.early.attempts, self.held, self.news), (
                 "what is asked for early comes back or starts"
             )
-        held: Counter[str] = Counter()
-        for attempt in pool.running.values():
-            held.update(dict(attempt.holds))
-        assert held == Counter(pool.resources.held), "what is held is what running attempts hold"
+        held = _sum_of(attempt.holds for attempt in pool.running.values())
+        counted = {name: amount for name, amount in pool.resources.held.items() if amount}
+        assert held == counted, "what is held is what running attempts hold"
+        rows = [self._row_of(key) for key in self.alive]
+        really = _sum_of(row.holds for row in rows if row is not None and row.state in OPEN)
         for name, resource in RESOURCES:
-            limit = held[name] if resource.limit is None else resource.limit
-            assert self.replaced or held[name] <= limit, f"no more {name} than there is"
-        really: Counter[str] = Counter()
-        for key in self.alive:
-            run, task, number = key.split(".")
-            row = self.disk.runs[run].attempts.get((task, int(number))) if run in self.disk.runs else None
-            if row is not None and row.state in OPEN:
-                really.update(dict(row.holds))
-        for name, resource in RESOURCES:
-            limit = really[name] if resource.limit is None else resource.limit
-            assert self.replaced or really[name] <= limit, f"nor do commands hold more {name}"
+            if resource.limit is not None and not self.replaced:
+                assert held.get(name, 0) <= resource.limit, f"no more {name} than there is"
+                assert really.get(name, 0) <= resource.limit, f"nor do commands hold more {name}"
         if not pool.running and pool.ready_count and not self.engine.is_stopping and not pool.wants_signals:
             first = self.engine.first_waits(self.engine.waits(self.now), 1)
             allowed = WHILE_IDLE | {WaitsFor.EXECUTOR} if pool.holds.kept() else WHILE_IDLE
             assert {wait.kind for wait in first} <= allowed, f"{first}: nothing runs, so it starts"
-        waiting = Counter(pool.abroad._wait_of.values())
-        assert waiting == Counter(pool.abroad._waiting), "as many wait for an executor as is said"
-        far = {key for key in pool.waiting if key in pool.abroad._wait_of}
-        assert far == pool.abroad._wait_of.keys(), "who waits for an executor waits"
+        abroad = pool.abroad
+        if abroad._wait_of or abroad._waiting:
+            waiting = Counter(abroad._wait_of.values())
+            assert waiting == Counter(abroad._waiting), "as many wait for an executor as is said"
+            assert abroad._wait_of.keys() <= pool.waiting.keys(), "who waits for an executor waits"
         for name, keys in pool.holds._kept.items():
             is_ending = name in pool.timers or not any(key in pool.waiting for key in keys)
             assert is_ending, "what waits for the end of a pause waits for one that ends"
@@ -829,6 +826,15 @@ class Machine(Commands):
             return
         self.give(events.ClockStepped(delta_ns))
         self.settle()
+
+
+def _sum_of(holds: Iterable[Amounts]) -> dict[str, int]:
+    """Add up amounts that attempts hold."""
+    total: dict[str, int] = {}
+    for amounts in holds:
+        for name, amount in amounts:
+            total[name] = total.get(name, 0) + amount
+    return total
 
 
 def _pid(process: Process) -> int | None:

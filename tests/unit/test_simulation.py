@@ -15,14 +15,17 @@ from unit.simulation import Unlawful, play
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-SEEDS = int(os.environ.get("TASKMAN_SEEDS", "10000"))
+#: `make torture` plays 10,000. Of nine faults put into the engine at random, seven showed within 20, the last
+#: after 759.
+SEEDS = int(os.environ.get("TASKMAN_SEEDS", "2000"))
 FIRST = int(os.environ.get("TASKMAN_SEED", "0"))
 LAST = FIRST + 1 if "TASKMAN_SEED" in os.environ else SEEDS
 #: Histories over years take seven times as long.
-YEARS = LAST if "TASKMAN_SEED" in os.environ else (LAST + 39) // 40
+YEARS = LAST if "TASKMAN_SEED" in os.environ else (LAST + 12) // 13
 #: Histories of herds take twice as long.
-HERDS = LAST if "TASKMAN_SEED" in os.environ else (LAST + 19) // 20
-CHUNK = 500
+HERDS = LAST if "TASKMAN_SEED" in os.environ else (LAST + 9) // 10
+BOTH = LAST if "TASKMAN_SEED" in os.environ else (LAST + 49) // 50
+CHUNK = 250
 
 
 @pytest.fixture(autouse=True)
@@ -52,10 +55,9 @@ def test_every_slot_of_a_herd_is_decided_on_once_wherever_a_crash_cuts_it(first:
 
 
 @pytest.mark.no_cover  # a fault put into what is done about such marks shows within 20 of these
-def test_what_is_decided_of_a_herd_by_a_clock_that_is_wrong_by_years_is_put_right() -> None:
-    last = LAST if "TASKMAN_SEED" in os.environ else (LAST + 99) // 100
-    for first in range(FIRST, last, CHUNK):
-        play_all(first, last, has_herd=True, has_years=True)
+@pytest.mark.parametrize("first", range(FIRST, BOTH, CHUNK))
+def test_what_is_decided_of_a_herd_by_a_clock_that_is_wrong_by_years_is_put_right(first: int) -> None:
+    play_all(first, BOTH, has_herd=True, has_years=True)
 
 
 def test_crashes_cut_herds() -> None:
