@@ -37,6 +37,17 @@ settings.register_profile("taskman", deadline=None, suppress_health_check=[Healt
 settings.load_profile("taskman")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Measure coverage once in a process of xdist.
+
+    There pytest-cov starts twice: what `no_cover` stops in the second would go on in the first, for nothing.
+    """
+    plugin = session.config.pluginmanager.getplugin("_cov")
+    if hasattr(session.config, "workerinput") and plugin is not None and plugin.cov_controller is not None:
+        plugin.cov_controller.pause()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the unit tests first, and measure coverage in them only: it makes the others twice as long.
 
