@@ -104,13 +104,15 @@ Standing = Running | Ended | Absent | Unknown
 class StartFailed(Exception):
     """The attempt was not begun, for sure."""
 
-    def __init__(self, words: str, *, is_transient: bool = False) -> None:
+    def __init__(self, words: str, *, is_transient: bool = False, is_users: bool = False) -> None:
         """`is_transient`: the far side is away, or something ran out: the attempt waits, and fails not.
 
         It begins anew after a pause, which grows up to a minute and ends early when the executor tells "up".
+        All others on the executor wait, too. `is_users`: what ran out may be the user's alone.
         """
         super().__init__(words)
         self.is_transient = is_transient
+        self.is_users = is_users
 
 
 class NoSeat(Exception):

@@ -80,7 +80,9 @@ class Program:
             hear_from_child(told)
         except NotBecome as error:
             await program.end()
-            raise StartFailed(printable(str(error)), is_transient=error.errno in TRANSIENT) from None
+            is_transient = error.errno in TRANSIENT
+            is_users = is_transient and launch.user is not None
+            raise StartFailed(printable(str(error)), is_transient=is_transient, is_users=is_users) from None
         except TimeoutError:
             await program.end()
             raise StartFailed(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.executors import ExecutorDefinition
     from taskman_cli.executors.base import Order, Work
+    from taskman_cli.executors.program import Launch
     from taskman_cli.executors.pycall import Key
 
 _SECOND_NS = 1_000_000_000
@@ -41,6 +42,8 @@ _MOST_AHEAD, _MOST_BEHIND = 8, 40
 _SHORT_US = 100
 #: Workers that are on their way at a time, for each core. With few, other programs get most of a busy core.
 _STARTS_A_CORE = 8
+#: Pauses before a worker is started again whose user has no room for it.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.1, 5.0
 #: Functions that are known to be short.
 _MOST_SHORT = 1000
 
@@ -325,7 +328,7 @@ class PythonExecutor(Executor):
         """Start a worker for the first call that waits by then."""
         try:
             launch = launch_of(self._python, order.local_env, user=order.user, nice=order.nice)
-            worker = await Worker.start(self._python, self._text, launch, self)
+            worker = await self._started(lane, launch)
         except Exception as error:  # it is the call's failure
             if lane.waiting:
                 lane.waiting.popleft().end(_unbegun(error))
@@ -335,6 +338,19 @@ class PythonExecutor(Executor):
         finally:
             lane.coming -= 1
         self._start_some(lane, key)
+
+    async def _started(self, lane: Lane, launch: Launch) -> Worker:
+        """Start a worker. If what it needs has run out for its user, only the user's calls wait for that."""
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                return await Worker.start(self._python, self._text, launch, self)
+            except StartFailed as error:
+                if not error.is_users or not lane.waiting:
+                    raise
+                lane.waiting[0].work.progress(None, str(error))
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
 
 def _unbegun(error: Exception) -> Exception:

@@ -7,6 +7,7 @@ import os
 import resource
 import select
 import signal
+import subprocess
 import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,12 +21,12 @@ from taskman_cli.executors import pyhost
 from taskman_cli.executors.base import Order, Result, StartFailed
 from taskman_cli.executors.host import ExecutorHost
 from taskman_cli.executors.messages import Messages
+from taskman_cli.executors.program import Launch, Program
+from taskman_cli.executors.pyhost import Worker
 from taskman_cli.executors.python import PythonExecutor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from taskman_cli.executors.pyhost import Worker
 
 FUNCTIONS = r"""
 import os, time
@@ -445,3 +446,52 @@ def test_only_a_few_workers_are_on_their_way_at_a_time(tmp_path: Path) -> None:
         assert [(await one.task).exit_code for one in attempts] == [0] * (most + 3)
 
     with_executor(lambda: PythonExecutor({"python": str(python)}), body)
+
+
+def test_only_the_calls_of_a_user_wait_who_has_no_room_for_a_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = Worker.start
+
+    async def refused(python: str, text: bytes, launch: Launch, keeper: Any) -> Worker:
+        if "PYTHONHASHSEED" in launch.env and (tmp_path / "closed").exists():
+            raise StartFailed("no room", is_transient=True, is_users=True)
+        return await start(python, text, launch, keeper)
+
+    monkeypatch.setattr(Worker, "start", refused)
+
+    async def body(calls: Calls) -> None:
+        calls.closed.touch()
+        keys = {"call": f"{calls.file}:note", "args": [str(calls.noted("theirs"))]}
+        others = [
+            begin(calls.executor, order(keys=keys, local_env={"PATH": os.defpath, "PYTHONHASHSEED": "7"}))
+            for _ in range(3)
+        ]
+        assert (await calls.note("ours").task).exit_code == 0
+        await others[0].until(lambda: others[0].told)
+        assert others[0].told[0] == (None, "no room")
+        assert not any(one.task.done() for one in others)
+        await calls.executor.signal(others[1].work, signal.SIGTERM)
+        assert await others[1].task == Result(signal=signal.SIGTERM)
+        calls.closed.unlink()
+        assert [(await one.task).exit_code for one in (others[0], others[2])] == [0, 0]
+
+    with_calls(tmp_path, body)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_want_of_processes_is_the_users_who_may_not_have_more() -> None:
+    async def body() -> None:
+        await Program.start(Launch(argv=("/bin/true",), env={}, user=(65533, 65533, ())), [])
+
+    limits = resource.getrlimit(resource.RLIMIT_NPROC)
+    other = subprocess.Popen(["/bin/sleep", "60"], user=65533, group=65533, extra_groups=())
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, limits[1]))
+    try:
+        with pytest.raises(StartFailed, match="temporarily unavailable") as failed:
+            asyncio.run(body())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NPROC, limits)
+        other.kill()
+        other.wait()
+    assert (failed.value.is_transient, failed.value.is_users) == (True, True)
