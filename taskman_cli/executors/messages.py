@@ -32,7 +32,8 @@ class Messages:
 
     def say(self, *message: Any) -> None:
         """Send a message with all others of this turn of the loop."""
-        if self._starts and len(message) > 1 and message[1] in self._starts:
+        # Not each is of an attempt: "condition" comes with a table.
+        if self._starts and len(message) > 1 and type(message[1]) is str and message[1] in self._starts:
             self._tell_start(message[1])
         self._messages.append(message)
         self._send_soon()

@@ -61,6 +61,16 @@ def messages(turns: Turns) -> Messages:
     return Messages(turns.send, turns)  # type: ignore[arg-type]
 
 
+def test_how_the_executor_stands_is_told_while_a_start_is_held_back(turns: Turns, messages: Messages) -> None:
+    messages.started("a")
+    messages.say("condition", {"reach": "up"})
+    turns.end_turn()
+    assert turns.sent == [[("condition", {"reach": "up"})]]
+    turns.wait(HOLD_S)
+    turns.end_turn()
+    assert turns.sent[1:] == [[("started", "a")]]
+
+
 def test_all_of_a_turn_goes_at_its_end_and_in_order(turns: Turns, messages: Messages) -> None:
     messages.say("said", "a")
     messages.say("failed", "a")
