@@ -203,7 +203,7 @@ class Gate:
         running -= is_instead
         if signals is None or not running:
             return None
-        if self.is_stale(elapsed_ns):
+        if elapsed_ns != self._read_ns and self.is_stale(elapsed_ns):
             self.wants_signals = True
             return _LOOK
         has_seat = attempt.run.job.policy.priority > 0 and self._has_priority_seat(attempt)
@@ -359,11 +359,11 @@ class Gate:
                 self._count(key, elapsed_ns)
             if signals.available_bytes is not None:
                 self._young[key] = (elapsed_ns, signals.available_bytes - self._freed)
-                if self.is_stale(elapsed_ns):
+                if elapsed_ns != self._read_ns and self.is_stale(elapsed_ns):
                     self._unmeasured.append(key)
         self.memory.begin(attempt, is_young=is_young)
-        if is_urgent(attempt):
-            self._urgent.add(attempt.key)
+        if attempt.run.job.policy.priority > 0:
+            self._urgent.add(key)
 
     def note_start(self, attempt: Attempt, elapsed_ns: int) -> None:
         """Note that one which has a seat has got its process, in the place of another: now it is a load."""

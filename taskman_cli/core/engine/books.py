@@ -103,26 +103,23 @@ class Books:
             else:
                 self.young.certain += known
 
-    def end_young(self, key: str) -> TaskNeed | None:
-        """Note that a young attempt is young no more; return its task if that has no known need."""
+    def end_young(self, key: str) -> bool:
+        """Note that an attempt is not young any more; return whether its need is still unknown."""
         entry = self.entries[key]
         if isinstance(entry, int):
             self.young.certain -= entry
-            return None
+            return False
         entry.young -= 1
         if entry.known is None:
             self.young.unknown_count -= 1
-            return entry
+            entry.growing += 1
+            self.growing.add(entry)
+            return True
         self.young.certain -= entry.known
-        return None
-
-    def may_grow(self, task: TaskNeed) -> None:
-        """Note that an attempt of unknown need is young no more, and may still grow."""
-        task.growing += 1
-        self.growing.add(task)
+        return False
 
     def end_growing(self, key: str) -> None:
-        """Note that one of those is not looked at any more, or has ended."""
+        """Note that one of those that may grow is not looked at any more, or has ended."""
         task = self.entries[key]
         assert isinstance(task, TaskNeed)  # it declares nothing
         task.growing -= 1

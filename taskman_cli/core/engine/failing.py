@@ -23,33 +23,34 @@ class FailingJobs:
     """The jobs whose latest run failed."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, Failing] = {}
+        #: Their series, by name.
+        self.jobs: dict[str, Failing] = {}
 
     def resume(self, rows: Iterable[Failing]) -> None:
         """Continue with the series on record."""
-        self._jobs.update((row.job, row) for row in rows)
+        self.jobs.update((row.job, row) for row in rows)
 
     def of(self, job: str) -> Failing | None:
         """Return the series of a job; None: its latest run did not fail."""
-        return self._jobs.get(job)
+        return self.jobs.get(job)
 
     def among(self, jobs: Container[str]) -> list[Failing]:
         """Return the series of those of `jobs` that fail, the longest first."""
-        found = [row for job, row in self._jobs.items() if job in jobs]
+        found = [row for job, row in self.jobs.items() if job in jobs]
         return sorted(found, key=lambda row: (-row.failures, row.since_ns, row.job))
 
     def note_run(self, run: Run) -> Failing | None:
         """Count a run that is over; return the series that it is the last of, if it failed."""
         job = run.job.id
         if run.state not in FAILURES:
-            if run.state is State.SUCCEEDED and self._jobs:
-                self._jobs.pop(job, None)
+            if run.state is State.SUCCEEDED and self.jobs:
+                self.jobs.pop(job, None)
             return None
-        before = self._jobs.get(job)
+        before = self.jobs.get(job)
         # Of several tasks, one whose state is that of the run.
         end = next((end for end in run.ended.values() if end.state is run.state), None)
         ended_ns = max((end.ended_ns for end in run.ended.values()), default=0)
-        self._jobs[job] = failing = Failing(
+        self.jobs[job] = failing = Failing(
             job,
             run.id,
             end.task if end else "main",

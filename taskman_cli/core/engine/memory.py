@@ -59,6 +59,7 @@ class Memory:
         self._books = Books()
         #: The sums of what runs, and of those that have not taken their memory yet.
         self.of_running, self.of_young = self._books.running, self._books.young
+        self.end_young, self.end_growing = self._books.end_young, self._books.end_growing
         #: What an earlier scheduler has learned, as long as no gate asks; None: one does.
         self._unused: Mapping[Owner, int] | None = {}
         #: What attempts of tasks without a known need use, as last looked at, and how it grows.
@@ -110,10 +111,9 @@ class Memory:
 
     def known_need(self, attempt: Attempt) -> int | None:
         """Return how much an attempt needs, as it declares or as is known; None: that would be a guess."""
-        if attempt.holds or attempt.task.execution.resources:  # few have any
-            declared = _declared(attempt)
-            if declared is not None:
-                return declared
+        has_needs = attempt.holds or attempt.task.execution.resources
+        if has_needs and (declared := _declared(attempt)) is not None:
+            return declared
         task = self._books.tasks.get(attempt.owner)
         return task.known if task is not None else None
 
@@ -213,10 +213,11 @@ class Memory:
     def begin(self, attempt: Attempt, *, is_young: bool = False) -> None:
         """Book an attempt; `is_young`: it has not taken its memory yet."""
         key, owner = attempt.key, attempt.owner
-        if (declared := _declared(attempt)) is not None:
+        has_needs = attempt.holds or attempt.task.execution.resources  # few have any
+        if has_needs and (declared := _declared(attempt)) is not None:
             self._books.declare(key, declared, is_young=is_young)
             return
-        task = self._books.task(owner)
+        task = self._books.tasks.get(owner) or self._books.task(owner)
         self._books.enter(key, task, is_young=is_young)
         attempt.is_looked_at = task.look is None and not task.left_out
         if task.look is None:
@@ -226,17 +227,6 @@ class Memory:
             task.look = Look(key, self.tuning.look_ns)
             if attempt.pid is not None:
                 self._due.put(owner, attempt.began_elapsed_ns + self.tuning.look_ns)
-
-    def end_young(self, key: str) -> bool:
-        """Note that an attempt is not young any more; return whether its need is still unknown."""
-        task = self._books.end_young(key)
-        if task is not None:
-            self._books.may_grow(task)
-        return task is not None
-
-    def end_growing(self, key: str) -> None:
-        """Note that nobody looks at an attempt any more, or that it has ended."""
-        self._books.end_growing(key)
 
     def end(self, attempt: Attempt) -> None:
         """Take an attempt off the books."""
@@ -257,9 +247,9 @@ class Memory:
         """
         looked = self._peaks.pop(attempt.key, 0) if self._peaks else 0
         used = max(peak_bytes, looked)
-        if used <= 0 or _declared(attempt) is not None:
+        task = self._books.entries.get(attempt.key)
+        if used <= 0 or not isinstance(task, TaskNeed):  # or it declares what it needs
             return None
-        task = self._books.task(attempt.owner)
         if looked:
             has_told = looked > peak_bytes * (1 + self.tuning.look_growth)
             task.left_out = 0 if has_told else self.tuning.look_every - 1

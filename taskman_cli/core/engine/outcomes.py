@@ -152,6 +152,9 @@ class Outcomes:
         run = attempt.run
         if self._attempts.finish(attempt, state, detail, end, at):
             return
+        if state is State.SUCCEEDED and attempt.number == 1 and run.is_plain and not run.is_cancelled:
+            self._running.succeed_plain(run, run.ended[attempt.task.id], now)
+            return
         run.close_task(attempt.task.id, state)
         if attempt.task.id == GATE:
             self._running.pass_seat(run, now)

@@ -51,7 +51,8 @@ class Running:
         self.is_draining = False
         self._timetable = timetable
         self._outbox = outbox
-        self._last_run_number = 0
+        #: The number of the latest run.
+        self.last_run_number = 0
         self.waiting = Waiting()
         self.failing = FailingJobs()
         self.parks = Parks(timetable, outbox)
@@ -62,14 +63,9 @@ class Running:
 
     # --- runs ---
 
-    @property
-    def last_run_number(self) -> int:
-        """Return the number of the latest run."""
-        return self._last_run_number
-
     def note_run_number(self, number: int) -> None:
         """Use no run number up to this one: runs sort by when they were made, whatever the clock says."""
-        self._last_run_number = max(self._last_run_number, number)
+        self.last_run_number = max(self.last_run_number, number)
 
     def new(
         self,
@@ -82,7 +78,7 @@ class Running:
         params: Mapping[str, str] | None = None,
     ) -> Run:
         """Make a run; `only`: of this one task. Nothing of it begins before `admit`."""
-        number = self._last_run_number = run_number(now.wall_ns, last=self._last_run_number)
+        number = self.last_run_number = run_number(now.wall_ns, last=self.last_run_number)
         job, due_ns = armed.job, now.wall_ns
         if slot_ns is not None and trigger is not Trigger.MANUAL:  # or its slot was taken early
             due_ns = armed.due_at(slot_ns) if job.policy.jitter_ns else slot_ns
@@ -97,7 +93,7 @@ class Running:
 
     def begin_plain(self, armed: ArmedJob, slot_ns: int, now: Now) -> None:
         """Make the run for a slot of a plain job without runs, and let it begin: `new` and `admit` in one."""
-        number = self._last_run_number = run_number(now.wall_ns, last=self._last_run_number)
+        number = self.last_run_number = run_number(now.wall_ns, last=self.last_run_number)
         job = armed.job
         task = job.tasks[0]
         run = Run(encode_run_id(number), job, slot_ns, Trigger.SLOT, slot_ns, is_plain=True)
@@ -212,8 +208,24 @@ class Running:
                 self._record_skipped(run, now)
             else:
                 self._record_finished(run, now)
-        if not run.is_plain:
-            self.reports.over(run)
+        self.reports.over(run)
+        self._go_on_after(run, now)
+
+    def succeed_plain(self, run: Run, end: effects.AttemptFinished, now: Now) -> None:
+        """Close a plain run whose first attempt has succeeded: `close_task` and `settle` in one."""
+        run.attempts.clear()
+        run.state = State.SUCCEEDED
+        if self.failing.jobs:
+            self.failing.note_run(run)
+        self._outbox.records.append(
+            effects.RunFinished(
+                run.id, end.job, run.state, run.slot_ns, (), run.detail, None, end.ended_ns, end.duration_ns
+            )
+        )  # fmt: skip
+        self._go_on_after(run, now)
+
+    def _go_on_after(self, run: Run, now: Now) -> None:
+        """Let the next run of a job begin after one that is over."""
         job_id = run.job.id
         armed = self._timetable.jobs.get(job_id)
         is_success = run.state is State.SUCCEEDED
@@ -304,14 +316,11 @@ class Running:
 
     def _record_finished(self, run: Run, now: Now) -> None:
         job, results = run.job, run.results
-        undone: tuple[str, ...] = ()
-        if not (run.is_plain and results):
-            undone = tuple([task.id for task in job.tasks if task.id not in results])
-        before = None if run.is_plain else self.failing.of(job.id)
+        before = self.failing.of(job.id)
+        undone = tuple([task.id for task in job.tasks if task.id not in results])
         facts = (run.state, run.slot_ns, undone, run.detail, self.failing.note_run(run))
         self._outbox.records.append(effects.RunFinished(run.id, job.id, *facts, *run.end(now.elapsed_ns)))
-        if not run.is_plain:
-            self.reports.finished(run, before, now)
+        self.reports.finished(run, before, now)
 
     def _is_given_up_as_late(self, run: Run, now: Now) -> bool:
         """Give up a run that has not begun if its `start_deadline` has passed."""
@@ -378,7 +387,7 @@ class Running:
     def restate(self) -> list[effects.Record | effects.Mark]:
         """Return the records of all unfinished runs that the next scheduler needs."""
         runs = [run for activity in self.activity.values() for run in activity.runs]
-        numbered = effects.RunsNumbered(self._last_run_number)
+        numbered = effects.RunsNumbered(self.last_run_number)
         return [numbered, *(record for run in [*runs, *self.left] for record in run.restate())]
 
     def unfinished(self, target: str) -> list[Run]:
