@@ -49,6 +49,8 @@ class Ready:
         self._has_urgent_lines = False
         self._lines: dict[_Kind, DueQueue[str]] = {_PLAIN: DueQueue()}
         self._plain = self._lines[_PLAIN]
+        #: Nothing that waits needs a resource, or may start before others.
+        self.is_one_line = True
         #: How many attempts were put so far: of equal rank, the first that came goes first, in any line.
         self._arrivals = 0
 
@@ -59,14 +61,9 @@ class Ready:
         return self._scarce(needs) if needs else (), is_urgent
 
     def __len__(self) -> int:
-        if len(self._lines) == 1:
+        if self.is_one_line:
             return len(self._plain._entries)  # asked at each step
         return sum(map(len, self._lines.values()))
-
-    @property
-    def is_one_line(self) -> bool:
-        """Tell whether nothing that waits needs a resource, or may start before others."""
-        return len(self._lines) == 1
 
     def peek(self) -> str | None:
         """Return the key of the first attempt, if all are one line."""
@@ -77,25 +74,31 @@ class Ready:
         line = self._plain
         is_urgent = self._has_urgent_lines and attempt.run.job.policy.priority > 0
         if is_urgent or attempt.task.execution.resources:
-            kind = self.kind_of(attempt)
-            if kind not in self._lines:
-                self._lines[kind] = DueQueue()
-            line = self._lines[kind]
+            line = self._line_of(attempt)
         if not attempt.place:  # or it comes back
             self._arrivals += 1
             attempt.place = self._arrivals
         line.put(attempt.key, rank(attempt, self._ageing_ns), place=attempt.place)
 
+    def _line_of(self, attempt: Attempt) -> DueQueue[str]:
+        """Return the line of an attempt, or a new one."""
+        kind = self.kind_of(attempt)
+        line = self._lines.get(kind)
+        if line is None:
+            line = self._lines[kind] = DueQueue()
+            self.is_one_line = False
+        return line
+
     def take(self, attempt: Attempt) -> None:
         """Take out an attempt that is the first of its line."""
-        if len(self._lines) == 1:
+        if self.is_one_line:
             self._plain.pop()
         else:
             self.remove(attempt)
 
     def remove(self, attempt: Attempt) -> None:
         """Take an attempt out, if it is there."""
-        if len(self._lines) == 1:
+        if self.is_one_line:
             self._plain.remove(attempt.key)
             return
         kind = self.kind_of(attempt)
@@ -113,7 +116,7 @@ class Ready:
         """Put the waiting attempts in order anew, by another pace of ageing."""
         self._ageing_ns, self._has_urgent_lines = ageing_ns, has_urgent_lines
         self._lines = {_PLAIN: DueQueue()}
-        self._plain = self._lines[_PLAIN]
+        self._plain, self.is_one_line = self._lines[_PLAIN], True
         for attempt in attempts:
             self.put(attempt)
 
@@ -150,6 +153,7 @@ class Ready:
         """Forget a line that is empty."""
         if not line and kind != _PLAIN:
             del self._lines[kind]
+            self.is_one_line = len(self._lines) == 1
 
 
 def lack_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine.marks import RunTold
@@ -43,9 +44,13 @@ def run_number(wall_ns: int, *, last: int) -> int:
 
 def encode_run_id(number: int) -> str:
     """Write a run's number so that ids sort as their numbers do."""
-    pairs = _PAIRS
-    high = pairs[number >> 40 & 1023] + pairs[number >> 30 & 1023] + pairs[number >> 20 & 1023]
-    return high + pairs[number >> 10 & 1023] + pairs[number & 1023]
+    return _first_digits(number >> 20) + _PAIRS[number >> 10 & 1023] + _PAIRS[number & 1023]
+
+
+@lru_cache(maxsize=1)
+def _first_digits(number: int) -> str:
+    """Return the first six digits: the same for the runs of some seconds."""
+    return _PAIRS[number >> 20 & 1023] + _PAIRS[number >> 10 & 1023] + _PAIRS[number & 1023]
 
 
 def decode_run_id(run_id: str) -> int:
