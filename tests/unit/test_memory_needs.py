@@ -399,3 +399,17 @@ def test_what_nobody_has_looked_at_may_grow_by_all_of_its_guess() -> None:
     assert books.memory.growth == 100 * MB
     books.memory.clear()
     assert (books.memory.growth, books.memory.booked) == (0, 0)
+
+
+def test_each_of_several_attempts_may_grow_until_it_is_looked_at_no_more() -> None:
+    books = Books()
+    memory = books.memory
+    first, second = books.begin("new", is_young=True), books.begin("new", is_young=True)
+    assert [memory.end_young(attempt.key) for attempt in (first, second)] == [True, True]
+    assert memory.growth == 200 * MB
+    memory.end_growing(first.key)
+    assert memory.growth == 100 * MB
+    books.end(first, 30 * MB)  # its end says what the other one needs
+    assert memory.growth == 0
+    memory.end_growing(second.key)
+    assert (memory.growth, memory.booked) == (0, 30 * MB)
