@@ -85,6 +85,8 @@ class Machine:
         self._timers: list[tuple[int, int, Command, int]] = []
         self._sequence = 0
         self._tasks = self._disk_tasks = 0
+        #: How fast each task gets on when there are so many of them.
+        self._speed, self._speed_of = 1.0, -1
         #: For how long some task waited for memory, and cores were busy, in total.
         self._stalled_ns = self._busy_ns = 0.0
         self._ends: list[End] = []
@@ -211,14 +213,18 @@ class Machine:
     # --- time ---
 
     def _cpu_speed(self) -> float:
-        hardware = self.hardware
-        tasks, cores = self._tasks + hardware.others, hardware.cores
-        speed = 1.0
-        if tasks > cores:  # or there are some that are foreseen, which leave room for these
-            crowd = tasks / cores
-            speed = 1 / crowd / (1 + min(_SWITCH_MOST, _SWITCH_SHARE * (crowd - 1)))
-        memory = hardware.memory_bytes
-        return speed * _SWAP_SPEED if memory is not None and self.used_bytes > memory else speed
+        if self._tasks != self._speed_of:
+            self._speed_of, self._speed = self._tasks, self._speed_alone()
+        memory = self.hardware.memory_bytes
+        return self._speed * _SWAP_SPEED if memory is not None and self.used_bytes > memory else self._speed
+
+    def _speed_alone(self) -> float:
+        """Return how fast each task gets on, as far as the cores go."""
+        tasks, cores = self._tasks + self.hardware.others, self.hardware.cores
+        if tasks <= cores:  # there may be others that are foreseen, which leave room for these
+            return 1.0
+        crowd = tasks / cores
+        return 1 / crowd / (1 + min(_SWITCH_MOST, _SWITCH_SHARE * (crowd - 1)))
 
     def _disk_speed(self) -> float:
         width = self.hardware.disk_width

@@ -358,13 +358,14 @@ class Engine:
         if not self.is_stopping:
             decide = self._portions.decide_all if event is None else self._portions.tick
             decide(now, missed_after_ns=self.settings.missed_after_ns)
-        if not self._wakes.is_for_more(now):
-            return
-        if not self.is_stopping and self._portions.next_due is None:  # or the pauses count as they were then
-            self._pauses.tick(now)
-        self._running.give_up_late(now)
-        self._outcomes.expire(now)
-        self.reports.tick(now)
+        if is_wall_due := self._wakes.is_wall_due(now):
+            if not self.is_stopping and self._portions.next_due is None:  # or pauses count as they were then
+                self._pauses.tick(now)
+            self._running.give_up_late(now)
+        if is_elapsed_due := self._wakes.is_elapsed_due(now):
+            self._outcomes.expire(now)
+        if is_wall_due or is_elapsed_due:
+            self.reports.tick(now)
 
     def _clock_stepped(self, event: events.ClockStepped, now: Now) -> None:
         self._outbox.records.append(effects.ClockStepNoted(event.delta_ns))

@@ -48,6 +48,10 @@ class Wakes:
             wall_ns = herd_ns
         return Wake(wall_ns, elapsed_ns)
 
-    def is_for_more(self, now: Now) -> bool:
-        """Tell whether anything may be due but slots: if not, nothing is."""
-        return is_any_due(self._elapsed, now[1]) or is_any_due(self._wall, now[0])
+    def is_wall_due(self, now: Now) -> bool:
+        """Tell whether anything but slots may be due by the wall clock: if not, nothing is."""
+        return is_any_due(self._wall, now.wall_ns)
+
+    def is_elapsed_due(self, now: Now) -> bool:
+        """Tell whether anything may be due by the elapsed clock: if not, nothing is."""
+        return is_any_due(self._elapsed, now.elapsed_ns)
