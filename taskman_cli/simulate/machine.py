@@ -85,8 +85,7 @@ class Machine:
         self._timers: list[tuple[int, int, Command, int]] = []
         self._sequence = 0
         self._tasks = self._disk_tasks = 0
-        #: How fast each task gets on when there are so many of them.
-        self._speed, self._speed_of = 1.0, -1
+        self._speed, self._speed_of = 1.0, -1  # how fast each task gets on, if there are so many
         #: For how long some task waited for memory, and cores were busy, in total.
         self._stalled_ns = self._busy_ns = 0.0
         self._ends: list[End] = []
@@ -296,7 +295,8 @@ class Machine:
         computes_ns, sleeps_ns = work.spans_ns
         until_ns = self._foreseen.add(command, begin_ns, computes_ns + hardware.start_cpu_ns)
         self._busy_ns += (until_ns - begin_ns) * work.width
-        self._plan(until_ns + sleeps_ns, command, _END)
+        self._sequence += 1
+        heappush(self._timers, (until_ns + sleeps_ns, self._sequence, command, _END))
         return True
 
     def _take_back(self) -> None:

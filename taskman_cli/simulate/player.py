@@ -153,7 +153,8 @@ class Player:
                 self._give((events.SignalsRead(commands.machine.signals()), _TICK))
             else:
                 self._give((_TICK,))
-        while commands.news or engine.pool.wants_signals:
+        pool = engine.pool
+        while commands.news or (pool.gate is not None and pool.gate.wants_signals):
             self._look_at_machine()
             self._hear()
         self._tally.look(engine, commands.now)

@@ -203,7 +203,7 @@ class Tally:
             if running > self.peaks[self._part]:
                 self.peaks[self._part] = running
                 self.peak = max(self.peak, running)
-        if not pool.ready_count:
+        if not ((pool.waiting or pool.early.attempts) and pool.ready_count):
             if self._waits_for is not None:
                 self._note_waiting(None, now.wall_ns)
         elif self._waits_for is None or now.wall_ns - self._looked_ns >= _LOOK_NS:

@@ -101,8 +101,8 @@ class Running:
         run.attempts[task.id] = attempt = Attempt.of(run, task, 1)
         armed.run_count += 1
         self.activity[job.id] = Activity({run.id: run})
-        self._outbox.records.append(run.queued())
-        self.waiting.add(run)
+        self._outbox.records.append(effects.RunQueued(run.id, job.id, slot_ns, Trigger.SLOT, slot_ns))
+        self.waiting.new.append(run)
         self.pool.enqueue(attempt, now.elapsed_ns)
 
     def admit(self, run: Run, now: Now) -> None:
@@ -240,7 +240,7 @@ class Running:
         if not activity.active:
             del self.activity[job_id]
             self.idle.append(job_id)
-            if armed is not None and armed.is_from_finish:
+            if armed is not None and not armed.is_plain and armed.is_from_finish:
                 self.arm_from_finish(armed, now)
 
     def skip_parked(self, job_id: str, now: Now) -> None:

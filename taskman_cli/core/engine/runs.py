@@ -129,7 +129,8 @@ class Attempt:
     @classmethod
     def of(cls, run: Run, task: Task, number: int) -> Attempt:
         """Make attempt `number` of a task; its key names it to the supervisor and in the output directory."""
-        attempt = cls(attempt_key(run.id, task.id, number), run, task, number, (run.job.id, task.id))
+        key = f"{run.id}.{task.id}.{number}"  # as `attempt_key` has it
+        attempt = cls(key, run, task, number, (run.job.id, task.id))
         if task.execution.executor != LOCAL:
             attempt.is_remote = True
         return attempt
