@@ -171,6 +171,7 @@ def test_the_load_of_others_holds_the_first_back_only_as_long_as_the_patience_la
     assert len(driver.starts) == 4
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize("length_s", [1, 5, 1000])
 def test_on_a_machine_that_is_always_busy_what_sleeps_waits_only_as_long_as_the_patience_lasts(
     length_s: int,
@@ -200,6 +201,7 @@ def test_a_moment_without_load_does_not_make_it_unusual() -> None:
     assert len(driver.starts) - count > 40
 
 
+@pytest.mark.no_cover
 def test_what_adds_to_the_load_is_held_back_again() -> None:
     driver = Machine(jobs(60), AUTO)
     known(driver, **{f"j{n}": 1 for n in range(60)})
@@ -209,6 +211,7 @@ def test_what_adds_to_the_load_is_held_back_again() -> None:
     assert 10 <= len(driver.starts) <= 20, "about one in each patience"
 
 
+@pytest.mark.no_cover
 def test_sixty_that_sleep_five_seconds_beside_a_load_of_fourteen_take_little_longer_than_the_patience() -> (
     None
 ):
@@ -240,6 +243,7 @@ def test_a_load_that_is_our_own_never_becomes_the_usual_one() -> None:
     assert len(driver.starts) == count + 1, "one in each patience"
 
 
+@pytest.mark.no_cover
 def test_when_the_others_have_left_what_burns_here_does_not_take_their_place() -> None:
     driver = Machine(jobs(300), AUTO)
     known(driver, **{f"j{n}": 1 for n in range(300)})

@@ -81,6 +81,7 @@ def test_whatever_a_shell_might_interpret_is_left_to_it(command: str) -> None:
     assert direct_argv(command) is None
 
 
+@pytest.mark.no_cover
 def test_a_very_long_command_is_read_in_linear_time() -> None:
     assert direct_argv("x " + "a" * 200_000 + "'") is None
     assert direct_argv("x " + "a " * 50_000) == ("x", *["a"] * 50_000)

@@ -61,6 +61,11 @@ def test_any_bytes_can_be_shown_as_utf8(data: bytes) -> None:
     assert shown == shown.encode().decode()
 
 
+@pytest.mark.parametrize(("text", "expected"), [("e", False), ("é", False), ("e\udcc3", True)])
+def test_what_surrogateescape_has_made_is_odd_bytes(text: str, expected: bool) -> None:
+    assert has_odd_bytes(text) == expected
+
+
 @given(st.binary())
 def test_odd_bytes_are_those_that_are_not_utf8(data: bytes) -> None:
     try:

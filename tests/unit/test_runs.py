@@ -30,6 +30,10 @@ def test_ids_sort_as_their_numbers_do(one: int, other: int) -> None:
     assert (one < other) == (encode_run_id(one) < encode_run_id(other))
 
 
+def test_a_whole_id_stands_for_its_run() -> None:
+    assert numbers_of(encode_run_id(7)) == (7, 7)
+
+
 @given(numbers, numbers, st.integers(1, 10))
 def test_the_beginning_of_an_id_stands_for_all_that_begin_like_it(number: int, other: int, size: int) -> None:
     prefix = encode_run_id(number)[:size]

@@ -102,6 +102,7 @@ RULES: dict[tuple[str, str, str], Callable[[date], bool]] = {
 }
 
 
+@pytest.mark.no_cover
 @pytest.mark.parametrize(("fields", "rule"), RULES.items(), ids=map(" ".join, RULES))
 def test_days_are_those_of_the_rule_for_fifty_years_in_both_directions(
     fields: tuple[str, str, str], rule: Callable[[date], bool]

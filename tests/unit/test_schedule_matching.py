@@ -55,6 +55,7 @@ def test_the_fields_match_just_when_the_whole_does(text: str, wall: datetime, on
         pytest.param("0 0 1 * TUE", "2026-11-24T00:05", ["minute"], id="one of two days does"),
         pytest.param("0 0 */2 * TUE", "2026-11-24T00:00", ["day of month"], id="both days have to"),
         pytest.param("0 0 * 12 *", "2026-11-24T00:00", ["month"], id="the month"),
+        pytest.param("0 0 24 11 * 2027", "2026-11-24T00:00", ["year"], id="the year"),
         pytest.param("0 0 L * *", "2026-11-29T00:00", ["day of month"], id="the last day"),
         pytest.param("0 0 * * 7", "2026-11-29T00:00", [], id="Sunday as 7"),
     ],

@@ -157,6 +157,7 @@ def test_only_words_are_plain() -> None:
     ] == [True, False, False, False]
 
 
+@pytest.mark.no_cover
 def test_a_long_command_is_read_in_linear_time() -> None:
     for line in (
         "cd {}; x;",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.simulate.foreseen import Command
 from taskman_cli.simulate.machine import End, Machine
@@ -192,6 +194,7 @@ def test_the_machine_says_what_the_kernel_would() -> None:
     assert (signals.stalled_ns, signals.most_workers) == (0, 9)
 
 
+@pytest.mark.no_cover
 def test_each_command_ends_once_and_none_gains_time() -> None:
     for seed in range(200):
         chance = random.Random(seed)
@@ -258,6 +261,7 @@ def course(machine: Machine, seed: int) -> tuple[list[tuple[int, float, int]], d
     return said, ended
 
 
+@pytest.mark.no_cover
 def test_what_is_foreseen_is_what_happens() -> None:
     for seed in range(150):
         hardware = Hardware(1 + seed % 4, [None, GIB][seed % 2], others=seed % 3 // 2)

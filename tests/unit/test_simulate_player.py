@@ -193,6 +193,7 @@ def test_the_same_seed_is_the_same_simulation() -> None:
     assert done[0].total_ns == done[1].total_ns
 
 
+@pytest.mark.no_cover
 def test_each_slot_of_random_jobs_has_one_end() -> None:
     for seed in range(25):
         chance = random.Random(seed)
@@ -275,6 +276,7 @@ class Prompt(player._Commands):
         self.news.append(started)
 
 
+@pytest.mark.no_cover
 def test_that_starts_are_told_with_what_comes_next_makes_no_difference(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -318,6 +320,7 @@ def test_a_start_is_told_before_the_first_thing_that_depends_on_it() -> None:
         assert [None if timer_ns is None else timer_ns / SECOND_NS for timer_ns in timers] == found
 
 
+@pytest.mark.no_cover
 def test_what_has_ended_is_not_kept() -> None:
     def peak(hours: float) -> int:
         tracemalloc.start()

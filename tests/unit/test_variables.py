@@ -37,6 +37,26 @@ def test_assignments_behave_like_a_dictionary_at_each_point(pairs: list[tuple[st
     assert assignments.pairs() == pairs
 
 
+def test_what_is_assigned_later_changes_nothing_of_before() -> None:
+    assignments = Assignments([("A", "1")])
+    first = assignments.so_far()
+    assignments.assign("A", "2")
+    assignments.assign("B", "")
+    last = assignments.so_far()
+    assert (dict(first), len(first), dict(last), len(last)) == ({"A": "1"}, 1, {"A": "2", "B": ""}, 2)
+    assert (first == first, first == last, last == assignments.so_far()) == (True, False, True)
+    assert hash(last) == hash(Variables({"A": "2", "B": ""}))
+    assert hash(first) == hash(Variables({"A": "1"}))
+    assert "C" not in last
+
+
+def test_layers_beyond_counting_are_merged() -> None:
+    found = Variables({})
+    for number in range(100):
+        found = Variables({f"A{number}": str(number)}, found)
+    assert found == {f"A{number}": str(number) for number in range(100)}
+
+
 @given(st.lists(TABLES, max_size=12), TABLES)
 def test_layers_behave_like_merged_dictionaries(tables: list[dict[str, str]], lowest: dict[str, str]) -> None:
     found: Variables = Variables(lowest)
