@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 from taskman_cli.core.engine.admission import Obstacle, is_urgent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from taskman_cli.core.engine.admission import Gate, Signals, Verdict
     from taskman_cli.core.engine.resources import Resources
     from taskman_cli.core.engine.runs import Attempt
@@ -35,6 +33,8 @@ class Counts(NamedTuple):
     #: Those that are commands here.
     local: int
     seats: int
+    #: So many more have started in the place of what has ended, by what is known.
+    unseen: int
 
 
 class Early:
@@ -81,45 +81,53 @@ class Early:
         """Return how many run if so many are known to: some have started in the place of what has ended."""
         return busy + self._unseen(busy)
 
+    def counts(self, busy: int, local: int, seats: int) -> Counts:
+        """Return what is asked about by; `local`: those that wait here are still among them."""
+        return Counts(busy, local - self.local_count, seats, self._unseen(busy))
+
     def set_level(self, counts: Counts, *, more: int = 0) -> None:
         """Let as many run as run now, and `more`, while some wait."""
-        self.level = min(self.busy(counts.busy) + more, counts.seats)
+        self.level = min(counts.busy + counts.unseen + more, counts.seats)
 
     def ask(
-        self, gate: Gate, attempt: Attempt, running: int, count: Callable[[], Counts], elapsed_ns: int, *,
+        self, gate: Gate, attempt: Attempt, running: int, counts: Counts, elapsed_ns: int, *,
         is_instead: bool = False,
     ) -> Verdict | None:  # fmt: skip
         """Ask the gate about an attempt; those that wait here are a load only once they run.
 
-        `running`: so many run here, if none waits; or else they have to be counted with those that do.
+        `running`: so many run here, if none waits; or else those that do are taken off in `counts`.
         `is_instead`: it is to start when another one has ended.
         """
         if not self.attempts:
             self._refused_by = None
             return gate.admit(attempt, running, elapsed_ns, is_instead=is_instead)
-        counts = count()
-        unseen = self._unseen(counts.busy)
-        is_known = self._refused_by is gate.signals and counts.busy + unseen >= self._refused_at
+        busy, local, _, unseen = counts
+        is_known = self._refused_by is gate.signals and busy + unseen >= self._refused_at
         if is_known and not (is_instead or is_urgent(attempt) or gate.is_stale(elapsed_ns)):
             return self._refusal  # as many run as then
         verdict = gate.admit(
-            attempt, counts.local + unseen, elapsed_ns,
+            attempt, local + unseen, elapsed_ns,
             unseen=unseen, is_instead=is_instead, is_supplied=True,
         )  # fmt: skip
         if verdict is not None and verdict.obstacle is Obstacle.CPU and not is_instead:
             self._refusal, self._refused_by = verdict, gate.signals
-            self._refused_at = counts.busy + unseen
+            self._refused_at = busy + unseen
         return verdict
 
     def is_granted(
-        self, attempt: Attempt, resources: Resources, gate: Gate | None, counts: Counts, elapsed_ns: int
+        self,
+        attempt: Attempt,
+        resources: Resources,
+        gate: Gate | None,
+        counts: Counts | None,
+        elapsed_ns: int,
     ) -> bool:
         """Tell whether an attempt may take the place of the next one that ends; then as many run as now."""
         if not may_be_early(attempt, resources):
             return False
-        if gate is not None and gate.signals is not None:
+        if gate is not None and gate.signals is not None and counts is not None:
             is_asked, running = not attempt.is_remote, counts.local
-            if is_asked and self.ask(gate, attempt, running, lambda: counts, elapsed_ns, is_instead=True):
+            if is_asked and self.ask(gate, attempt, running, counts, elapsed_ns, is_instead=True):
                 return False
             self.set_level(counts)
         return True
@@ -130,11 +138,10 @@ class Early:
         self.taken = attempt if may_wait and may_be_early(attempt, resources) else None
 
     def begin(self, attempt: Attempt) -> None:
-        """Note that the start of an attempt is asked for early, if it was taken for that."""
-        if attempt is self.taken:
-            attempt.is_early = True
-            self.attempts[attempt.key] = attempt
-            self.local_count += not attempt.is_remote
+        """Note that the start of the attempt that was taken for that is asked for early."""
+        attempt.is_early = True
+        self.attempts[attempt.key] = attempt
+        self.local_count += not attempt.is_remote
 
     def end(self, attempt: Attempt) -> None:
         """Note that an attempt has a process, or has left the pool."""

@@ -137,7 +137,7 @@ class Pool:
         return len(self.running) - len(self.early.attempts)
 
     def _counts(self) -> Counts:
-        return Counts(self.busy_count, self._local_count - self.early.local_count, self.seats)
+        return self.early.counts(self.busy_count, self._local_count, self.seats)
 
     @property
     def resting_count(self) -> int:
@@ -210,7 +210,7 @@ class Pool:
                 self._release(gate)
             return None
         if is_full:
-            return self._take_early(elapsed_ns)
+            return self._take_early(elapsed_ns, None if gate is None else self._counts())
         if gate is not None and gate.signals is not None:
             return None if self._answered_ns == elapsed_ns else self._take_admitted(gate, elapsed_ns)
         while (key := self._ready.pop(self.resources, elapsed_ns)) is not None:
@@ -221,13 +221,13 @@ class Pool:
         self._look_again(elapsed_ns)
         return None
 
-    def _take_early(self, elapsed_ns: int) -> Attempt | None:
+    def _take_early(self, elapsed_ns: int, counts: Counts | None) -> Attempt | None:
         """Remove and return the first waiting attempt, if it may be asked for although no more may run."""
         is_plain = self._ready.is_one_line and not self.holds.counts and self.early.has_room(elapsed_ns)
         if not is_plain or (key := self._ready.peek()) is None:
             return None
         attempt = self.waiting[key]
-        if not self.early.is_granted(attempt, self.resources, self.gate, self._counts(), elapsed_ns):
+        if not self.early.is_granted(attempt, self.resources, self.gate, counts, elapsed_ns):
             return None
         self.early.taken = self.waiting.pop(key)
         self._ready.remove(attempt)
@@ -235,9 +235,9 @@ class Pool:
 
     def _take_admitted(self, gate: Gate, elapsed_ns: int) -> Attempt | None:
         """Remove and return the first attempt if the gate admits it, or else one that has a priority seat."""
-        is_first, early, local = True, self.early, self._local_count
+        is_first, early, local, counts = True, self.early, self._local_count, self._counts()
         while (found := self._candidate(elapsed_ns, is_first=is_first)) is not None:
-            verdict = None if found.is_remote else early.ask(gate, found, local, self._counts, elapsed_ns)
+            verdict = None if found.is_remote else early.ask(gate, found, local, counts, elapsed_ns)
             if verdict is None:
                 self._answered_ns = None
                 self._ready.take(found)
@@ -245,11 +245,11 @@ class Pool:
                     self._release(gate)
                 if early.attempts:
                     may_wait = self._ready.is_one_line and not found.is_remote
-                    early.add(found, self.resources, self._counts(), may_wait=may_wait)
+                    early.add(found, self.resources, counts, may_wait=may_wait)
                 return self.waiting.pop(found.key)
             if not is_first:
                 break
-            if verdict.obstacle in _OF_CPU and (taken := self._take_early(elapsed_ns)):
+            if verdict.obstacle in _OF_CPU and (taken := self._take_early(elapsed_ns, counts)):
                 if gate.held:
                     self._release(gate)
                 return taken
