@@ -59,6 +59,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.executors.host import ExecutorHost
 from taskman_cli.executors.messages import Messages
 from taskman_cli.executors.orders import short
+from taskman_cli.launch.descriptors import make_room
 from taskman_cli.launch.environment import PRIVATE
 from taskman_cli.launch.locale import settle
 from taskman_cli.supervisor.wire import Channel, name_of
@@ -145,6 +146,7 @@ def main() -> None:
         os.environ.pop(name, None)
     sock = socket.socket(fileno=os.dup(0))
     os.set_inheritable(sock.fileno(), False)
+    make_room(0)
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, 0)
     os.close(null)

@@ -32,6 +32,7 @@ from taskman_cli.instance.directory import INSTANCES
 from taskman_cli.instance.guard import StateGuard
 from taskman_cli.jobfile.dump import BadDump, compressed, dump, expanded, load_dump
 from taskman_cli.jobfile.programs import load_to_run
+from taskman_cli.launch.descriptors import make_room
 from taskman_cli.launch.environment import Environments
 from taskman_cli.launch.locale import settle
 from taskman_cli.launch.spec import shell_name
@@ -90,6 +91,7 @@ def read_slept() -> int:
 def main(arguments: list[str]) -> int:
     """Run the scheduler of the supervisor that started this process."""
     settle()
+    make_room(int(os.environ[FD_VARIABLE]))
     options = Options.from_json("".join(arguments))
     log = Log(options, time.time)
     try:

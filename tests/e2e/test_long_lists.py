@@ -6,10 +6,12 @@ import json
 import os
 import socket
 import subprocess
+from resource import RLIMIT_NOFILE, getrlimit
 from typing import TYPE_CHECKING
 
 import pytest
 from e2e.running import TASKMAN, Running
+from integration.supervisor_driver import status_of
 from wait import wait_until
 
 from taskman_cli.control.place import address_of
@@ -51,6 +53,10 @@ def connected(running: Running) -> socket.socket:
 def resident_bytes(pid: int) -> int:
     with open(f"/proc/{pid}/statm", encoding="ascii") as file:  # noqa: PTH123 - one read
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_many_clients_find_room_for_their_descriptors(running: Running) -> None:
+    assert int(status_of(running.scheduler_pid())["FDSize"]) >= min(1024, getrlimit(RLIMIT_NOFILE)[0])
 
 
 def test_clients_that_do_not_read_keep_neither_others_waiting_nor_memory(running: Running) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from integration.supervisor_driver import (
     make_spec,
     sh,
     start_sleep,
+    status_of,
 )
 from stand_in_executor import installed
 from wait import wait_until
@@ -282,6 +284,10 @@ def test_those_of_a_process_that_dies_are_lost(line: Line) -> None:
     line.ask_early("d")
     line.end("c", "d")
     line.wait_for_ends("c", "d")
+
+
+def test_its_process_never_waits_for_room_for_descriptors(line: Line) -> None:
+    assert int(status_of(line.helper())["FDSize"]) >= min(1024, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def test_one_that_cannot_be_sent_fails_in_its_turn(line: Line) -> None:
