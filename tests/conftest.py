@@ -51,15 +51,20 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the unit tests first, and measure coverage in them only: it makes the others twice as long.
 
-    First, since a test that is not measured would import modules and fill caches that they have to reach.
     What only random examples reach is reached by chance: the tests that draw them are not measured either.
+    Those that are measured come first: others would import modules and fill caches that they have to reach.
     """
     unit = Path(__file__).with_name("unit")
     for item in items:
         is_random = getattr(getattr(item, "obj", None), "is_hypothesis_test", False)
         if is_random or not item.path.is_relative_to(unit):
             item.add_marker("no_cover")
-    items.sort(key=lambda item: not item.path.is_relative_to(unit))
+    items.sort(
+        key=lambda item: (
+            not item.path.is_relative_to(unit),
+            item.get_closest_marker("no_cover") is not None,
+        )
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
