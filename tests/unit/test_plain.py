@@ -10,7 +10,7 @@ from unit.engine_driver import START, Driver, make_job, of_type, seconds
 
 from taskman_cli.core import protocol
 from taskman_cli.core.engine import effects, events, timetable
-from taskman_cli.core.engine.policy import is_plain
+from taskman_cli.core.engine.timetable import is_plain
 from taskman_cli.core.model import GATE, Execution, Policy, Retry, Settings, Task
 from taskman_cli.core.schedule import Interval
 from taskman_cli.core.tuning import Admission

@@ -6,10 +6,8 @@ import signal
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.clock import SECOND_NS
-from taskman_cli.core.executors import LOCAL
 from taskman_cli.core.limits import over_memory
 from taskman_cli.core.model import OnCrash, OnMissed, State
-from taskman_cli.core.schedule import Interval
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,25 +26,6 @@ def spread_ns(width_ns: int, *names: object) -> int:
 
     text = "\0".join(map(str, names))
     return int.from_bytes(blake2b(text.encode(), digest_size=8).digest(), "big") % (width_ns + 1)
-
-
-def is_plain(job: Job) -> bool:
-    """Tell whether there is nothing special about a job: nearly always.
-
-    It gets a run at each time of its schedule, which is one command of this machine, draws on nothing, and
-    makes nobody but the ledger care when it begins and how it ends. For such runs much need not be asked.
-    """
-    policy = job.policy
-    if len(job.tasks) != 1 or job.gate is not None or job.is_once or not job.enabled or policy.sinks:
-        return False
-    if policy.jitter_ns or policy.max_runs is not None:
-        return False
-    if not (policy.delayed_after_ns is policy.slow_after_ns is policy.expect_every_ns is None):
-        return False
-    if isinstance(job.schedule, Interval) and job.schedule.from_finish:
-        return False
-    execution = job.tasks[0].execution
-    return execution.executor == LOCAL and not execution.resources
 
 
 class Sorted(NamedTuple):

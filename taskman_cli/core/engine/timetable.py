@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS, is_plain, spread_ns
+from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS, spread_ns
 from taskman_cli.core.engine.queue import DueQueue
+from taskman_cli.core.executors import LOCAL
 from taskman_cli.core.immutable import immutable
 from taskman_cli.core.model import OnMissed
 from taskman_cli.core.schedule import Interval, Once
@@ -352,6 +353,25 @@ def _latest_passed(armed: ArmedJob, first_ns: int, wall_ns: int, *, most: int) -
     schedule = armed.job.schedule
     count = (back_ns - first_ns) // schedule.every_ns + 1 if isinstance(schedule, Interval) else None
     return Passed(*_due_from(armed, earliest_ns, wall_ns), Stretch(first_ns, back_ns, count))
+
+
+def is_plain(job: Job) -> bool:
+    """Tell whether there is nothing special about a job: nearly always.
+
+    It gets a run at each time of its schedule, which is one command of this machine, draws on nothing, and
+    makes nobody but the ledger care when it begins and how it ends. For such runs much need not be asked.
+    """
+    policy = job.policy
+    if len(job.tasks) != 1 or job.gate is not None or job.is_once or not job.enabled or policy.sinks:
+        return False
+    if policy.jitter_ns or policy.max_runs is not None:
+        return False
+    if not (policy.delayed_after_ns is policy.slow_after_ns is policy.expect_every_ns is None):
+        return False
+    if isinstance(job.schedule, Interval) and job.schedule.from_finish:
+        return False
+    execution = job.tasks[0].execution
+    return execution.executor == LOCAL and not execution.resources
 
 
 def stretches(slots: list[int], among: list[tuple[int, int]]) -> list[Stretch]:
