@@ -465,7 +465,8 @@ def test_the_doctor_hears_in_time_who_is_silent(own_cluster: DaskCluster, tmp_pa
     own_cluster.kill_scheduler()
     [(is_good, words)] = found()
     assert not is_good
-    assert "cannot be reached: Connection refused" in words
+    # On a busy machine, the time may be over before the package says so.
+    assert words.endswith(("cannot be reached: Connection refused", "cannot be reached within 3 s"))
 
 
 def test_who_takes_no_connection_is_told(farm: Farm) -> None:
