@@ -101,6 +101,8 @@ def test_a_command_that_a_dead_supervisor_left_behind_holds_what_it_held(tmp_pat
         with Running(tmp_path, JOBS.replace("resources = { db = 2, ram", "resources = { ram")) as second:
             wait_until(lambda: is_answered(second) and resource(second, "db")["held"] == 2)
             assert resource(second, "api")["tokens"] == 0
+            taskman(second, "cancel", "holds")
+            wait_until(lambda: resource(second, "db")["held"] == 0)
 
 
 HERD = """

@@ -143,7 +143,7 @@ import os, subprocess, sys, time
 held = b"x" * (30 << 20)
 if len(sys.argv) > 1:
     child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], process_group=0)
-print("ready", flush=True)
+print(os.getpid(), flush=True)
 time.sleep(600)
 """
 
@@ -154,9 +154,10 @@ def eater() -> Iterator[subprocess.Popen[str]]:
         [sys.executable, "-c", EATER, EATER], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     assert process.stdout is not None
-    assert [process.stdout.readline() for _ in range(2)] == ["ready\n"] * 2
+    pids = [int(process.stdout.readline()) for _ in range(2)]
     yield process
-    os.killpg(process.pid, 9)
+    for pid in pids:  # each is a process group of its own
+        os.kill(pid, 9)
     process.wait()
     process.stdout.close()
 
