@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from taskman_cli.executors.program import Launch
+from taskman_cli.launch.barepython import program_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,34 +23,18 @@ _BOOTSTRAP = (
 )
 
 
-def module_text(name: str) -> str:
-    """Return the source of one of our modules, for an interpreter that does not have it."""
-    package, _, stem = name.rpartition(".")
-    return files(package).joinpath(f"{stem}.py").read_text("utf-8")
+#: What a worker needs of ours.
+_MODULES = {
+    "worker": "taskman_cli.executors.pyworker",
+    "ends": "taskman_cli.executors.pyends",
+    "place": "taskman_cli.executors.pyplace",
+    "wire": "taskman_cli.executors.pywire",
+}
 
 
 def start_text(path: list[str]) -> bytes:
     """Return the program that a new interpreter reads from descriptor 0: length, modules, and the start."""
-    text = (
-        "import sys,types\n"
-        "def module(name,text):\n"
-        " made=types.ModuleType(name)\n"
-        " made.__file__='<taskman>'\n"
-        " exec(compile(text,'<taskman>','exec'),made.__dict__)\n"
-        " return made\n"
-        f"jobs=module('taskman_cli.jobs',{module_text('taskman_cli.jobs')!r})\n"
-        "try:\n"
-        " import taskman_cli\n"
-        "except ImportError:\n"
-        " sys.modules['taskman_cli']=types.ModuleType('taskman_cli')\n"
-        " sys.modules['taskman_cli'].__path__=[]\n"
-        "sys.modules['taskman_cli'].jobs=sys.modules['taskman_cli.jobs']=jobs\n"
-        f"worker=module('taskman_worker',{module_text('taskman_cli.executors.pyworker')!r})\n"
-        f"ends=module('taskman_ends',{module_text('taskman_cli.executors.pyends')!r})\n"
-        f"places=module('taskman_place',{module_text('taskman_cli.executors.pyplace')!r})\n"
-        f"wire=module('taskman_wire',{module_text('taskman_cli.executors.pywire')!r})\n"
-        f"worker.start(jobs,ends,places,wire,{path!r})\n"
-    )
+    text = program_of(_MODULES, f"worker.start(jobs,ends,place,wire,{path!r})")
     data = text.encode("utf-8", "surrogateescape")
     return b"%08d" % len(data) + data
 

@@ -19,13 +19,13 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from taskman_cli.core.escapes import printable
 from taskman_cli.jobfile.problems import Fault, JobFileError, Problem, TreePath, dotted
 from taskman_cli.jobfile.source import MAX_BYTES, LineIndex, NotTrusted, Source
+from taskman_cli.launch.barepython import program_of
 from taskman_cli.trust import Trust, Untrusted
 
 #: How long an import may take; less than a job file in all.
@@ -132,22 +132,9 @@ def _check(source: PythonSource, interpreter: str, trust: Trust) -> None:
 
 def _told(source: PythonSource, interpreter: str, data: bytes) -> dict[str, Any]:
     """Have the file imported, and return what that process has said of it."""
-    text = (
-        "import sys,types\n"
-        "def module(name,text):\n"
-        " made=types.ModuleType(name)\n"
-        " made.__file__='<taskman>'\n"
-        " exec(compile(text,'<taskman>','exec'),made.__dict__)\n"
-        " return made\n"
-        f"jobs=module('taskman_cli.jobs',{_own_text('taskman_cli', 'jobs.py')!r})\n"
-        "try:\n"
-        " import taskman_cli\n"
-        "except ImportError:\n"
-        " sys.modules['taskman_cli']=types.ModuleType('taskman_cli')\n"
-        " sys.modules['taskman_cli'].__path__=[]\n"
-        "sys.modules['taskman_cli'].jobs=sys.modules['taskman_cli.jobs']=jobs\n"
-        f"defining=module('taskman_defining',{_own_text('taskman_cli.jobfile', 'pydefining.py')!r})\n"
-        f"defining.define({os.fspath(source.path)!r},data,jobs,result)\n"
+    text = program_of(
+        {"defining": "taskman_cli.jobfile.pydefining"},
+        f"defining.define({os.fspath(source.path)!r},data,jobs,result)",
     )
     given = text.encode("utf-8", "surrogateescape") + b"\0" + data
     life_read, life_write = os.pipe2(os.O_CLOEXEC)
@@ -183,10 +170,6 @@ def _told(source: PythonSource, interpreter: str, data: bytes) -> dict[str, Any]
     last = next((line for line in reversed(lines) if line), "")
     how = trouble or (f"the interpreter ended with exit {code}" if code >= 0 else f"killed by signal {-code}")
     return {"error": f"{how}: {last}" if last else how, "line": 1}
-
-
-def _own_text(package: str, name: str) -> str:
-    return files(package).joinpath(name).read_text("utf-8")
 
 
 def _converse(process: subprocess.Popen[bytes], given: bytes) -> tuple[bytes, bytes, str]:

@@ -47,7 +47,7 @@ class ArmedJob:
     taken_ns: int | None = None
     #: The failed runs since the last success, where they matter; None: there are none.
     failures: Failures | None = None
-    #: There is nothing special about its slots and runs: see `policy`.
+    #: There is nothing special about its slots and runs.
     is_plain: bool = field(init=False)
 
     def __post_init__(self) -> None:
