@@ -27,6 +27,8 @@ from taskman_cli.ledger.standing import (
 )
 from taskman_cli.ledger.store import (
     NAME,
+    REMOVED,
+    REPLACED,
     LedgerBroken,
     LedgerUnwritable,
     Place,
@@ -72,6 +74,7 @@ class Ledger:
         timezone: str | None = None,
         boot: str | None = None,
         watched: frozenset[str] = frozenset(),
+        identity: str | None = None,
         read_output: ReadOutput = no_output,
         tell: Callable[[str], object] = lambda _: None,
     ) -> None:
@@ -80,8 +83,9 @@ class Ledger:
         Raises LedgerUnwritable, TaskmanError, and LedgerBroken if even a new one is broken.
 
         `restore` creates the directory again if it is lost, or raises TaskmanError. `boot` names this start
-        of the machine, `watched` the runs that the supervisor has a command of. `read_output` returns the
-        last lines of an attempt, for reports. `tell` is told in words of what takes long, beforehand.
+        of the machine, `watched` the runs that the supervisor has a command of, `identity` the ledger that
+        the last scheduler of this supervisor wrote to. `read_output` returns the last lines of an attempt,
+        for reports. `tell` is told in words of what takes long, beforehand.
         """
         self._tell = tell
         self._read_output = read_output
@@ -97,7 +101,8 @@ class Ledger:
         self.is_name_lost = False
         #: When to check next that the file is in its place, on the elapsed clock.
         self._look_ns = 0
-        #: Where a broken ledger was moved (None: it is gone), and what is wrong with it.
+        #: Where a broken ledger was moved (None: it is gone), and what is wrong with it. Whoever tells of it
+        #: keeps the identity of this one with the supervisor: told of once, whoever dies in between.
         self.set_aside: tuple[Path | None, str] | None = None
         self.standing: SchedulerStanding
         self.jobs: dict[str, JobStanding]
@@ -138,6 +143,9 @@ class Ledger:
             self._open()
         except LedgerBroken as broken:
             self.replace(str(broken), now)
+        else:
+            if identity not in (None, self.standing.identity):
+                self.set_aside = None, REMOVED if self.is_new else REPLACED
 
     def _open(self) -> None:
         connection = open_store(self._path, self._settings.durability, boot=self._life.boot, tell=self._tell)

@@ -40,6 +40,8 @@ _HEAD_BYTES, _MAGIC, _PAGES_AT, _VERSION_AT, _APPLICATION_AT = 100, b"SQLite for
 _LARGE_BYTES = 100 << 20
 _TABLES = ("events", "job_state", "runs", "attempts", "skips", "standing")
 _WITH_COMPANIONS = ("", "-wal", "-shm", "-journal")
+#: What has become of a ledger that is not in its place.
+REMOVED, REPLACED = "it was removed", "it was replaced by another file"
 #: What SQLite keeps beside a file that is in use.
 _OF_A_LOG = ("-wal", "-shm")
 
@@ -178,12 +180,12 @@ class Place:
         try:
             found = self._path.lstat()
         except FileNotFoundError:
-            raise LedgerBroken("it was removed") from None
+            raise LedgerBroken(REMOVED) from None
         except OSError as error:
             raise LedgerUnwritable(error.strerror) from error
         opened = os.fstat(self._fd)
         if (found.st_dev, found.st_ino) != (opened.st_dev, opened.st_ino):
-            raise LedgerBroken("it was replaced by another file")
+            raise LedgerBroken(REPLACED)
         if found.st_size == 0:
             raise LedgerBroken("it was emptied")
 

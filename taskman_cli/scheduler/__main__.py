@@ -65,6 +65,7 @@ from taskman_cli.scheduler.requests.job_changes import Definitions
 from taskman_cli.scheduler.requests.job_files import FILES_TROUBLE, JobFiles
 from taskman_cli.scheduler.requests.reload import Reloader
 from taskman_cli.scheduler.requests.service import JOBS, OLD_JOBS, RequestService
+from taskman_cli.scheduler.startup import LEDGER
 from taskman_cli.scheduler.workers import SupervisorGone, Workers
 from taskman_cli.supervisor.wire import FD_VARIABLE, LOCK_VARIABLE, Channel
 from taskman_cli.trust import standing_trust
@@ -316,6 +317,7 @@ def _open_ledger(given: _Given, jobfile: JobFile, outputs: Outputs) -> Ledger:
             timezone=jobfile.timezone,
             boot=boot_id(),
             watched=frozenset(seen.run for seen in hello.attempts if isinstance(seen.fate, Going)),
+            identity=hello.kept.get(LEDGER),
             read_output=OutputTails(outputs.path).read,
             tell=partial(notice, ledger_log),
         )

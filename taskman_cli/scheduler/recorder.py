@@ -69,6 +69,8 @@ class Recorder:
         #: A broken ledger is still to be reported: there is no new one yet.
         self._is_replacing = False
         self._replace_pause_ns = RETRY_NS
+        #: Called when there is a new ledger, and that was told.
+        self.renewed: Callable[[], None] = lambda: None
         #: Runs that could not be recorded: nothing of them starts.
         self._unrecorded: set[str] = set()
         #: When writing is tried again, on the elapsed clock; None: the ledger can be written.
@@ -277,6 +279,7 @@ class Recorder:
         if self._is_replacing:
             self._is_replacing = False
             tell_set_aside(self._ledger)
+            self.renewed()
         if was_out:
             self._tell_of_outage(now)
             self.take(self._handle((events.StartsReleased(),), now))
@@ -307,7 +310,9 @@ def tell_set_aside(ledger: Ledger) -> None:
     """Log where a broken ledger was put, if there was one."""
     if ledger.set_aside:
         path, why = ledger.set_aside
-        if path is None:
+        if path is None and not ledger.is_new:
+            ledger_log.critical("the ledger was lost (%s): that one is used from now on", why)
+        elif path is None:
             words = "the ledger was lost (%s): a new one was created from what this process knows"
             ledger_log.critical(words, why)
         else:

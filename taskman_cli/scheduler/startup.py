@@ -14,6 +14,7 @@ from taskman_cli.scheduler.recorder import tell_set_aside, tell_unreadable
 
 if TYPE_CHECKING:
     from taskman_cli.core.model import Job
+    from taskman_cli.ledger.ledger import Ledger
     from taskman_cli.scheduler.driver import EngineDriver
     from taskman_cli.scheduler.heard import Hello
     from taskman_cli.scheduler.output_files import Outputs
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 COUNTS = "counts"
 
 
+#: Kept for the next scheduler: what tells the ledger that this one writes to from all others.
+LEDGER = "ledger"
 #: Kept for the next scheduler by one that leaves because it was told to.
 LEAVING = "leaving"
 #: What the supervisor keeps of a scheduler that hung.
@@ -42,13 +45,15 @@ def take_over(
     """Bring the engine its jobs and all open runs; `boot` names this boot of the machine."""
     engine, ledger, poison, now = driver.engine, driver.ledger, driver.poison, driver.now
     standing = ledger.standing
-    is_same_boot, is_new_life = standing.boot == boot, standing.supervisor != hello.started_ns
+    is_same_boot, is_new_life = _compare(ledger, hello, boot)
     workers.configure(engine.settings)
     engine.metrics.resume(hello.kept.get(COUNTS) or {}, ledger.recent)
     engine.metrics.tallies.resume(ledger.successes)
     engine.failing.resume(ledger.failing)
     notice(job_log, f"{counted(len(jobs), 'job')} from {', '.join(sources)}", event="scheduler_started")
     tell_set_aside(ledger)
+    driver.recorder.renewed = lambda: workers.keep(LEDGER, ledger.standing.identity)
+    driver.recorder.renewed()
     if words := hello.kept.get(HUNG):
         driver.note(effects.SchedulerNoted("scheduler_hung", f"the last scheduler {words}"))
         workers.keep(HUNG, None)
@@ -115,6 +120,15 @@ def take_over(
     outputs.sweep(ledger.known_jobs | engine.timetable.jobs.keys() | jobs_of_runs)
     if is_new_life:
         warn_of_idlers(engine)
+
+
+def _compare(ledger: Ledger, hello: Hello, boot: str) -> tuple[bool, bool]:
+    """Tell whether the last scheduler was of this boot of the machine, and whether of another supervisor."""
+    standing = ledger.standing
+    if ledger.is_new and hello.kept.get(LEDGER, standing.identity) != standing.identity:
+        # It was, and its ledger was lost: what this supervisor has begun with does not begin again.
+        return True, False
+    return standing.boot == boot, standing.supervisor != hello.started_ns
 
 
 def how_it_died(driver: EngineDriver, hello: Hello, *, is_new_life: bool) -> str:

@@ -313,12 +313,26 @@ def test_a_state_directory_that_is_removed_is_made_anew_and_nothing_runs_twice(t
 
 
 def test_a_state_directory_that_is_removed_while_no_scheduler_runs_is_made_anew(tmp_path: Path) -> None:
-    with Running(tmp_path, '[jobs.tick]\nevery = "1s"\ncommand = "echo $TASKMAN_SLOT >> marks"\n') as running:
-        running.wait_for("marks", lines=2)
+    jobs = """
+        [jobs.tick]
+        every = "1s"
+        command = "echo $TASKMAN_SLOT >> marks"
+        [jobs.once_a_life]
+        every = "1h"
+        run_on_start = true
+        command = "echo >> began"
+        [jobs.once_a_boot]
+        cron = "@reboot"
+        command = "echo >> booted"
+    """
+    with Running(tmp_path, jobs) as running:
+        for name, lines in (("marks", 2), ("began", 1), ("booted", 1)):
+            running.wait_for(name, lines=lines)
         running.send(signal.SIGSTOP)
         kill(running.scheduler_pid(), signal.SIGKILL)
         remove_tree(tmp_path / "state")
         running.send(signal.SIGCONT)
+        running.wait_for_log("the ledger was lost (it was removed)")
         running.wait_for("marks", lines=len(running.lines("marks")) + 3)
         wait_until(lambda: taskman(tmp_path, "status").returncode == 0, what="the socket")
         second = taskman(tmp_path, "run", str(tmp_path / "jobs.toml"))
@@ -327,6 +341,8 @@ def test_a_state_directory_that_is_removed_while_no_scheduler_runs_is_made_anew(
         assert running.end() == 0
         slots = running.lines("marks")
         assert len(set(slots)) == len(slots)
+        assert (running.lines("began"), running.lines("booted")) == ([""], [""])
+        assert running.log.count("the ledger was lost") == 1
 
 
 def let_files_grow(pid: int, size: int) -> None:

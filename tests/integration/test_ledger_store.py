@@ -107,6 +107,30 @@ def test_an_empty_file_is_a_new_ledger(tmp_path: Path) -> None:
     ledger.close()
 
 
+@pytest.mark.parametrize(
+    ("is_same", "is_there", "lost"),
+    [
+        (True, True, None),
+        (False, False, (None, "it was removed")),
+        (False, True, (None, "it was replaced by another file")),
+    ],
+    ids=["there", "removed", "replaced"],
+)
+def test_the_ledger_of_the_last_scheduler_is_missed(
+    tmp_path: Path, is_same: bool, is_there: bool, lost: tuple[None, str] | None
+) -> None:
+    make(tmp_path)
+    before = open_ledger(tmp_path)
+    before.close()
+    if not is_same:
+        (tmp_path / NAME).unlink()
+    if is_there:
+        make(tmp_path)
+    ledger = Ledger(tmp_path, Settings(), supervisor=1, now=NOW, identity=before.standing.identity)
+    ledger.close()
+    assert (ledger.is_new, ledger.set_aside) == (not is_there, lost)
+
+
 # --- migrations ---
 
 

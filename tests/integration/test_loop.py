@@ -21,7 +21,7 @@ from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.engine.engine import Engine
 from taskman_cli.core.model import Execution, Job, Policy, Retry, Settings, Trigger
-from taskman_cli.core.schedule import Interval, Once, load_zone
+from taskman_cli.core.schedule import Interval, Once, Reboot, load_zone
 from taskman_cli.errors import EXIT_INTERRUPTED
 from taskman_cli.launch.environment import Environments
 from taskman_cli.ledger.ends import read_ends
@@ -33,6 +33,7 @@ from taskman_cli.scheduler.driver import EngineDriver
 from taskman_cli.scheduler.loop import Loop
 from taskman_cli.scheduler.options import Options
 from taskman_cli.scheduler.output_files import Outputs
+from taskman_cli.scheduler.startup import LEDGER
 from taskman_cli.scheduler.workers import SupervisorGone, Workers
 from taskman_cli.supervisor.wire import PROTOCOL_VERSION, Channel
 
@@ -142,7 +143,10 @@ class World:
             ledger = Ledger(directory, settings, supervisor=EARLIER, now=clocks())
             ledger.write(recorded, recorded_at or clocks())
             ledger.close()
-        self.ledger = Ledger(directory, settings, supervisor=self.greeting.started_ns, now=clocks())
+        self.ledger = Ledger(
+            directory, settings, supervisor=self.greeting.started_ns, now=clocks(),
+            identity=self.greeting.kept.get(LEDGER),
+        )  # fmt: skip
         driver = EngineDriver(Engine(settings), self.ledger, Clocks(clocks, slept))
         self.loop = Loop(driver, workers, self.outputs, view=self.view)  # type: ignore[arg-type]
 
@@ -620,6 +624,26 @@ def test_what_this_life_has_counted_goes_on_with_the_next_scheduler(tmp_path: Pa
     first = again.view.pictures[0]
     succeeded = [row.job for row in first.recent if row.state == "succeeded"]
     assert (first.counters.started, succeeded) == (7, ["job", "job"])
+
+
+@pytest.mark.parametrize("left", ["nothing", "another"])
+def test_a_ledger_that_was_lost_between_two_schedulers_is_told_of_once_and_nothing_begins_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, left: str
+) -> None:
+    kept = {LEDGER: "thatone"}
+    recorded = {"nothing": (), "another": (effects.LifeBegun(BOOT, 5), effects.Accounted(5))}[left]
+    jobs = make_job("boot", Reboot("UTC")), make_job("life", Reboot("UTC"), policy=ONCE)
+    for lost in (1, 0):
+        hello = {"generation": 1, "kept": kept, "started_ns": 5}
+        world = World(tmp_path, *jobs, is_until_idle=True, hello=hello, recorded=recorded if lost else ())
+        assert world.run() == 0
+        assert len([line for line in caplog.messages if line.startswith("the ledger was lost")]) == lost
+        assert world.supervisor.of_kind("start") == []
+        [(_, _, identity)] = [said for said in world.supervisor.of_kind("keep") if said[1] == LEDGER]
+        assert world.rows("SELECT identity FROM standing") == [identity]
+        assert world.rows("SELECT supervisor FROM standing") == [5]
+        kept = {LEDGER: identity}
+        caplog.clear()
 
 
 def test_an_error_beside_the_engine_is_not_blamed_on_the_end_that_came_before_it(

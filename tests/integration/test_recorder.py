@@ -383,6 +383,8 @@ def test_a_broken_ledger_is_replaced_and_gets_the_current_state(
     key = key_of(world)
     world.settle(events.AttemptStarted(key, 7, world.now))
     before = len(world.ledger.batches)
+    world.recorder.renewed = lambda: told.append(critical(caplog))
+    told: list[list[str]] = []
     world.ledger.trouble = LedgerBroken("malformed")
     world.settle(events.Suspended(5), after=1)
     assert (["malformed"], before + 1) == (world.ledger.replaced, len(world.ledger.batches))
@@ -393,6 +395,7 @@ def test_a_broken_ledger_is_replaced_and_gets_the_current_state(
         assert kind in kinds
     assert critical(caplog) == [MOVED]
     world.settle(world.ended(key), after=1)
+    assert told == [[MOVED]]
     assert world.done_of(effects.Forget) == [effects.Forget((key,))]
 
 

@@ -306,7 +306,7 @@ class Engine:
         self._running.attempts.identity = event.identity
         self.timetable.load(takeover.armed)
         self._life = [effects.LifeBegun(event.boot, event.supervisor)]
-        if event.is_new_boot or event.is_new_life:
+        if event.is_new_boot or event.is_new_life or event.accounted_ns is None:
             self._outbox.records += self._life
         self.pool.early.is_possible = event.has_early
         self._outbox.records += self.pool.resources.resume(event.rates, now.elapsed_ns)

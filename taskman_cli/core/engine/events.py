@@ -143,7 +143,7 @@ class JobsLoaded:
     jobs: tuple[Job, ...]
     #: The jobs on record that were in force, by name.
     known: Mapping[str, JobStanding] = field(default_factory=dict)
-    #: All slots due by then are accounted for; None: this is the first scheduler.
+    #: All slots due by then are accounted for; None: no scheduler has written to this ledger before.
     accounted_ns: int | None = None
     #: How far the wall clock has stepped against the elapsed one since then.
     step_ns: int = 0
