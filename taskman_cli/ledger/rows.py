@@ -20,7 +20,7 @@ from taskman_cli.core.sinks import ReportKind
 from taskman_cli.ledger import statements as sql
 from taskman_cli.ledger.markrows import statements_of
 from taskman_cli.ledger.statements import ABSENT
-from taskman_cli.ledger.texts import stored
+from taskman_cli.ledger.texts import stored, stored_amounts
 from taskman_cli.ledger.turn import ReadOutput, Turn, no_output
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Rows:
         key = (run, record.task, record.attempt)
         self._new_attempts[key] = [*key, "running", self._supervisor, self._at_ns]
         if record.holds:
-            self._held[key] = json.dumps(dict(record.holds))
+            self._held[key] = stored_amounts(record.holds)
         if record.handle:
             self._handles[key] = record.handle
         if record.is_start:

@@ -7,12 +7,16 @@ Reading turns them back.
 
 from __future__ import annotations
 
+import json
+from functools import lru_cache
 from operator import methodcaller
 from typing import TYPE_CHECKING, overload
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
+
+    from taskman_cli.core.model import Amounts
 
 
 @overload
@@ -28,6 +32,12 @@ def stored(text: str | None) -> str | bytes | None:
     except UnicodeEncodeError:
         return _as_bytes(text)
     return text
+
+
+@lru_cache(maxsize=256)
+def stored_amounts(amounts: Amounts) -> str:
+    """Return what to bind for amounts of resources: most attempts hold the same as many others."""
+    return json.dumps(dict(amounts))
 
 
 def _as_bytes(text: str) -> bytes:

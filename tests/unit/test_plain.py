@@ -11,7 +11,8 @@ from unit.engine_driver import START, Driver, make_job, of_type, seconds
 from taskman_cli.core import protocol
 from taskman_cli.core.engine import effects, events, timetable
 from taskman_cli.core.engine.timetable import is_plain
-from taskman_cli.core.model import GATE, Execution, Policy, Retry, Settings, Task
+from taskman_cli.core.executors import ExecutorDefinition, seats_of
+from taskman_cli.core.model import GATE, Execution, Policy, Resource, Retry, Settings, Task
 from taskman_cli.core.schedule import Interval
 from taskman_cli.core.tuning import Admission
 
@@ -105,15 +106,34 @@ STORIES = (
 )  # fmt: skip
 
 
+#: What carries out the job, and what it draws on.
+WHERE = {
+    "here": Execution(),
+    "far": Execution(executor="far"),
+    "far, with seats": Execution(executor="far", resources=((seats_of("far"), 1),)),
+    "here, with resources": Execution(resources=(("api", 1), ("db", 2))),
+}
+RESOURCES = (
+    ("api", Resource(rate=2, burst=2, per_ns=seconds(60))),
+    ("db", Resource(3)),
+    (seats_of("far"), Resource(1)),
+)
+FAR = ExecutorDefinition("far", "ssh", max_workers=1)
+
+
 @pytest.mark.parametrize("story", STORIES)
+@pytest.mark.parametrize("where", WHERE)
 def test_the_short_way_comes_to_the_same(
-    story: Callable[[Driver], None], monkeypatch: pytest.MonkeyPatch
+    story: Callable[[Driver], None], where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    settings = replace(SETTINGS, resources=RESOURCES, executors=(FAR,))
+
     def play() -> Driver:
-        execution = Execution(retry=Retry(max=1, delay_ns=seconds(2)) if story is be_tried_again else Retry())
+        retry = Retry(max=1, delay_ns=seconds(2)) if story is be_tried_again else Retry()
+        execution = replace(WHERE[where], retry=retry)
         most = 2 if story is fail_and_be_parked else None
         policy = Policy(max_failures=most, start_deadline_ns=seconds(100) if story is be_late else None)
-        driver = Driver((make_job("job", MINUTELY, policy=policy, execution=execution), OTHER), SETTINGS)
+        driver = Driver((make_job("job", MINUTELY, policy=policy, execution=execution), OTHER), settings)
         story(driver)
         return driver
 
@@ -130,6 +150,7 @@ def test_most_jobs_are_plain() -> None:
     policy = Policy(start_deadline_ns=seconds(5), priority=3, max_failures=2, starts_at_ns=START.wall_ns)
     assert is_plain(JOB)
     assert is_plain(make_job(policy=policy, execution=timed))
+    assert is_plain(make_job(execution=Execution(executor="far", resources=(("db", 1),))))
 
 
 @pytest.mark.parametrize(
@@ -138,8 +159,6 @@ def test_most_jobs_are_plain() -> None:
         make_job(tasks=("a", "b")),
         make_job(enabled=False),
         make_job(schedule=Interval(seconds(10), from_finish=True)),
-        make_job(execution=Execution(resources=(("db", 1),))),
-        make_job(execution=Execution(executor="far")),
         replace(JOB, is_once=True),
         replace(JOB, gate=Task(GATE, "true", Execution())),
         *(

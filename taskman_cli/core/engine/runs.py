@@ -111,6 +111,8 @@ class Attempt:
     holds: Amounts = ()
     #: Since when it waits for a seat, on the elapsed clock; None: it has not waited yet.
     waits_since_ns: int | None = None
+    #: What carries it out: the executor that it has begun on, if it has.
+    executor: str = LOCAL
     #: By which its executor finds it again, once it has begun; "": it is a command here. `be_named` sets it.
     handle: str = ""
     #: It is no command here: it takes a seat, but none of this machine's load.
@@ -132,12 +134,16 @@ class Attempt:
         key = f"{run.id}.{task.id}.{number}"  # as `attempt_key` has it
         attempt = cls(key, run, task, number, (run.job.id, task.id))
         if task.execution.executor != LOCAL:
-            attempt.is_remote = True
+            attempt.executor, attempt.is_remote = task.execution.executor, True
         return attempt
 
     def be_named(self, handle: str) -> None:
         """Note by which its executor finds it again; "": it has not begun, or is a command here."""
         self.handle = handle
+        if handle:
+            self.executor = split_handle(handle)[0]
+        else:
+            self.executor = LOCAL if self.has_begun else self.task.execution.executor
         self.is_remote = self.executor != LOCAL
 
     def stopped_until_ns(self, elapsed_ns: int) -> int:
@@ -149,13 +155,6 @@ class Attempt:
     def pid(self) -> int | None:
         """Return its process id, once that is known."""
         return self.spawned.pid if self.spawned else None
-
-    @property
-    def executor(self) -> str:
-        """Return the name of what carries it out: of the executor that it has begun on, if it has."""
-        if self.handle:
-            return split_handle(self.handle)[0]
-        return LOCAL if self.has_begun else self.task.execution.executor
 
     @property
     def is_in_pool(self) -> bool:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from taskman_cli.core.engine.policy import MAX_STEP_BACK_NS, spread_ns
 from taskman_cli.core.engine.queue import DueQueue
-from taskman_cli.core.executors import LOCAL
 from taskman_cli.core.immutable import immutable
 from taskman_cli.core.model import OnMissed
 from taskman_cli.core.schedule import Interval, Once
@@ -358,8 +357,8 @@ def _latest_passed(armed: ArmedJob, first_ns: int, wall_ns: int, *, most: int) -
 def is_plain(job: Job) -> bool:
     """Tell whether there is nothing special about a job: nearly always.
 
-    It gets a run at each time of its schedule, which is one command of this machine, draws on nothing, and
-    makes nobody but the ledger care when it begins and how it ends. For such runs much need not be asked.
+    It gets a run at each time of its schedule, which is one command, and nobody but the ledger cares when it
+    begins and how it ends. For such runs much need not be asked.
     """
     policy = job.policy
     if len(job.tasks) != 1 or job.gate is not None or job.is_once or not job.enabled or policy.sinks:
@@ -368,10 +367,7 @@ def is_plain(job: Job) -> bool:
         return False
     if not (policy.delayed_after_ns is policy.slow_after_ns is policy.expect_every_ns is None):
         return False
-    if isinstance(job.schedule, Interval) and job.schedule.from_finish:
-        return False
-    execution = job.tasks[0].execution
-    return execution.executor == LOCAL and not execution.resources
+    return not (isinstance(job.schedule, Interval) and job.schedule.from_finish)
 
 
 def stretches(slots: list[int], among: list[tuple[int, int]]) -> list[Stretch]:
