@@ -1,7 +1,7 @@
 """A stand-in for the ssh program: the remote command runs on this machine.
 
 As with the real one, what runs there is in another session and hangs on the connection by its pipes only, and
-has nothing of this side's environment and signals.
+has nothing of this side's environment and signals. It ends with what runs there.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ echo "$*" >>{log}
 {before}
 while [ "$1" != -- ]; do shift; done
 shift 2
-cat | setsid env -i --default-signal HOME={home} PATH="$PATH" LANG=C.UTF-8 {run} {shell} -c "$*" | cat
+trap : PIPE
+cat | {{
+    setsid env -i --default-signal HOME={home} PATH="$PATH" LANG=C.UTF-8 {run} {shell} -c "$*" | cat
+    kill -PIPE 0
+}}
 """
 #: Another program is /bin/sh for what runs there.
 _OTHER_SH = """unshare --mount sh -c 'mount --bind {sh} "$(readlink -f /bin/sh)"; exec "$@"' sh"""

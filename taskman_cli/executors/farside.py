@@ -73,13 +73,16 @@ kill_cat() { is_same "$d/cat" && kill -KILL "$p" 2>/dev/null; }
 #
 # After `pass_on`, our own lines go the way of the output, behind it. Whoever has one more to say closes 6
 # first: with no end of ours to read from, writing into the pipe does not wait for a `cat` that is gone.
+# The `cat` is given its end of the pipe, since by the time that it begins, the pipe may have been removed.
 _WATCH = r"""
 pass_on() {
-    cat <"$d/out" >&5 2>/dev/null 3<&- 5>&- 6<&- &
+    exec 7<"$d/out"
+    cat <&7 >&5 2>/dev/null 3<&- 5>&- 6<&- 7<&- &
     { echo $!; id_of $!; } >"$d/cat"
-    exec 5>"$d/out" >&5
+    exec 5>"$d/out" >&5 7<&-
 }
 watch() {
+    exec >/dev/null 2>&1 5>&- 6<&-
     while IFS= read -r l <&3; do
         is_same "$d/pid" || continue
         : >"$d/sent.${l#* }"
@@ -95,11 +98,18 @@ watch() {
 }
 """
 
+# Whatever ends the guard before the command is told, also a fork that fails, and then nothing stays here.
 # In its POSIX mode, bash says nothing of the signal that ended a command.
 _START = r"""
-no() { [ -z "$m" ] || rm -rf "$d"; say "refused $*"; exit 0; }
-leave() { rm -rf "$d"; exit 1; }
-m= f=
+no() { say "refused $*"; exit 0; }
+unbegun() {
+    [ ! -s "$d/pid" ] || return
+    trap '' PIPE
+    say refused
+    { kill "$w" && wait "$w"; } 2>/dev/null
+    exec rm -rf "$d"
+}
+f= w=
 exec 3<&0 5>&1 </dev/null
 u=$(umask)
 umask 077
@@ -108,37 +118,38 @@ e=$(mkdir -p "$b" 2>&1) || no "$e"
 { [ -d "$b" ] && [ ! -L "$b" ] && [ -O "$b" ]; } || no "$b is not a directory of the user's own"
 chmod 700 "$b" || no "the mode of $b cannot be changed"
 e=$(mkdir "$d" 2>&1) || no "$e"
-m=1
+trap unbegun EXIT
 while IFS= read -r l <&3 && [ "$l" != . ]; do printf '%s\n' "${l#:}" || f=1; done >"$d/job"
-[ "$l" = . ] || leave
+[ "$l" = . ] || exit 1
 while IFS= read -r l <&3 && [ "$l" != . ]; do printf "$l" || f=1; done >"$d/in"
-[ "$l" = . ] || leave
+[ "$l" = . ] || exit 1
 { { echo $$; id_of $$; } >"$d/guard" && echo "$n" >"$d/owner"; } || f=1
 [ -z "$f" ] || no "$d cannot be written: is the disk full?"
 e=$(mkfifo "$d/out" 2>&1) || no "$e"
 say ready
-{ IFS= read -r l <&3 && [ "$l" = go ]; } || leave
+{ IFS= read -r l <&3 && [ "$l" = go ]; } || exit 1
 exec 6<>"$d/out"
 pass_on
-watch >/dev/null 2>&1 5>&- 6<&- &
+watch &
 w=$!
 i=/dev/null
 [ ! -s "$d/in" ] || i=$d/in
 o=$(/bin/sh -c '
     [ -z "$BASH_VERSION" ] || set +o posix
     setsid /bin/sh "$1" "$2" <"$3"
-    echo $?
+    printf "\n%s\n" $?
 ' sh "$d/job" "$u" "$i" 2>&1 3<&- 6<&-)
 exec 6<&-
-[ -s "$d/pid" ] || { kill "$w" 2>/dev/null; rm -rf "$d"; say "end none 0"; exit 1; }
-c=${o##*"$nl"} k=exit
+c=${o##*"$nl"} o=${o%"$nl"*} k=exit
+[ -s "$d/pid" ] || no "$o"
+trap - EXIT
 case $c in
 '' | *[!0-9]*) k=none c=0 ;;
 *)
     # A shell says 128 and the number for a signal. A message beside it, or that we sent it, tells that
     # the command did not exit with that code by itself.
     s=$((c - 128))
-    if [ "$s" -gt 0 ] && { [ "$o" != "$c" ] || [ -e "$d/sent.$s" ] || [ -e "$d/cut" ]; }; then
+    if [ "$s" -gt 0 ] && { [ "$o" ] || [ -e "$d/sent.$s" ] || [ -e "$d/cut" ]; }; then
         k=signal c="$s $(kill -l "$s" 2>/dev/null)"
         case $c in 9*) [ ! -e "$d/cut" ] || [ -e "$d/sent.9" ] || k=cut ;; esac
     fi
@@ -167,7 +178,7 @@ if [ -p "$d/out" ]; then
 fi
 say started
 [ ! -p "$d/out" ] || pass_on
-watch >/dev/null 2>&1 5>&- 6<&- &
+watch &
 w=$!
 until is_over; do sleep 1; done
 exec 6<&-

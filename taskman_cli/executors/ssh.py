@@ -25,7 +25,7 @@ from taskman_cli.executors.base import (
     StartFailed,
     Unknown,
 )
-from taskman_cli.executors.programs import check_program
+from taskman_cli.executors.programs import check_program, in_words
 from taskman_cli.executors.sshargs import CONNECT_TIMEOUT_NS, arguments, by_hand
 from taskman_cli.executors.sshline import Line
 from taskman_cli.executors.sshmasters import NOTHING_CAME, Masters
@@ -119,7 +119,7 @@ class SshExecutor(Executor):
                 line.send(text)
                 word = await self._first_word(line)
                 if word != "ready":
-                    raise _refusal(word)
+                    raise await _refusal(word, line)
                 line.send(b"go\n")
                 return await self._follow(work, line)
         except StartFailed as error:
@@ -154,13 +154,12 @@ class SshExecutor(Executor):
                 elif item == "started":
                     work.started()
                 elif item.startswith("refused"):
-                    raise _refusal(item)
+                    raise await _refusal(item, line, early)
                 elif item == "absent":
                     raise ConnectionLost(f"{self._host}: its guard was killed")
                 elif item.startswith("end "):
                     if not work.is_started:
-                        said = printable(" ".join(early.decode("utf-8", "replace").split()))
-                        raise StartFailed(said or "its guard could not start it")
+                        raise _failure(in_words(early) or "its guard could not start it")
                     return self._ended(handle, item)
             raise ConnectionLost(f"{self._host}: {await line.words()}")
         finally:
@@ -269,11 +268,16 @@ class SshExecutor(Executor):
         await self._masters.close()
 
 
-def _refusal(word: str) -> StartFailed:
+async def _refusal(word: str, line: Line, early: bytes = b"") -> StartFailed:
+    """Return why nothing was started: in words of the guard, or of what ended it or the command's shell.
+
+    That is when nothing is left there.
+    """
     verb, _, why = printable(word).partition(" ")
     if verb != "refused":
         return StartFailed(f"an answer that makes no sense: {verb}")
-    return _failure(why)
+    words = await line.words()
+    return _failure(why or in_words(early) or words)
 
 
 def _failure(words: str) -> StartFailed:

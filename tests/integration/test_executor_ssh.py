@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from stand_in_ssh import write_stand_in
 from wait import wait_until
 
 from taskman_cli.core.executors import ExecutorDefinition
+from taskman_cli.executors import farside
 from taskman_cli.executors.base import Absent, ConnectionLost, Order, Result, StartFailed, Unknown
 from taskman_cli.executors.ssh import make
 from taskman_cli.executors.surroundings import Surroundings
@@ -24,6 +26,8 @@ from taskman_cli.executors.testing import check, in_shell
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from people import Person
 
     from taskman_cli.executors.base import Executor
 
@@ -380,7 +384,47 @@ def test_a_name_that_nobody_knows_is_not_waited_for(far: Far) -> None:
 def test_a_directory_that_is_not_there_is_told(far: Far) -> None:
     error = _refused(far, order("true", cwd="/nope"))
     assert str(error) == "far: its directory /nope cannot be entered"
-    wait_until(lambda: not list(far.kept.iterdir()))
+    assert not list(far.kept.iterdir())
+
+
+@pytest.mark.parametrize(("part", "run"), [("_WATCH", "exec "), ("_START", "")], ids=["cat", "watch"])
+def test_it_is_told_although_what_runs_beside_the_guard_begins_late(
+    far: Far, monkeypatch: pytest.MonkeyPatch, part: str, run: str
+) -> None:
+    begun = r"(?m)^( *)(.*[^&]) &$"
+    late, count = re.subn(begun, rf"\1{{ sleep 0.5; {run}\2; }} &", getattr(farside, part))
+    assert count == 1
+    monkeypatch.setattr(farside, part, late)
+    assert str(_refused(far, order("true", cwd="/nope"))) == "far: its directory /nope cannot be entered"
+    assert far.outcome(order("echo a; exit 3")) == (Result(exit_code=3), b"a\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a limit of processes does not hold root")
+@pytest.mark.parametrize(
+    ("part", "line"),
+    [
+        ("_START", "e=$(mkfifo"),
+        ("_WATCH", "    cat <"),
+        ("_START", "watch &"),
+        ("_START", "o=$(/bin/sh"),
+        ("_START", "    setsid"),
+    ],
+    ids=["pipe", "cat", "watch", "shell", "session"],
+)
+def test_what_there_are_no_processes_for_starts_when_there_are_some(
+    public_path: Path, alice: Person, monkeypatch: pytest.MonkeyPatch, part: str, line: str
+) -> None:
+    far = Far(public_path)
+    alice.owns(far.home)
+    far.set_up(shell=f"setpriv --reuid={alice.uid} --regid={alice.gid} --clear-groups /bin/sh")
+    one = order("echo a; exit 3")
+    text = getattr(farside, part)
+    assert text.count(f"\n{line}") == 1
+    with monkeypatch.context() as shortage:
+        few = text.replace(f"\n{line}", f"\nprlimit --pid=$$ --nproc=1\n{line}")
+        shortage.setattr(farside, part, few)
+        assert _refused(far, one).is_transient
+    assert far.outcome(one) == (Result(exit_code=3), b"a\n")
 
 
 def test_a_missing_program_is_told(far: Far) -> None:
