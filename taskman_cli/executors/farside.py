@@ -41,7 +41,7 @@ _HANDLE = re.compile(r"-|[A-Za-z0-9][A-Za-z0-9._-]*")
 _AS_THEY_ARE = frozenset(b" ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.,:;/=+@")
 _LINE_BYTES = 2048
 
-# `id_of` tells one process from another that has its number later.
+# `id_of` tells one process from another that has its number later, and says nothing of one that is dead.
 _COMMON = r"""
 nl='
 '
@@ -50,7 +50,8 @@ id_of() {
     if read -r s 2>/dev/null </proc/self/stat; then
         read -r s 2>/dev/null <"/proc/$1/stat" || return
         read -r k 2>/dev/null </proc/sys/kernel/random/boot_id
-        s=${s##*) }; set -- $s; shift 19; echo "$k $1"
+        s=${s##*) }; set -- $s; shift 19
+        case $s in [ZX]*) ;; *) echo "$k $1" ;; esac
     else ps -o lstart= -p "$1" 2>/dev/null; fi
 }
 is_same() {
@@ -174,7 +175,7 @@ echo "$n" >"$d/owner" || { say absent; exit 0; }
 if [ -p "$d/out" ]; then
     exec 6<>"$d/out"
     # One that is killed may read on until it is seen dead.
-    for l in 1 2 3 4 5; do kill_cat || break; sleep 1; done
+    for l in 0 1 1 1 1; do kill_cat || break; sleep "$l"; done
 fi
 say started
 [ ! -p "$d/out" ] || pass_on

@@ -264,6 +264,26 @@ def test_an_attempt_is_followed_by_a_second_connection(far: Far) -> None:
     far.play(play)
 
 
+def test_a_dead_process_that_its_parent_has_not_heard_of_is_not_waited_for(
+    far: Far, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The parent of the first `cat` is the first guard, which waits for the command.
+    slow = farside._ATTACH.replace("for l in 0 1 1 1 1", "for l in 0 20 20 20 20")
+    assert slow != farside._ATTACH
+    monkeypatch.setattr(farside, "_ATTACH", slow)
+
+    async def play(executor: Executor) -> None:
+        one = order("echo up; exec sleep 1000")
+        first = Attempt(executor, one)
+        first.begin()
+        await first.printed(b"up")
+        again = Attempt(executor, one)
+        again.begin(is_attached=True)
+        await again.started()
+
+    far.play(play)
+
+
 def test_an_attempt_of_the_version_before_is_followed_without_its_output(far: Far) -> None:
     async def play(executor: Executor) -> None:
         one = order("echo up; until [ -e go ]; do sleep 0.02; done; exit 4", cwd=str(far.home))
