@@ -15,7 +15,7 @@ import struct
 import subprocess
 import sys
 import termios
-import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -81,8 +81,8 @@ class Shell:
             cwd=directory, env=env, stdin=theirs, stdout=theirs, stderr=theirs,
         )  # fmt: skip
         os.close(theirs)
+        os.set_blocking(self.fd, False)
         self._raw = b""
-        threading.Thread(target=self._read, daemon=True).start()
         # What is typed before there is a prompt may be thrown away.
         self._expect(r"[#$%>] ", f"the prompt of {name}")
         for number, line in enumerate((PROMPT[name], LOAD[name])):
@@ -97,16 +97,15 @@ class Shell:
             what=lambda: f"{what}: {self.text!r}",
         )
 
-    def _read(self) -> None:
-        try:
-            while data := os.read(self.fd, 65536):
-                self._raw += data
-        except OSError:
-            return
-
     @property
     def text(self) -> str:
-        """Return what was written, without escape sequences."""
+        """Return what was written by now, without escape sequences.
+
+        It is read here, not in a thread: that could outlive this shell, and read what the next one writes.
+        """
+        with suppress(OSError):
+            while data := os.read(self.fd, 65536):
+                self._raw += data
         return re.sub(r"\x1b(\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|[=>78])", "", self._raw.decode(errors="replace"))
 
     def type(self, keys: str) -> None:

@@ -113,8 +113,8 @@ class FakeScheduler:
     def close(self) -> None:
         (self.directory / "taskman.sock").unlink(missing_ok=True)
         self._socket.shutdown(socket.SHUT_RDWR)
-        self._socket.close()
         self._threads[0].join()
+        self._socket.close()
         if self._lock_fd >= 0:
             self.free()
 
