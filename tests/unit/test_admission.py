@@ -484,6 +484,17 @@ def test_what_runs_elsewhere_is_none_of_the_load_here_when_the_gate_opens_either
     assert driver.engine.pool.memory.booked == 4
 
 
+def test_what_runs_elsewhere_holds_no_memory_here() -> None:
+    far = named("far", first_s=5)
+    (task,) = far.tasks
+    far = replace(far, tasks=(replace(task, execution=replace(task.execution, executor="far")),))
+    driver = Machine((far, named("a", ram=GB), named("b", ram=14 * GB)), AUTO)
+    driver.says(QUIET, 5)
+    driver.says(QUIET, 10)
+    assert started(driver) == ["far", "a"]
+    assert waiting(driver) == [("memory", "for 14 GB; a (1 GB) holds most")]
+
+
 def test_memory_of_which_only_the_total_is_known_is_booked() -> None:
     driver = Machine((named("a", ram=9 * GB), named("b", ram=9 * GB)), AUTO)
     driver.says(replace(QUIET, available_bytes=None), 10)

@@ -53,7 +53,7 @@ def test_a_limit_that_a_reload_brings_holds_for_those_that_wait() -> None:
     jobs = tuple(far_job(name) for name in ("a", "b", "c"))
     driver = Driver(jobs, unlimited)
     driver.at(10)
-    assert driver.engine.pool._ready.is_one_line
+    assert driver.engine.pool._ready.is_plain
     driver.send(events.JobsReloaded(1, jobs, replace(SETTINGS, max_workers=3), (), "ann"))
     assert [start.job for start in driver.starts] == ["a"]
     driver.began(driver.last_key, pid=0)
@@ -229,9 +229,10 @@ def test_what_runs_elsewhere_is_found_again_by_its_name() -> None:
     assert (ended.state, ended.detail) == (State.LOST, "no trace")
 
 
-def test_the_load_of_this_machine_holds_no_executor_up() -> None:
+@pytest.mark.parametrize("most", [9, None], ids=["so many workers", "any number"])
+def test_the_load_of_this_machine_holds_no_executor_up(most: int | None) -> None:
     settings = Settings(
-        admission=Admission.AUTO, executors=(FAR,), resources=((seats_of("far"), Resource(9)),)
+        admission=Admission.AUTO, executors=(FAR,), resources=((seats_of("far"), Resource(most)),)
     )
     jobs = (make_job("a", Interval(seconds(10))), make_job("b", Interval(seconds(10))), far_job("c"))
     driver = Driver(jobs, settings)

@@ -160,7 +160,7 @@ class Pool:
         """Return what those that wait for a seat need, how many need that, and what they lack of it."""
         return [
             (needs, len(line), lack_of(name, needs, reserved, self.resources, elapsed_ns) if name else None)
-            for (needs, _), line, name, reserved in self._ready.heads(self.resources, elapsed_ns)
+            for (needs, *_), line, name, reserved in self._ready.heads(self.resources, elapsed_ns)
         ]
 
     def first_ready(self, count: int) -> list[Attempt]:
@@ -223,7 +223,7 @@ class Pool:
 
     def _take_early(self, elapsed_ns: int, counts: Counts | None) -> Attempt | None:
         """Remove and return the first waiting attempt, if it may be asked for although no more may run."""
-        is_plain = self._ready.is_one_line and not self.holds.counts and self.early.has_room(elapsed_ns)
+        is_plain = self._ready.is_plain and not self.holds.counts and self.early.has_room(elapsed_ns)
         if not is_plain or (key := self._ready.peek()) is None:
             return None
         attempt = self.waiting[key]
@@ -244,7 +244,7 @@ class Pool:
                 if is_first and gate.held:
                     self._release(gate)
                 if early.attempts:
-                    may_wait = self._ready.is_one_line and not found.is_remote
+                    may_wait = self._ready.is_plain and not found.is_remote
                     early.add(found, self.resources, counts, may_wait=may_wait)
                 return self.waiting.pop(found.key)
             if not is_first:
@@ -270,8 +270,8 @@ class Pool:
     def _candidate(self, elapsed_ns: int, *, is_first: bool) -> Attempt | None:
         """Return the first attempt that lacks no resource; or the first that may pass it."""
         assert self.gate is not None
-        if self._ready.is_one_line and not self.holds.counts:  # as it mostly is
-            key = self._ready.peek() if is_first else None
+        if self._ready.is_plain and not self.holds.counts:  # as it mostly is
+            key = self._ready.peek() if is_first else self._ready.peek_far()
             return None if key is None else self.waiting[key]
         while True:
             for _, line, lacking, _ in self._ready.heads(self.resources, elapsed_ns):

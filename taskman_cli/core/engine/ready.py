@@ -1,7 +1,8 @@
 """Attempts that wait for a seat, in order.
 
 Those that need the same resources are one line, so that a line is skipped as a whole when its first does not
-fit. Most jobs need none: then there is one line, and the rest of this file costs nothing.
+fit. Those for executors have lines of their own, which the load of this machine does not hold back. Most jobs
+need no resource: then there are no other lines than these two, and the rest of this file costs nothing.
 
 The first attempt in order that does not fit reserves all it needs. What comes behind may pass it only if that
 still leaves the reserved amounts untouched. Otherwise small needs could pass a large one for ever.
@@ -13,6 +14,7 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, NamedTuple
 
 from taskman_cli.core.engine.queue import DueQueue
+from taskman_cli.core.executors import LOCAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -22,9 +24,10 @@ if TYPE_CHECKING:
     from taskman_cli.core.model import Amounts
 
 
-#: What the attempts of a line need, and whether they have a priority over 0.
-_Kind = tuple["Amounts", bool]
-_PLAIN: _Kind = ((), False)
+#: What the attempts of a line need, whether they have a priority over 0, and whether they run elsewhere.
+_Kind = tuple["Amounts", bool, bool]
+_HERE: _Kind = ((), False, False)
+_FAR: _Kind = ((), False, True)
 
 
 class Lack(NamedTuple):
@@ -47,33 +50,48 @@ class Ready:
         self._scarce = scarce
         #: Attempts with a priority over 0 have lines of their own: some may start before the others.
         self._has_urgent_lines = False
-        self._lines: dict[_Kind, DueQueue[str]] = {_PLAIN: DueQueue()}
-        self._plain = self._lines[_PLAIN]
-        #: Nothing that waits needs a resource, or may start before others.
-        self.is_one_line = True
+        self._here: DueQueue[str] = DueQueue()
+        self._far: DueQueue[str] = DueQueue()
+        self._lines: dict[_Kind, DueQueue[str]] = {_HERE: self._here, _FAR: self._far}
+        #: Nothing that waits needs a resource, or may start before others for its priority.
+        self.is_plain = True
         #: How many attempts were put so far: of equal rank, the first that came goes first, in any line.
         self._arrivals = 0
 
     def kind_of(self, attempt: Attempt) -> _Kind:
         """Return which line an attempt belongs to."""
         is_urgent = self._has_urgent_lines and attempt.run.job.policy.priority > 0
-        needs = attempt.task.execution.resources
-        return self._scarce(needs) if needs else (), is_urgent
+        execution = attempt.task.execution
+        needs = execution.resources
+        return (
+            (self._scarce(needs), is_urgent, execution.executor != LOCAL) if needs else ((), is_urgent, False)
+        )
 
     def __len__(self) -> int:
-        if self.is_one_line:
-            return len(self._plain._entries)  # asked at each step
+        if self.is_plain:
+            return len(self._here._entries) + len(self._far._entries)  # asked at each step
         return sum(map(len, self._lines.values()))
 
     def peek(self) -> str | None:
-        """Return the key of the first attempt, if all are one line."""
-        return self._plain.peek()
+        """Return the key of the first attempt, if all are plain."""
+        return self._first_line().peek()
+
+    def peek_far(self) -> str | None:
+        """Return the key of the first attempt that runs elsewhere, if all are plain."""
+        return self._far.peek()
+
+    def _first_line(self) -> DueQueue[str]:
+        """Return the line of the first attempt, if all are plain."""
+        if not self._far._entries:  # as it mostly is
+            return self._here
+        here, far = self._here.head(), self._far.head()
+        return self._here if here is not None and far is not None and here < far else self._far
 
     def put(self, attempt: Attempt) -> None:
         """Add an attempt."""
-        line = self._plain
+        line = self._here
         is_urgent = self._has_urgent_lines and attempt.run.job.policy.priority > 0
-        if is_urgent or attempt.task.execution.resources:
+        if is_urgent or attempt.task.execution.resources:  # each executor is one
             line = self._line_of(attempt)
         if not attempt.place:  # or it comes back
             self._arrivals += 1
@@ -86,21 +104,18 @@ class Ready:
         line = self._lines.get(kind)
         if line is None:
             line = self._lines[kind] = DueQueue()
-            self.is_one_line = False
+            self.is_plain = False
         return line
 
     def take(self, attempt: Attempt) -> None:
         """Take out an attempt that is the first of its line."""
-        if self.is_one_line:
-            self._plain.pop()
+        if self.is_plain:
+            self._lines[self.kind_of(attempt)].pop()
         else:
             self.remove(attempt)
 
     def remove(self, attempt: Attempt) -> None:
         """Take an attempt out, if it is there."""
-        if self.is_one_line:
-            self._plain.remove(attempt.key)
-            return
         kind = self.kind_of(attempt)
         line = self._lines.get(kind)
         if line is not None:
@@ -115,15 +130,15 @@ class Ready:
     def order(self, attempts: list[Attempt], ageing_ns: int | None, *, has_urgent_lines: bool) -> None:
         """Put the waiting attempts in order anew, by another pace of ageing."""
         self._ageing_ns, self._has_urgent_lines = ageing_ns, has_urgent_lines
-        self._lines = {_PLAIN: DueQueue()}
-        self._plain, self.is_one_line = self._lines[_PLAIN], True
+        self._here, self._far = DueQueue(), DueQueue()
+        self._lines, self.is_plain = {_HERE: self._here, _FAR: self._far}, True
         for attempt in attempts:
             self.put(attempt)
 
     def pop(self, resources: Resources, elapsed_ns: int) -> str | None:
         """Take out the first attempt that may start, and return its key, or None."""
-        if self.is_one_line:
-            return self._plain.pop()
+        if self.is_plain:
+            return self._first_line().pop()
         for kind, line, lacking, _ in self.heads(resources, elapsed_ns):
             if lacking is None:
                 key = line.pop()
@@ -143,7 +158,7 @@ class Ready:
         ]
         reserved: dict[str, int] = {}
         for _, kind, line in sorted(firsts, key=itemgetter(0)):
-            needs, _ = kind
+            needs, *_ = kind
             name = resources.lacking(needs, reserved, elapsed_ns) if needs else None
             yield kind, line, name, reserved
             if name is not None and not reserved:
@@ -151,9 +166,9 @@ class Ready:
 
     def _tidy(self, kind: _Kind, line: DueQueue[str]) -> None:
         """Forget a line that is empty."""
-        if not line and kind != _PLAIN:
+        if not line and kind not in (_HERE, _FAR):
             del self._lines[kind]
-            self.is_one_line = len(self._lines) == 1
+            self.is_plain = len(self._lines) == 2
 
 
 def lack_of(

@@ -179,7 +179,8 @@ class Waits:
             return kind, f"behind {task_name(gate.first)}, which waits {held.reason}", None
         words = held.reason
         if held.obstacle is Obstacle.MEMORY:
-            need, most = max((gate.memory.need(other), other.key) for other in self._pool.running.values())
+            here = [other for other in self._pool.running.values() if not other.is_remote]
+            need, most = max((gate.memory.need(other), other.key) for other in here)
             words += f"; {task_name(self._pool.running[most])} ({format_size(need, gap=' ')}) holds most"
         return kind, words, None
 
