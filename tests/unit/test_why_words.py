@@ -213,6 +213,34 @@ def test_a_waiting_run_says_which_resource_it_waits_for_who_holds_it_and_since_w
     assert (wait["for"], wait["holders"][0]["amount"]) == ("resource", "2 db")
 
 
+def test_a_run_behind_another_says_for_what_that_one_waits() -> None:
+    behind = run("2026-11-24T01:30", state="queued")
+    waiting = run(SLOT, state="queued")
+    own = WaitFacts(None, "earlier_run", f"for run {behind.id} of its job to end")
+    record = SlotRecord(waiting, earlier=behind)
+    for task, words in (("main", f"Run {behind.id} waits"), ("b", f"Task b of run {behind.id} waits")):
+        waits = {behind.id: (replace(HELD, task=task),), waiting.id: (own,)}
+        scheduler = SchedulerFacts(waits=waits)
+        assert text(why(job(), SLOT, recorded=[SLOT], record=record, scheduler=scheduler)).startswith(
+            f"backup has not started for its slot {WHOLE}, as run {waiting.id}. It has been waiting since "
+            f"02:30:00 (7h30m ago) behind run {behind.id}, which has not started either. "
+            f"{words} for 1 db; dump (2 db) holds it. Run 67avwsa1m4 of dump has held 2 db since 02:30:00."
+        )
+    scheduler = SchedulerFacts(waits={behind.id: (HELD,)})  # of many, the last are not named
+    assert "Run 67avwsa1m4" in text(why(job(), SLOT, recorded=[SLOT], record=record, scheduler=scheduler))
+    scheduler = SchedulerFacts(waits={waiting.id: (own,)})
+    assert "waits" not in text(why(job(), SLOT, recorded=[SLOT], record=record, scheduler=scheduler))
+
+
+def test_a_run_that_is_over_waits_for_nothing_though_the_scheduler_said_so_a_moment_before() -> None:
+    ended = run(SLOT)
+    scheduler = SchedulerFacts(waits={ended.id: (HELD,)})
+    found = text(why(job(), SLOT, recorded=[SLOT], record=SlotRecord(ended), scheduler=scheduler))
+    assert "succeeded" in found
+    assert "waits" not in found
+    assert "has held" not in found
+
+
 def test_a_run_that_has_begun_says_which_of_its_tasks_wait() -> None:
     running = run(SLOT, state="running")
     waits = (replace(HELD, task="b"), replace(HELD, task="c", kind="retry"))

@@ -6,6 +6,7 @@ from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.engine.waits import WaitsFor
 from taskman_cli.core.model import State, Trigger
 from taskman_cli.insight.why.contextwords import absence_words, state_words
 from taskman_cli.insight.why.slotresult import lateness
@@ -14,7 +15,7 @@ from taskman_cli.insight.why.times import ago, ahead, span
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from taskman_cli.insight.why.facts import AttemptFacts, RunFacts
+    from taskman_cli.insight.why.facts import AttemptFacts, RunFacts, WaitFacts
     from taskman_cli.insight.why.slotresult import Ran
     from taskman_cli.insight.why.times import Times
 
@@ -39,15 +40,16 @@ def run_words(ran: Ran, name: str, *, times: Times, now_ns: int) -> Iterator[str
         yield absence_words(ran.absence, times=times)
     if run.state == State.QUEUED:
         yield _waits_for(ran, times=times, now_ns=now_ns)
-        yield from _holders(ran, times=times)
+        yield from _holders(ran.waits, times=times)
+        yield from _waits_ahead(ran, times=times)
     elif run.begun_ns is not None and (late := _lateness(ran, times=times)):
         yield late
     if ran.absence is not None and run.trigger != Trigger.CATCH_UP:
         yield absence_words(ran.absence, times=times)
     if run.state != State.QUEUED:
         yield from _ends(run, times=times, now_ns=now_ns)
-        yield from _waiting_tasks(ran)
-        yield from _holders(ran, times=times)
+        yield from _waiting_tasks(ran.waits, "")
+        yield from _holders(ran.waits, times=times)
     yield from _stops(run, times=times, now_ns=now_ns)
 
 
@@ -113,12 +115,12 @@ def _asked_for(run: RunFacts) -> str:
 def _waits_for(ran: Ran, *, times: Times, now_ns: int) -> str:
     run = ran.run
     since = f"since {times.at(run.queued_ns)} ({ago(run.queued_ns, now_ns)})"
-    if ran.waits and ran.waits[0].kind == "executor":
+    if ran.waits and ran.waits[0].kind == WaitsFor.EXECUTOR:
         return f"It has been waiting {since} {ran.waits[0].reason}."
     if ran.shortage:
         return f"It has been waiting {since}: {_shortage_words(ran.shortage)}."
     earlier = ran.earlier
-    if ran.waits and ran.waits[0].kind != "earlier_run":
+    if ran.waits and ran.waits[0].kind != WaitsFor.EARLIER_RUN:
         return f"It has been waiting {since} {ran.waits[0].reason}."
     if earlier is None or earlier.ended_ns is not None:
         return f"It has been waiting {since} for a worker or for its turn."
@@ -136,17 +138,28 @@ def _shortage_words(shortage: str) -> str:
     return f"{what} ({shortage})"
 
 
-def _waiting_tasks(ran: Ran) -> Iterator[str]:
-    """Say why tasks of a run that has begun wait; an attempt that rests is described with the others."""
-    for wait in ran.waits[:_MAX_TASKS]:
-        if wait.kind != "retry":
-            yield f"{'It' if wait.task in (None, _MAIN) else f'Its task {wait.task}'} waits {wait.reason}."
+def _waiting_tasks(waits: tuple[WaitFacts, ...], run: str) -> Iterator[str]:
+    """Say why tasks of a run wait; "": of this run, whose attempts that rest are described elsewhere."""
+    for wait in waits[:_MAX_TASKS]:
+        if wait.kind != WaitsFor.RETRY or run:
+            it, its = (
+                (f"Run {run}", f"Task {wait.task} of run {run}") if run else ("It", f"Its task {wait.task}")
+            )
+            yield f"{it if wait.task in (None, _MAIN) else its} waits {wait.reason}."
 
 
-def _holders(ran: Ran, *, times: Times) -> Iterator[str]:
-    """Say who holds what the run waits for, and since when."""
+def _waits_ahead(ran: Ran, *, times: Times) -> Iterator[str]:
+    """Say why the run waits that is ahead of this one."""
+    if ran.ahead is not None:
+        run, waits = ran.ahead
+        yield from _waiting_tasks(waits, run)
+        yield from _holders(waits, times=times)
+
+
+def _holders(waits: tuple[WaitFacts, ...], *, times: Times) -> Iterator[str]:
+    """Say who holds what a run waits for, and since when."""
     told: set[str] = set()
-    for wait in ran.waits:
+    for wait in waits:
         for name, amount, run, since_ns in wait.holders[:_MAX_HOLDERS]:
             if run not in told:
                 yield f"Run {run} of {name} has held {amount} since {times.at(since_ns)}."

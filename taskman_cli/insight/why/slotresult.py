@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.engine.waits import WaitsFor
 from taskman_cli.core.model import SkipReason, State, Trigger
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ class Ran:
     shortage: str | None = None
     #: Why its tasks wait, as the running scheduler says.
     waits: tuple[WaitFacts, ...] = ()
+    #: The run of its job that it waits behind if that waits itself, and why.
+    ahead: tuple[str, tuple[WaitFacts, ...]] | None = None
 
     @property
     def outcome(self) -> Outcome:
@@ -188,8 +191,10 @@ def slot_result(
         absence = None
         if run.trigger == Trigger.CATCH_UP or (run.slot_ns is not None and is_reached_late(run)):
             absence = find_absence(record.events, due_ns=run.due_ns, reached_ns=run.queued_ns)
-        waits = scheduler.waits.get(run.id, ())
-        return Ran(run, record.earlier, absence, _shortage(run, record.events), waits)
+        # What the scheduler said may be over by now.
+        waits = scheduler.waits.get(run.id, ()) if run.ended_ns is None else ()
+        ahead = _ahead(waits, scheduler) if run.state == State.QUEUED else None
+        return Ran(run, record.earlier, absence, _shortage(run, record.events), waits, ahead)
     if skip is not None:
         absence, reached_ns = None, _reached(skip, slot_ns)
         due_ns = calendar.due_at(slot_ns)
@@ -198,6 +203,20 @@ def slot_result(
         begun = run if run is not None and run.attempts else None
         return Skipped(skip, absence, record.made_up, record.earlier, reached_ns, record.paused_ns, begun)
     return _without_record(slot_ns, calendar, scheduler=scheduler, now_ns=now_ns)
+
+
+def _ahead(
+    waits: tuple[WaitFacts, ...], scheduler: SchedulerFacts
+) -> tuple[str, tuple[WaitFacts, ...]] | None:
+    """Return the run of the job that one waits behind which has these waits, if it waits itself.
+
+    The scheduler names the waits of the first runs only, so there may be none.
+    """
+    if waits and waits[0].kind != WaitsFor.EARLIER_RUN:
+        return None
+    return next(
+        (ahead for ahead in scheduler.waits.items() if ahead[1][0].kind != WaitsFor.EARLIER_RUN), None
+    )
 
 
 def _without_record(
