@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from booted import TASKMAN, UNITS, Machine, booted, why_not
@@ -22,7 +22,7 @@ SITE = Path(__file__).with_name("hanging")
 
 JOBS = """
     [taskman]
-    hang_after = "1s"
+    hang_after = "{hang_after_s}s"
     restart_delay = "10ms"
     [jobs.tick]
     every = "500ms"
@@ -35,7 +35,7 @@ UNIT = """
     WorkingDirectory=/srv/{name}
     StateDirectory={name}
     StateDirectoryMode=0700
-    Environment=PYTHONPATH=/srv/site TASKMAN_HANG={how} TASKMAN_HANG_AGAIN=1
+    Environment=PYTHONPATH=/srv/site TASKMAN_HANG={how}
     ExecStart={taskman} run jobs.toml
     KillMode=mixed
     WatchdogSec={watchdog_s}s
@@ -53,13 +53,13 @@ def machine() -> Iterator[Machine]:
         yield machine
 
 
-#: Where the watchdog is not to bite, on a busy machine either.
-PATIENT_S = 10
+#: Where the watchdog is not to bite, and nobody is to be taken for one that hangs, on a busy machine either.
+PATIENT_S, SLOW_S = 12, 2
 
 
-def start(machine: Machine, name: str, how: str, *, watchdog_s: int = 5) -> Path:
+def start(machine: Machine, name: str, how: str, *, watchdog_s: int = 5, hang_after_s: int = 1) -> Path:
     """Start a unit, and wait until its jobs run; return its directory."""
-    machine.write(f"/srv/{name}/jobs.toml", JOBS)
+    machine.write(f"/srv/{name}/jobs.toml", JOBS.format(hang_after_s=hang_after_s))
     machine.write(
         f"{UNITS}/{name}.service", UNIT.format(name=name, how=how, taskman=TASKMAN, watchdog_s=watchdog_s)
     )
@@ -75,35 +75,58 @@ def scheduler_of(machine: Machine, unit: str) -> int:
     return wait_until(lambda: next(filter(is_scheduler, children(supervisor)), 0), what="a scheduler")
 
 
-@pytest.mark.parametrize("how", ["asleep", "lock", "timer"])
-def test_it_bites_when_each_scheduler_hangs(machine: Machine, how: str) -> None:
-    name = f"hang-{how}"
-    directory = start(machine, name, how)
-    before = machine.show(name, "MainPID")
-    (directory / "hang").touch()
-    machine.wait_for_log(f"{name}.service", "Watchdog timeout (limit 5s)!", timeout_s=60)
-    log = machine.log(f"{name}.service")
+class Bitten(NamedTuple):
+    """A unit whose schedulers all hung, until the watchdog bit."""
+
+    name: str
+    directory: Path
+    supervisor: dict[str, str]
+
+
+WAYS = ("asleep", "lock", "timer")
+
+
+@pytest.fixture(scope="module")
+def bitten(machine: Machine) -> dict[str, Bitten]:
+    """Let them hang at the same time, since each waits for the watchdog; those that follow do not hang."""
+    units = {}
+    for how in WAYS:
+        name = f"hang-{how}"
+        units[how] = Bitten(name, start(machine, name, how), machine.show(name, "MainPID"))
+    for unit in units.values():
+        (unit.directory / "hang").write_text(unit.supervisor["MainPID"])
+    for unit in units.values():
+        machine.wait_for_log(f"{unit.name}.service", "Watchdog timeout (limit 5s)!", timeout_s=60)
+    return units
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_it_bites_when_each_scheduler_hangs(machine: Machine, bitten: dict[str, Bitten], how: str) -> None:
+    name, directory, before = bitten[how]
     # The supervisor has tried first, at least once.
-    assert [line for line in log if line.endswith(": killing it")]
-    (directory / "hang").unlink()
-    machine.wait_for(name, ActiveState="active", NRestarts="1")
+    assert [line for line in machine.log(f"{name}.service") if line.endswith(": killing it")]
+    machine.wait_for(name, timeout_s=60, ActiveState="active", NRestarts="1")
+    assert machine.show(name, "MainPID") != before
     count = len((directory / "ticks").read_text())
     wait_until(lambda: len((directory / "ticks").read_text()) > count + 1, what="further ticks")
-    assert machine.show(name, "MainPID") != before
     machine.run("systemctl", "stop", name)
 
 
 def test_it_does_not_bite_when_another_scheduler_helps(machine: Machine) -> None:
-    ticks = start(machine, "replaced", "none", watchdog_s=PATIENT_S) / "ticks"
+    ticks = start(machine, "replaced", "none", watchdog_s=PATIENT_S, hang_after_s=SLOW_S) / "ticks"
     before = machine.show("replaced", "MainPID")
+
+    def find_one_at_work() -> int:
+        """Return a scheduler that got on, and was not just begun; 0: it is gone, for a busy machine."""
+        pid, count = scheduler_of(machine, "replaced"), len(ticks.read_text())
+        wait_until(lambda: len(ticks.read_text()) > count + 2, what="further ticks")
+        return pid if is_alive(pid) else 0
+
     # Longer than the watchdog waits.
     until_s = time.monotonic() + PATIENT_S + 2
-    while time.monotonic() < until_s:
-        first = scheduler_of(machine, "replaced")
-        os.kill(first, signal.SIGSTOP)
-        wait_until(lambda pid=first: not is_alive(pid), what="the end of the one that was stopped")
-        count = len(ticks.read_text())
-        wait_until(lambda least=count + 2: len(ticks.read_text()) > least, what="further ticks")
+    while (pid := wait_until(find_one_at_work)) and time.monotonic() < until_s:
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda stopped=pid: not is_alive(stopped), what="the end of the one that was stopped")
     assert machine.show("replaced", "MainPID", "NRestarts", "ActiveState") == {
         **before,
         "NRestarts": "0",
@@ -121,8 +144,8 @@ def test_it_bites_when_the_supervisor_is_stopped(machine: Machine) -> None:
 
 
 def test_it_does_not_bite_during_a_restart_or_a_long_idle_time(machine: Machine) -> None:
-    start(machine, "idle", "none", watchdog_s=PATIENT_S)
-    machine.write("/srv/idle/jobs.toml", JOBS.replace("500ms", "365d"))
+    start(machine, "idle", "none", watchdog_s=PATIENT_S, hang_after_s=SLOW_S)
+    machine.write("/srv/idle/jobs.toml", JOBS.format(hang_after_s=SLOW_S).replace("500ms", "365d"))
     machine.run(TASKMAN, "reload", "--state-dir", "/var/lib/idle")
     machine.run(TASKMAN, "restart", "--state-dir", "/var/lib/idle")
     before = machine.show("idle", "MainPID")

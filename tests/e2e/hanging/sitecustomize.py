@@ -2,7 +2,8 @@
 
 `TASKMAN_HANG` says how: "busy" and "asleep" at the first tick after the file `hang` is there; "timer": its
 timers are never set again from then on; "lock": a tick waits for a lock that is never released. There is a
-file `hung` then, and the next scheduler works; with `TASKMAN_HANG_AGAIN`, it hangs as well.
+file `hung` then, and the next scheduler works; if `hang` has the pid of a supervisor, all of its schedulers
+hang, and none of another one.
 """
 
 from __future__ import annotations
@@ -23,9 +24,15 @@ def _spoil() -> None:
     mine: list[bool] = []
     lock = threading.Lock()
 
+    def is_to_hang() -> bool:
+        try:
+            supervisor = Path("hang").read_text()
+        except FileNotFoundError:
+            return False
+        return int(supervisor) == os.getppid() if supervisor else not Path("hung").exists()
+
     def is_hanging() -> bool:
-        is_free = Path("hung").exists() and "TASKMAN_HANG_AGAIN" not in os.environ
-        if not mine and Path("hang").exists() and not is_free:
+        if not mine and is_to_hang():
             Path("hung").touch()
             mine.append(True)
         return bool(mine)
