@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.escapes import printable
@@ -40,6 +41,10 @@ _ANSWER_S = 20.0
 #: How long it may take to make a container, the download of its image included, if the job file does not say.
 _CREATE_S = 600.0
 _MOST_LEFT = 100
+#: What conmon makes in its working directory, which is that of `podman start`; podman itself misses it.
+_OOM = "oom"
+#: The exit code of what was ended by KILL.
+_KILLED = 137
 #: Pauses between two looks whether a container has started; the last is repeated.
 _LOOKS_S = (0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -89,13 +94,28 @@ class ContainerExecutor(Executor):
         """Make and start a container, and follow it to its end."""
         order = work.order
         await self._create(order)
-        return await self._follow(work, ["start", "--attach", *self._stdin_flag(order)], skip=0)
+        try:
+            place = _made_place(self._place(order))
+            client = await self._client(order, "start", "--attach", *self._stdin_flag(order), cwd=place)
+        except StartFailed:
+            await asyncio.shield(self._do(self._undo(order)))  # the next try makes one of this name
+            raise
+        return await self._follow(work, client, skip=0)
 
     async def attach(self, work: Work) -> Result:
         """Follow a container that runs, from the first byte of its output that was not written yet."""
         work.started()
         skip = written_so_far(self._count_path(work.order))
-        return await self._follow(work, ["logs", "--follow"], skip=skip)
+        try:
+            client = await self._client(work.order, "logs", "--follow")
+        except StartFailed as error:
+            raise ConnectionLost(str(error)) from None
+        return await self._follow(work, client, skip=skip)
+
+    async def _client(self, order: Order, *words: str, cwd: Path | None = None) -> Process:
+        """Start the program that gives the container's output; raises StartFailed."""
+        argv = [*containerargs.program(self._settings), *words, containerargs.name_of(order)]
+        return await programs.start(argv, self._environment, is_talking=order.stdin is not None, cwd=cwd)
 
     def _stdin_flag(self, order: Order) -> list[str]:
         return ["--interactive"] if order.stdin is not None else []
@@ -156,16 +176,15 @@ class ContainerExecutor(Executor):
         with suppress(ConnectionLost):
             await self.forget(order)
 
-    def _do(self, chore: Any) -> None:
-        task = asyncio.ensure_future(chore)
+    def _do(self, chore: Any) -> asyncio.Task[Any]:
+        task: asyncio.Task[Any] = asyncio.ensure_future(chore)
         self._chores.add(task)
         task.add_done_callback(self._chores.discard)
+        return task
 
-    async def _follow(self, work: Work, words: list[str], *, skip: int) -> Result:
-        """Run the client that gives the container's output, and then ask how it ended."""
+    async def _follow(self, work: Work, client: Process, *, skip: int) -> Result:
+        """Take the container's output to its end, and then ask how it ended."""
         order = work.order
-        argv = [*containerargs.program(self._settings), *words, containerargs.name_of(order)]
-        client = await programs.start(argv, self._environment, is_talking=order.stdin is not None)
         self._clients.add(client)
         self._sent.setdefault(order.handle, set())
         output = Output(work, self._count_path(order), skip=skip)
@@ -267,12 +286,20 @@ class ContainerExecutor(Executor):
                 return Absent(f"{self._engine} has no container {name}")
             return Unknown(f"{self._engine}: {answer.words()}")
         state = containerargs.state_in(answer.out)
-        return state or Unknown(f"{self._engine} tells of {name} what makes no sense")
+        if state is None:
+            return Unknown(f"{self._engine} tells of {name} what makes no sense")
+        if state.exit_code == _KILLED and (self._place(order) / _OOM).exists():
+            return replace(state, is_out_of_memory=True)
+        return state
 
     async def forget(self, order: Order) -> None:
         """Remove the container, with the volumes that nobody named."""
         self._sent.pop(order.handle, None)
         self._over.discard(order.handle)
+        place = self._place(order)
+        for remove in (self._count_path(order).unlink, (place / _OOM).unlink, place.rmdir):
+            with suppress(OSError):
+                remove()
         names = [*dict.fromkeys([*self._left, containerargs.name_of(order)])][-_MOST_LEFT:]
         # With those that could not be removed before.
         argv = [*containerargs.program(self._settings), "rm", "--force", "--volumes", *names]
@@ -284,8 +311,6 @@ class ContainerExecutor(Executor):
         if answer.code != 0 and not _is_removed(answer):
             raise ConnectionLost(f"{self._engine}: {answer.words()}")
         self._left = []
-        with suppress(OSError):
-            self._count_path(order).unlink()
 
     async def check(self) -> tuple[Finding, ...]:
         """Ask the engine for its version, and whether the image is there."""
@@ -330,6 +355,18 @@ class ContainerExecutor(Executor):
 
     def _count_path(self, order: Order) -> Path:
         return self._directory / f"{order.handle}.written"
+
+    def _place(self, order: Order) -> Path:
+        """Return where a container is started: what podman has beside it notes there that memory ran out."""
+        return self._directory / f"{order.handle}.place"
+
+
+def _made_place(path: Path) -> Path:
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StartFailed(f"{error.strerror}: {path}", is_transient=is_want(error)) from None
+    return path
 
 
 def _write_private(path: Path, text: str) -> None:

@@ -18,6 +18,7 @@ from taskman_cli.trust import Untrusted, standing_trust
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 #: How much of what a program says is kept, from its end.
 _MOST_BYTES = 64 << 10
@@ -57,7 +58,9 @@ def check_program(program: str, environment: Mapping[str, str]) -> None:
         raise ValueError(str(error)) from None
 
 
-async def start(argv: Sequence[str], environment: Mapping[str, str], *, is_talking: bool = True) -> Process:
+async def start(
+    argv: Sequence[str], environment: Mapping[str, str], *, is_talking: bool = True, cwd: Path | None = None
+) -> Process:
     """Start a program with pipes; `is_talking`: also for its standard input. Raises StartFailed."""
     try:
         making = asyncio.ensure_future(
@@ -67,6 +70,7 @@ async def start(argv: Sequence[str], environment: Mapping[str, str], *, is_talki
                 stdout=PIPE,
                 stderr=PIPE,
                 limit=_CHUNK_BYTES,
+                cwd=cwd,
                 env={os.fsencode(name): os.fsencode(value) for name, value in environment.items()},
                 start_new_session=True,
             )

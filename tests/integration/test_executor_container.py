@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
+import shutil
 import signal
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from container_engine import IMAGE, Daemon, Engine, dockerd, podman, why_no_podm
 from integration.executor_driver import Attempt, driven
 
 from taskman_cli.core.executors import ExecutorDefinition
+from taskman_cli.executors import programs
 from taskman_cli.executors.base import (
     Absent,
     ConnectionLost,
@@ -29,7 +31,8 @@ from taskman_cli.executors.surroundings import Surroundings
 from taskman_cli.executors.testing import check, in_shell
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from asyncio.subprocess import Process
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from pathlib import Path
 
     from taskman_cli.executors.base import Executor
@@ -111,7 +114,7 @@ def test_containers_conform_but_for_what_an_engine_cannot(box: Box) -> None:
     for container in box.engine.containers():
         box.engine.run("rm", "--force", container)
     for path in box.directory.iterdir():
-        path.unlink()
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @pytest.mark.parametrize(
@@ -203,14 +206,47 @@ def test_a_command_may_end_by_itself_when_it_is_told_to(box: Box) -> None:
     box.play(play)
 
 
-def test_memory_over_the_limit_is_told_as_such(box: Box) -> None:
+def test_memory_over_the_limit_is_told_as_such(
+    box: Box, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    here = tmp_path_factory.mktemp("here")
+    monkeypatch.chdir(here)
     box.settings |= {"memory": 50 << 20, "processes": 50, "cpu": 1.0}
     # tail keeps a line that never ends
     result, _ = box.outcome(order(("tail", "-n", "1", "/dev/zero")))
-    if isinstance(box.engine, Daemon):
-        assert result == Result(signal=signal.SIGKILL, error="over its memory limit of 50 MiB")
-    else:  # podman tells it by its exit code only, where control groups are of version 1
-        assert result == Result(exit_code=137)
+    assert result == Result(signal=signal.SIGKILL, error="over its memory limit of 50 MiB")
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [("start", "--attach"), ("logs", "--follow")], ids=["start", "attach"])
+def test_a_program_that_cannot_run_now_is_tried_again(
+    box: Box, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
+) -> None:
+    start = programs.start
+
+    async def play(executor: Executor) -> None:
+        async def refuse(argv: Sequence[str], *values: Any, **more: Any) -> Process:
+            if set(words) <= {*argv}:
+                raise StartFailed("no more processes", is_transient=True)
+            return await start(argv, *values, **more)
+
+        attempt = Attempt(executor, order("echo up; exit 3"))
+        with monkeypatch.context() as shortage:
+            shortage.setattr(programs, "start", refuse)
+            if "start" in words:
+                attempt.begin()
+                with pytest.raises(StartFailed) as caught:
+                    await attempt.result()
+                assert caught.value.is_transient
+            else:
+                attempt.begin(is_attached=True)
+                with pytest.raises(ConnectionLost):
+                    await attempt.result()
+        attempt.begin()
+        assert await attempt.result() == Result(exit_code=3)
+        await executor.forget(attempt.order)
+
+    box.play(play)
 
 
 @pytest.mark.parametrize("is_seen", [True, False], ids=["running", "ended unseen"])
