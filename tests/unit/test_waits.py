@@ -103,6 +103,21 @@ def test_a_wait_for_room_on_the_machine_and_for_the_ledger() -> None:
     assert waits(other, "job") == [("ledger", "until its start can be recorded")]
 
 
+def test_all_wait_for_the_ledger_while_it_cannot_be_written_and_for_room_if_that_is_what_lacks() -> None:
+    policy = Policy(overlap=Overlap.ALLOW)
+    scene = Scene(make_job("tried", policy=policy), make_job("other"))
+    trigger(scene, "tried")
+    trigger(scene, "tried")
+    failed, held = [start.key for start in scene.starts]
+    scene.send(events.StartHeld(held))
+    scene.send(events.StartFailed(failed, "no room", True, scene.now))  # asked for before that
+    trigger(scene, "other")
+    assert waits(scene, "other") == [("ledger", "until its start can be recorded")]
+    scene.send(events.StartsReleased())
+    scene.send(events.StartFailed(scene.starts[-1].key, "no room", True, scene.now))
+    assert waits(scene, "other") == [("room", "until the machine has room for another process")]
+
+
 def test_a_wait_for_a_stopped_job_to_go_on() -> None:
     scene = Scene(make_job(policy=Policy(mode=Mode.SEQUENCE), tasks=("a", "b")))
     trigger(scene, "job")

@@ -224,7 +224,7 @@ def test_what_the_scheduler_says_about_its_ledger_counts_at_once() -> None:
     assert text(found) == (
         f"The slot {WHOLE} of backup has passed and is not on record: the ledger cannot be written (disk "
         "full), and nothing starts until it can be. Slots that were due until Mon 2026-11-23 "
-        "02:31:00 is on record."
+        "02:31:00 are on record."
     )
     assert as_document(found)["evidence"]["unwritable"] == "disk full"
     early = text(why(job(), SLOT, scheduler=replace(full, accounted_ns=None), now=f"{SLOT}:01"))

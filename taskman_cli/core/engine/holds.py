@@ -33,11 +33,18 @@ class Holds:
         self._kept: dict[str, list[str]] = {}
         #: Pauses in which one attempt is tried.
         self._trials: set[str] = set()
+        #: The pause of all was begun, or the last one if there is none now, since nothing can be recorded.
+        self.is_for_ledger = False
 
     @property
     def is_all(self) -> bool:
         """Tell whether no start at all may be made."""
         return HOLD in self._timers
+
+    @property
+    def is_unrecorded(self) -> bool:
+        """Tell whether no start may be made because none can be recorded."""
+        return self.is_for_ledger and self.is_all
 
     def of(self, attempt: Attempt) -> str:
         """Return the pause of those that need the same room as an attempt, if there is one now; else ""."""

@@ -113,9 +113,9 @@ class Outcomes:
             return
         self._outbox.subject = attempt.run  # the event is one of this scheduler alone: the next knows the run
         if attempt.ending is None:
-            attempt.run.is_unrecorded, attempt.place = True, 0
+            attempt.place = 0
             self._put_back(attempt, now)
-            self._pool.pause(attempt, now.elapsed_ns)
+            self._pool.pause(attempt, now.elapsed_ns, is_for_ledger=True)
         else:
             self.unstarted(attempt, attempt.ending, now)
         self._outbox.subject = None

@@ -378,13 +378,18 @@ class Pool:
         attempt.state = State.QUEUED
         self.enqueue(attempt, elapsed_ns)
 
-    def pause(self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False) -> int | None:
+    def pause(
+        self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False, is_for_ledger: bool = False
+    ) -> int | None:
         """Pause all starts: the machine has no room for the process of an attempt.
 
         `is_users`: it is a limit of the attempt's user, or its executor is away, so only their starts pause.
+        `is_for_ledger`: its start could not be recorded.
         Return the pause, twice as long as the last one, or None if starts are paused already.
         """
-        return self.holds.begin(attempt, self._settings, elapsed_ns, is_users=is_users)
+        settings, holds = self._settings, self.holds
+        holds.is_for_ledger = is_for_ledger or holds.is_unrecorded
+        return holds.begin(attempt, settings, elapsed_ns, is_users=is_users)
 
     def note_start(self, attempt: Attempt, elapsed_ns: int) -> None:
         """Note that an attempt has a process."""

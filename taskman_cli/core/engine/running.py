@@ -374,7 +374,7 @@ class Running:
             self.settle(run, now)
             return
         if run.state is State.QUEUED:
-            run.state, run.is_unrecorded = State.RUNNING, False
+            run.state = State.RUNNING
             if run.is_waiting:
                 self.waiting.remove(run)
         self.attempts.begin(attempt, now)

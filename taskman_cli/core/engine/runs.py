@@ -204,8 +204,6 @@ class Run:
     is_abandoned: bool = False
     #: The number of its attempts that were lost.
     lost: int = 0
-    #: It waits because its start could not be recorded.
-    is_unrecorded: bool = False
     #: Why it ends as it does, if its attempts do not say so.
     detail: str = ""
     #: Since when its latest tasks wait for a seat, on the elapsed clock; None: no task waits yet.

@@ -192,7 +192,7 @@ class Slots:
     def _standstill(self, run: Run) -> str:
         """Say why a run has not begun."""
         pool = self._running.pool
-        if run.is_unrecorded:
+        if pool.holds.is_unrecorded:
             return "still waits until its start can be recorded"
         for attempt in run.attempts.values():
             if pool.holds.of(attempt) and attempt.is_remote:

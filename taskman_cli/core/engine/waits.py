@@ -158,7 +158,7 @@ class Waits:
         if pool.is_stopped(attempt):
             return WaitsFor.RESUME, "until its job is resumed", None
         if pool.is_on_hold(attempt):
-            if attempt.run.is_unrecorded:
+            if pool.holds.is_unrecorded:
                 return WaitsFor.LEDGER, "until its start can be recorded", None
             if attempt.is_remote and not pool.holds.is_all:
                 words = pool.abroad.why_away(attempt.executor, self._now.elapsed_ns)

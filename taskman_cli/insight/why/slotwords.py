@@ -200,7 +200,7 @@ def _not_accounted(slot: str, result: Unrecorded, name: str, *, times: Times) ->
     if result.trouble:
         yield f"{lead}: the ledger cannot be written ({result.trouble}), and nothing starts until it can be."
         if result.at_ns is not None:
-            yield f"Slots that were due until {times.at(result.at_ns)} is on record."
+            yield f"Slots that were due until {times.at(result.at_ns)} are on record."
         return
     unwritable = result.unwritable
     if result.is_running and unwritable is not None:
