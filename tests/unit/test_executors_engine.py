@@ -430,6 +430,21 @@ def test_what_is_known_of_an_executor_goes_with_it() -> None:
     assert rows(driver)[1].reach is Reach.IDLE
 
 
+def test_an_executor_that_a_reload_defines_otherwise_is_tried_at_once() -> None:
+    other = ExecutorDefinition("other", "ssh")
+    settings = replace(SETTINGS, executors=(FAR, other))
+    driver = Driver((far_job("a"), far_job("b", executor="other")), settings)
+    driver.at(10)
+    for start in [*driver.starts]:
+        driver.send(events.StartFailed(start.key, "no such host", True, driver.now, is_users=True))
+    assert [row.words for row in rows(driver)] == ["", "no such host", "no such host"]
+    mended = replace(settings, executors=(replace(FAR, settings=(("host", "right"),)), other))
+    driver.send(events.JobsReloaded(1, driver.jobs, mended, (), "ann"))
+    assert [row.reach for row in rows(driver)] == [Reach.UP, Reach.IDLE, Reach.DOWN]
+    driver.send(events.Tick())
+    assert [start.job for start in driver.starts] == ["a", "b", "a"]
+
+
 def rows(driver: Driver) -> tuple[ExecutorRow, ...]:
     return take_snapshot(driver.engine, driver.now, started_ns=START.wall_ns, rows=9).executors
 

@@ -68,11 +68,12 @@ class Abroad:
             before is None or before.condition is None or before.condition.reach is not Reach.UP
         )
 
-    def keep_only(self, settings: Settings) -> None:
-        """Forget the executors that are not defined any more."""
+    def configure(self, before: Settings, settings: Settings) -> None:
+        """Forget the executors that are not defined any more, and how those stood that are now others."""
         defined = {LOCAL, *(one.name for one in settings.executors)}
-        for known in (self._told, self._failed, self._tallies):
-            for name in known.keys() - defined:
+        same = {one.name for one in settings.executors if one in before.executors}
+        for known, names in ((self._told, same), (self._failed, same), (self._tallies, defined)):
+            for name in known.keys() - names:
                 del known[name]
 
     def failed(self, executor: str, words: str, elapsed_ns: int) -> None:

@@ -23,8 +23,9 @@ HOLD = "hold"
 class Holds:
     """The pauses that there are; each is a timer of the pool."""
 
-    def __init__(self, timers: DueQueue[str], waiting: Mapping[str, Attempt]) -> None:
+    def __init__(self, settings: Settings, timers: DueQueue[str], waiting: Mapping[str, Attempt]) -> None:
         """`waiting` are all that wait, by key: some have left since they were kept."""
+        self._settings = settings
         self._timers = timers
         self._waiting = waiting
         #: How many pauses there were without a start in between, by timer; empty: there is none now either.
@@ -35,6 +36,13 @@ class Holds:
         self._trials: set[str] = set()
         #: The pause of all was begun, or the last one if there is none now, since nothing can be recorded.
         self.is_for_ledger = False
+
+    def configure(self, settings: Settings, elapsed_ns: int) -> None:
+        """Use other settings; what waits for an executor that is defined otherwise now is tried at once."""
+        before, self._settings = self._settings.executors, settings
+        for executor in settings.executors:
+            if executor not in before:
+                self.release(executor.name, elapsed_ns)
 
     @property
     def is_all(self) -> bool:
@@ -77,9 +85,17 @@ class Holds:
             if key in self._waiting:
                 yield self._waiting[key]
 
-    def begin(self, attempt: Attempt, settings: Settings, elapsed_ns: int, *, is_users: bool) -> int | None:
-        """Pause starts; return how long, or None if they are paused already."""
-        hold = _name(attempt) if is_users else HOLD
+    def begin(
+        self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False, is_for_ledger: bool = False
+    ) -> int | None:
+        """Pause all starts: the machine has no room for the process of an attempt.
+
+        `is_users`: it is a limit of the attempt's user, or its executor is away, so only their starts pause.
+        `is_for_ledger`: its start could not be recorded.
+        Return the pause, twice as long as the last one, or None if starts are paused already.
+        """
+        self.is_for_ledger = is_for_ledger or self.is_unrecorded
+        settings, hold = self._settings, _name(attempt) if is_users else HOLD
         if hold in self._timers and hold not in self._trials:
             return None
         self._trials.discard(hold)
@@ -91,12 +107,12 @@ class Holds:
         self._timers.put(hold, elapsed_ns + pause_ns)
         return pause_ns
 
-    def note_try(self, attempt: Attempt, settings: Settings) -> None:
+    def note_try(self, attempt: Attempt) -> None:
         """Let all others of its executor wait while one is tried, after a pause; but not for ever."""
         hold = _name(attempt)
         if attempt.is_remote and hold in self.counts:
             self._trials.add(hold)
-            self._timers.put(hold, attempt.began_elapsed_ns + 3 * settings.spawn_retry_max_ns)
+            self._timers.put(hold, attempt.began_elapsed_ns + 3 * self._settings.spawn_retry_max_ns)
 
     def note_start(self, attempt: Attempt, elapsed_ns: int) -> None:
         """Let the next pause be short again: a process could be made.

@@ -66,8 +66,8 @@ class Pool:
         self.timer_count = self.timers.__len__
         self.timer_of = self.timers.due_of
         self.looks = Looks(self.memory, self.timers)
-        self.holds = Holds(self.timers, self.waiting)
-        self.is_on_hold, self.abroad = self.holds.is_on, Abroad()
+        self.holds = Holds(settings, self.timers, self.waiting)
+        self.is_on_hold, self.pause, self.abroad = self.holds.is_on, self.holds.begin, Abroad()
         #: Attempts that wait until their stopped job continues (`pause --stop`), by job and key.
         self._stopped: dict[str, dict[str, Attempt]] = {}
         self._open_gate()
@@ -78,7 +78,8 @@ class Pool:
         before, self._settings, had_gate = self._settings, settings, self.gate is not None
         self._answered_ns = None
         marks = self.resources.configure(settings.resources, elapsed_ns)
-        self.abroad.keep_only(settings)
+        self.abroad.configure(before, settings)
+        self.holds.configure(settings, elapsed_ns)
         self._open_gate()
         orders = (before.ageing_ns, before.resources, had_gate)
         if orders != (settings.ageing_ns, settings.resources, self.gate is not None):
@@ -321,7 +322,7 @@ class Pool:
         if attempt.is_remote:
             self.abroad.waits_no_more(attempt)
             if self.holds.counts:
-                self.holds.note_try(attempt, self._settings)
+                self.holds.note_try(attempt)
         else:
             self._local_count += 1
             if self.gate is not None:
@@ -377,19 +378,6 @@ class Pool:
         self.release(attempt)
         attempt.state = State.QUEUED
         self.enqueue(attempt, elapsed_ns)
-
-    def pause(
-        self, attempt: Attempt, elapsed_ns: int, *, is_users: bool = False, is_for_ledger: bool = False
-    ) -> int | None:
-        """Pause all starts: the machine has no room for the process of an attempt.
-
-        `is_users`: it is a limit of the attempt's user, or its executor is away, so only their starts pause.
-        `is_for_ledger`: its start could not be recorded.
-        Return the pause, twice as long as the last one, or None if starts are paused already.
-        """
-        settings, holds = self._settings, self.holds
-        holds.is_for_ledger = is_for_ledger or holds.is_unrecorded
-        return holds.begin(attempt, settings, elapsed_ns, is_users=is_users)
 
     def note_start(self, attempt: Attempt, elapsed_ns: int) -> None:
         """Note that an attempt has a process."""
