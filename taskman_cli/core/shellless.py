@@ -33,6 +33,8 @@ _TOUCHED_BY_BASH = _TOUCHED_BY_DASH | frozenset(_BASH_NAMES.split())
 _NOT_ASSIGNED = _TOUCHED_BY_BASH | {"PATH", "PWD", "SHLVL", "_"}
 #: Bash reads messages in another language from then on, or warns that it cannot.
 _LOCALE = re.compile(r"LANG|LANGUAGE|LC_.*|TEXTDOMAIN.*")
+#: Of these it never warns that they are not installed.
+_USUAL_LOCALE = re.compile(r"(C|POSIX|C\.(UTF-8|utf8))?")
 # Far below 1000, where bash starts to warn.
 _USUAL_DEPTH = re.compile(r"[1-9][0-9]?")
 
@@ -127,6 +129,8 @@ def _through_bash(env: Mapping[str, str], cwd: str, program: str) -> dict[str, s
         return None
     # BASH_ENV, exported functions (BASH_FUNC_ls%%), BASHOPTS: too complex to emulate.
     if any(name.startswith("BASH") or not _IDENTIFIER.fullmatch(name) for name in env):
+        return None
+    if not _USUAL_LOCALE.fullmatch(env.get("LC_ALL", "")):
         return None
     depth = _depth(env)
     if depth is None:

@@ -265,6 +265,8 @@ class Plans:
         if shell == "bash":  # bash sets `_` to the path of the program
             from shutil import which
 
+            if "/" not in program and self._to_become(execution) is not None:
+                return None  # another user may find another one, or none where we look first
             path = which(program, path=environment.get("PATH"))
             return direct_environment(environment, shell=shell, cwd=cwd, program=path)
         if execution.env_file or not is_usual or len(environment) > MANY:

@@ -35,6 +35,8 @@ _MODE = 0o666
 #: Emptying a larger file takes a while.
 _MOST_EMPTIED_BYTES = 16 << 20
 _NOT_REGULAR = "not a regular file"
+#: Rights of the owner, without which a file that was just made cannot be opened again.
+_OWNERS = 0o600
 #: The first descriptor that is no standard one.
 _FIRST_FREE = 3
 
@@ -91,11 +93,20 @@ def _reachable(target: str, flags: int, held: list[int]) -> tuple[str, int]:
     except FileNotFoundError:
         if not flags & os.O_CREAT:
             raise
+        _check_can_be_made()
         return target, flags | os.O_EXCL
     held.append(fd)
     if fd < _FIRST_FREE or not stat.S_ISREG(os.fstat(fd).st_mode):
         raise OSError(0, _NOT_REGULAR)
     return f"/proc/self/fd/{fd}", flags & ~os.O_CREAT
+
+
+def _check_can_be_made() -> None:
+    """Raise OSError if the shell could not open a file that is made here."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    if umask & _OWNERS:
+        raise OSError(0, "the umask takes it away from its owner")
 
 
 def _check_is_regular(target: str) -> None:
@@ -105,6 +116,7 @@ def _check_is_regular(target: str) -> None:
     try:
         mode = os.stat(target).st_mode  # noqa: PTH116 - pathlib is 3 MB
     except FileNotFoundError:  # it is made, or opening it fails
+        _check_can_be_made()
         return
     if not stat.S_ISREG(mode):
         raise OSError(0, _NOT_REGULAR)

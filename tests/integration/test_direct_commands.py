@@ -354,6 +354,18 @@ def test_a_line_of_another_user_does_what_it_does_in_a_real_shell(her_stage: Sta
     check()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start commands as another user")
+@pytest.mark.parametrize("umask", [0o700, 0o400, 0o200])
+@pytest.mark.parametrize("line", ["probe >new <nosuch", "nosuch 2>new", "probe <in >>new"])
+def test_a_file_that_the_umask_takes_from_its_owner_is_made_by_the_shell(
+    her_stage: Stage, line: str, umask: int
+) -> None:
+    """If something fails behind it, the shell opens it again: it cannot, if it was made here."""
+    execution = Execution(umask=umask)
+    seen = her_stage.run(her_stage.spec(line, "dash", execution))
+    assert seen == her_stage.through_the_shell(line, "dash", execution)
+
+
 def test_what_the_shell_would_leave_out_is_left_out_without_one(stage: Stage, counted: list[str]) -> None:
     """Each shape that is worth it: none of them may go to the shell unnoticed."""
     for line in (

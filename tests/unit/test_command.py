@@ -115,6 +115,13 @@ def test_bash_leaves_the_depth_it_was_given() -> None:
     assert got == {**env, "PWD": "/srv", "_": "/usr/bin/env"}
 
 
+@pytest.mark.parametrize("locale", ["", "C", "POSIX", "C.UTF-8", "C.utf8"])
+def test_of_a_locale_that_is_everywhere_bash_does_not_warn(locale: str) -> None:
+    env = {**ENV, "LC_ALL": locale}
+    got = direct_environment(env, shell="bash", cwd="/srv", program="/usr/bin/env")
+    assert got == {**env, "PWD": "/srv", "SHLVL": "0", "_": "/usr/bin/env"}
+
+
 IN_DOUBT = {
     "no search path": {"HOME": "/"},
     "an empty search path": {"PATH": ""},
@@ -140,6 +147,7 @@ IN_DOUBT_FOR_BASH = {
             "SHELLOPTS": "xtrace",
             "OLDPWD": "/",
             "PS4": "+",
+            "LC_ALL": "xx_YY.UTF-8",
         }.items()
     },
 }

@@ -233,6 +233,13 @@ def test_bash_passes_a_program_its_path() -> None:
     assert spec_of("nosuchprogram", shell_name="bash")["shell"] is None
 
 
+def test_bash_itself_finds_the_program_of_another_user() -> None:
+    """What root finds first may be in a directory that the user cannot enter: `_` would name it."""
+    execution = Execution(user=JOE)
+    assert spec_of("ls /", execution, shell_name="bash")["argv"] == ["/bin/sh", "-c", "ls /"]
+    assert spec_of("/bin/ls /", execution, shell_name="bash")["argv"] == ["/bin/ls", "/"]
+
+
 def test_a_configured_shell_runs_strings() -> None:
     assert spec_of("echo", Execution(shell="/bin/bash"))["argv"] == ["/bin/bash", "-c", "echo"]
 
