@@ -95,6 +95,18 @@ def test_a_run_whose_command_said_that_it_does_not_go_on_is_told_with_what_it_sa
     assert advised in [one.command for one in advice(found)]
 
 
+@pytest.mark.parametrize(
+    ("trigger", "words"),
+    [("manual", "was triggered on demand"), ("start", "was triggered by the start of the scheduler")],
+)
+def test_a_run_for_no_slot_that_did_not_go_on_is_not_said_to_have_had_one(trigger: str, words: str) -> None:
+    asked = run(None, queued=SLOT, state="skipped", trigger=trigger)
+    found = why(job(), latest=SLOT, record=SlotRecord(asked, skip(SLOT, "only_if", "exit 1", run=asked.id)))
+    assert text(found).startswith(
+        f"backup {words}, at Tue 2026-11-24 02:30:00+01:00, and did not run: it was skipped (only if). "
+    )
+
+
 def test_json_has_the_park() -> None:
     found = as_document(why(parked(until="2026-11-24T12:00"), latest=SLOT))
     assert found["park"] == {

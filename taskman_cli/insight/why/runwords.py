@@ -67,8 +67,7 @@ def _headline(run: RunFacts, name: str, *, times: Times, now_ns: int) -> str:
     """Say whether a job is running, ran or will run, and for which slot or trigger."""
     verb = _verb(run)
     if run.slot_ns is None:
-        cause = "triggered by the start of the scheduler" if run.trigger == Trigger.START else _asked_for(run)
-        what = f"{name} {verb} as run {run.id}, {cause}, at {times.at(run.due_ns)}"
+        what = f"{name} {verb} as run {run.id}, {cause_words(run)}, at {times.at(run.due_ns)}"
     elif run.trigger == Trigger.CATCH_UP:
         slot = times.slot(run.slot_ns)
         later, queued = span(run.queued_ns - run.slot_ns), times.at(run.queued_ns)
@@ -79,7 +78,7 @@ def _headline(run: RunFacts, name: str, *, times: Times, now_ns: int) -> str:
     else:
         what = f"{name} {verb} for its slot {times.slot(run.slot_ns)}, as run {run.id}"
         if run.is_early:
-            what += f", {_asked_for(run)} before its time"
+            what += f", {cause_words(run)} before its time"
     if run.state == State.RUNNING and run.begun_ns is not None:
         pids = [str(a.pid) for a in run.attempts if a.state == State.RUNNING and a.pid is not None]
         pid = f", pid {', '.join(pids[:_MAX_TASKS])}" if pids else ""
@@ -105,8 +104,10 @@ def _verb(run: RunFacts) -> str:
             return "ran"
 
 
-def _asked_for(run: RunFacts) -> str:
-    """Say what triggered a run, as the end of a clause."""
+def cause_words(run: RunFacts) -> str:
+    """Say what triggered a run that is for no slot, or before its time."""
+    if run.trigger == Trigger.START:
+        return "triggered by the start of the scheduler"
     if run.trigger == Trigger.ONCE:
         return "a one-off"
     return f"triggered by {run.asked_by}" if run.asked_by else "triggered on demand"

@@ -144,6 +144,8 @@ class Skipped:
     paused_ns: int | None = None
     #: The run of the slot, if it had begun: a command of it said that it does not go on.
     run: RunFacts | None = None
+    #: The run, if it was for no slot: somebody asked for it, or the scheduler started.
+    asked: RunFacts | None = None
     outcome = Outcome.SKIPPED
 
 
@@ -201,7 +203,10 @@ def slot_result(
         if reached_ns is not None and (skip.reason == SkipReason.MISSED or reached_ns - due_ns >= _LATE_NS):
             absence = find_absence(record.events, due_ns=due_ns, reached_ns=reached_ns)
         begun = run if run is not None and run.attempts else None
-        return Skipped(skip, absence, record.made_up, record.earlier, reached_ns, record.paused_ns, begun)
+        asked = run if run is not None and run.slot_ns is None else None
+        return Skipped(
+            skip, absence, record.made_up, record.earlier, reached_ns, record.paused_ns, begun, asked
+        )
     return _without_record(slot_ns, calendar, scheduler=scheduler, now_ns=now_ns)
 
 

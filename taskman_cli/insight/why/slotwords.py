@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.core.model import SkipReason, Trigger
 from taskman_cli.core.schedule import Interval
 from taskman_cli.insight.why.contextwords import absence_words, blocker_words, no_scheduler
-from taskman_cli.insight.why.runwords import run_words
+from taskman_cli.insight.why.runwords import cause_words, run_words
 from taskman_cli.insight.why.schedulewords import gone_words
 from taskman_cli.insight.why.slotresult import NoRecordReason, Ran, Skipped, ToCome, Unrecorded
 from taskman_cli.insight.why.times import ahead, jump, span
@@ -53,12 +53,7 @@ def gap_words(gap: Change) -> str:
 
 def _skipped(slot: SlotDiagnosis, result: Skipped, name: str, *, times: Times, now_ns: int) -> Iterator[str]:
     skip = result.skip
-    reason = skip.reason.replace("_", " ")
-    if slot.is_among_others:
-        first, last = times.slot(skip.slot_ns), times.slot(skip.slot_to_ns)
-        yield f"{_count(skip).capitalize()} of {name}, from {first} to {last}, were skipped ({reason})."
-    else:
-        yield f"{name} did not run at its slot {times.slot(slot.slot_ns)}: it was skipped ({reason})."
+    yield _not_run(slot, result, name, times=times)
     if skip.run is not None:
         yield _of_run(skip)
     match skip.reason:
@@ -83,6 +78,19 @@ def _skipped(slot: SlotDiagnosis, result: Skipped, name: str, *, times: Times, n
     if skip.count != 1 and not slot.is_among_others:
         first, last = times.slot(skip.slot_ns), times.slot(skip.slot_to_ns)
         yield f"It is one of {_count(skip)} skipped in a row for the same reason, from {first} to {last}."
+
+
+def _not_run(slot: SlotDiagnosis, result: Skipped, name: str, *, times: Times) -> str:
+    """Say what did not run: one slot, or several, or what was asked for."""
+    skip, run = result.skip, result.asked
+    reason = skip.reason.replace("_", " ")
+    if slot.is_among_others:
+        first, last = times.slot(skip.slot_ns), times.slot(skip.slot_to_ns)
+        return f"{_count(skip).capitalize()} of {name}, from {first} to {last}, were skipped ({reason})."
+    if run is not None:
+        when = f"{cause_words(run)}, at {times.at(run.due_ns)}"
+        return f"{name} was {when}, and did not run: it was skipped ({reason})."
+    return f"{name} did not run at its slot {times.slot(slot.slot_ns)}: it was skipped ({reason})."
 
 
 def _of_run(skip: SkipFacts) -> str:
