@@ -9,6 +9,7 @@ from unit.engine_driver import FIXED, START, Driver, make_job, of_type, seconds,
 
 from taskman_cli.core import protocol
 from taskman_cli.core.clock import Now
+from taskman_cli.core.conditions import Condition, Reach
 from taskman_cli.core.engine import effects, events
 from taskman_cli.core.engine.definition import definition_of
 from taskman_cli.core.engine.engine import Engine
@@ -97,6 +98,14 @@ def test_commands_end_between_two_portions() -> None:
     new = driver.ended(driver.starts[0].key)
     assert (started(new), accounted(new)) == ([], [])
     assert {events.AttemptStarted, events.AttemptEnded} <= BETWEEN
+
+
+def test_an_executor_is_heard_between_two_portions() -> None:
+    driver = herd()
+    driver.at(10)
+    new = driver.send(events.ExecutorTold("far", Condition(Reach.UP), 0))
+    assert (started(new), accounted(new)) == ([], [])
+    assert driver.engine.pool.abroad.condition_of("far") == Condition(Reach.UP)
 
 
 @pytest.mark.parametrize(
