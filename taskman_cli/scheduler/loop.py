@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from taskman_cli.core.clock import Now
+    from taskman_cli.core.engine.wakes import Wake
     from taskman_cli.core.model import Job
     from taskman_cli.scheduler.driver import EngineDriver
     from taskman_cli.scheduler.heard import Hello
@@ -156,6 +157,7 @@ class Loop:
         """Run until the program has stopped; return its exit code."""
         try:
             self._show()
+            self._end_turn(self._engine.next_wake(), self._driver.steps)  # it is watched at what is due now
             self._settle()
             if self._driver.trouble is None and self._poison.has_begun():
                 self._workers.keep(SET_ASIDE, self._poison.as_kept())
@@ -222,7 +224,7 @@ class Loop:
                 self._signalled(signum, "direct")
 
     def _settle(self) -> None:
-        """Do what has come due, send all messages and replies, and set the timers."""
+        """Do what has come due, and end the turn."""
         if is_due(self._stop_at_ns, self._now.elapsed_ns) and not self._engine.is_stopping:
             self._driver.give(events.StopRequested())
         wake, steps = self._engine.next_wake(), self._driver.steps
@@ -232,6 +234,10 @@ class Loop:
         self._look_at_machine()
         if self._is_until_idle and self._is_idle and not self._engine.is_stopping:
             self._driver.give(events.StopRequested())
+        self._end_turn(wake, steps)
+
+    def _end_turn(self, wake: Wake, steps: int) -> None:
+        """Record it, send all messages and replies, and set the timers; `wake` was next after `steps`."""
         self._recorder.settle(self._now)
         while self._deliveries.flush():
             self._recorder.settle(self._now)

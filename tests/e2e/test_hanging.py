@@ -83,6 +83,16 @@ def test_a_scheduler_that_does_not_get_on_is_replaced(tmp_path: Path, how: str, 
         goes_on(running, tmp_path, first, words)
 
 
+def test_one_that_hangs_at_what_is_due_when_it_has_begun_is_replaced_too(tmp_path: Path) -> None:
+    environ = os.environ | {"PYTHONPATH": str(SITE), "TASKMAN_HANG": "lock"}
+    with Running(tmp_path, JOBS, environ=environ) as running:
+        running.wait_for("ticks")
+        running.path("hang").write_text(str(running.process.pid))
+        wait_until(lambda: running.log.count(": killing it") == 3, what="the third that hangs")
+        running.path("hang").unlink()
+        running.wait_for("ticks", lines=len(running.lines("ticks")) + 2)
+
+
 def test_when_both_processes_were_stopped_nobody_is_replaced(tmp_path: Path) -> None:
     with Running(tmp_path, JOBS.replace('"2s"', '"6s"')) as running:
         running.wait_for("ticks")
