@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from booted import TASKMAN as INSTALLED
 from booted import UNITS, booted, text_of, why_not
-from e2e.running import TASKMAN, Running, children, is_scheduler, kill
+from e2e.running import TASKMAN, Running, children, hurried, is_scheduler, kill
 from integration.journald_stand_in import JournaldStandIn
 from wait import wait_until
 
@@ -204,10 +204,11 @@ command = "echo >> beats"
 def test_a_reader_that_is_stopped_delays_no_start_and_hears_how_much_it_missed(tmp_path: Path) -> None:
     # Slots of jobs that are disabled cost next to nothing, and a line each.
     silent = "".join(
-        f'[jobs.off{number}]\nevery = "1s"\nenabled = false\ncommand = "x"\n' for number in range(3_000)
+        f'[jobs.off{number}]\nevery = "1s"\nenabled = false\ncommand = "x"\n' for number in range(300)
     )
     (tmp_path / "jobs.toml").write_text(BUSY + silent)
-    env = os.environ | {"STATE_DIRECTORY": str(tmp_path / "state")}
+    env = hurried({"taskman_cli.scheduler.logs.handler.MAX_WAITING": 1_000})
+    env["STATE_DIRECTORY"] = str(tmp_path / "state")
     log, beats = tmp_path / "log", tmp_path / "beats"
     with log.open("wb") as taken:
         reader = subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=taken)
