@@ -60,17 +60,21 @@ class ManagerReports:
         if state == self._seen or (now.elapsed_ns < self._quiet_until_ns and not is_urgent):
             return
         self._seen, self._quiet_until_ns = state, now.elapsed_ns + STATUS_EVERY_NS
-        files = self._requests.files_note() if self._requests else None
         status = status_line(
             self._driver.engine,
             now,
             self._timezone,
             trouble=self._driver.trouble,
-            has_bad_files=files is not None and files.is_bad,
+            has_bad_files=self._has_bad_files,
         )
         if status != self._status:
             self._status = status
             self._tell("status", status)
 
     def _state(self) -> tuple[object, ...]:
-        return self._driver.steps, self._driver.trouble, self._is_reading
+        return self._driver.steps, self._driver.trouble, self._is_reading, self._has_bad_files
+
+    @property
+    def _has_bad_files(self) -> bool:
+        files = self._requests.files_note() if self._requests else None
+        return files is not None and files.is_bad
