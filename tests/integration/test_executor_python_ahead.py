@@ -49,6 +49,9 @@ class Calls:
         while f"{self.file}:{name}" not in self.executor._short:
             attempt = begin(self.executor, self._order(name, *(args or ("none", str(self.note)))))
             assert (await attempt.task).exit_code == 0
+            self.executor._short.add(
+                f"{self.file}:{name}"
+            )  # on a machine that is at work, it may take longer
         self._learnt = self.begun()
 
     def work(self, name: str = "gate", *args: str) -> Work:
