@@ -280,6 +280,6 @@ def troubled(trouble: str) -> Iterator[tuple[str, int]]:
         stop.set()
         # Closing alone does not wake who accepts.
         listener.shutdown(socket.SHUT_RDWR)
-        listener.close()
         for thread in (acceptor, *threads):
             thread.join(SLACK_S)
+        listener.close()

@@ -48,7 +48,7 @@ def test_it_stands_the_suite(tmp_path: Path) -> None:
 
 
 def test_one_that_takes_nothing_stands_the_suite() -> None:
-    assert str(check_failure(command(["false"]), surroundings=AROUND)) == "exit 1"
+    assert str(check_failure(command(["false"]), surroundings=AROUND, timeout_s=30.0)) == "exit 1"
     words = str(check_failure(command("cat; sleep 600"), surroundings=AROUND))
     assert words.startswith("it took too long, and was killed: ")
     check_failure(command(["/nonexistent/program"]), surroundings=AROUND)
@@ -119,5 +119,5 @@ def test_it_runs_as_the_user_that_is_named() -> None:
     assert str(failure(command("true", user="no-such-user"))) == "there is no user no-such-user"
 
 
-def test_a_directory_that_is_missing_is_told() -> None:
-    assert "No such file or directory" in str(failure(command(["true"], cwd="/nonexistent")))
+def test_a_directory_that_is_missing_is_told(tmp_path: Path) -> None:
+    assert "No such file or directory" in str(failure(command(["true"], cwd=str(tmp_path / "none"))))

@@ -252,7 +252,10 @@ def test_with_starttls_the_password_goes_to_the_right_server_only(certificate: P
         assert len(inbox.mails) == 1
         # Nobody vouches for it, or it is another one.
         error = check_failure(
-            mail(port, host="localhost", **settings), surroundings=AROUND, secrets=[PASSWORD]
+            mail(port, host="localhost", **settings),
+            surroundings=AROUND,
+            secrets=[PASSWORD],
+            timeout_s=30.0,
         )
         assert "its certificate is not trusted" in str(error)
         other = mail(port, host="127.0.0.1", ca=str(certificate / "cert.pem"), **settings)
@@ -273,6 +276,7 @@ def test_a_server_that_repeats_the_password_does_not_bring_it_into_an_error(cert
             definition,
             surroundings=around,
             secrets=[PASSWORD, base64.b64encode(PASSWORD.encode()).decode()[:12]],
+            timeout_s=30.0,
         )
     assert str(error).endswith("it does not let us in: SMTP 535 no, *** ***")
 
