@@ -237,7 +237,9 @@ class Executor(ABC):
     async def signal(self, work: Work, number: int) -> None:
         """Send a signal to all processes of an attempt that was started. SIGKILL ends it, come what may.
 
-        Called once for each signal, in order, beside `run`; it need not wait for the end.
+        Called once for each signal, in order, beside `run`; it need not wait for the end. After
+        ConnectionLost it is called again. SIGSTOP and SIGCONT are of `pause --stop`: what cannot be stopped
+        goes on.
         """
 
     async def probe(self, order: Order) -> Standing:

@@ -128,13 +128,20 @@ class ConsumerExecutor(Executor):
                     self._tasks.pop(handle, None)
 
     async def signal(self, work: Work, number: int) -> None:
-        """Send a `cancel` line; for KILL, end the program: TERM, then KILL."""
+        """Send a `cancel` line; for KILL, end the program: TERM, then KILL.
+
+        There is no line that stops a task, or lets it continue: it goes on.
+        """
         line, task = self._line, self._tasks.get(work.order.handle)
         if line is None or task is None:
             return
         if number == signal.SIGKILL:
             task.is_killed = True
             self._end_in_background(line)
+        elif number == signal.SIGSTOP:
+            self.note(f"run {work.order.run} of {work.order.job} goes on: a consumer cannot stop a task")
+        elif number == signal.SIGCONT:
+            pass
         else:
             line.send({"type": "cancel", "id": work.order.handle, "signal": _signal_name(number)})
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from taskman_cli.executors.base import (
     Unknown,
 )
 from taskman_cli.executors.containeroutput import Output, feed
+from taskman_cli.executors.containerwords import is_away, is_removed, is_unreachable
 from taskman_cli.executors.orders import is_want
 from taskman_cli.executors.written import written_so_far
 
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 
 #: How long the engine may take to answer a question.
 _ANSWER_S = 20.0
+#: What an engine does with all processes of a container.
+_OF_ALL: dict[int, tuple[str, ...]] = {signal.SIGSTOP: ("pause",), signal.SIGCONT: ("unpause",)}
 #: How long it may take to make a container, the download of its image included, if the job file does not say.
 _CREATE_S = 600.0
 _MOST_LEFT = 100
@@ -47,9 +51,6 @@ _OOM = "oom"
 _KILLED = 137
 #: Pauses between two looks whether a container has started; the last is repeated.
 _LOOKS_S = (0.05, 0.1, 0.2, 0.5, 1.0)
-
-#: What the programs say if the engine itself cannot be reached.
-_AWAY = (b"cannot connect to", b"error during connect", b"unable to connect to", b"daemon running?")
 
 
 def make(definition: ExecutorDefinition, around: Surroundings) -> ContainerExecutor:
@@ -163,8 +164,7 @@ class ContainerExecutor(Executor):
                 with suppress(OSError):
                     path.unlink()
         if answer.code != 0:
-            is_away = any(words in answer.err.lower() for words in _AWAY)
-            raise StartFailed(f"{self._engine}: {answer.words()}", is_transient=is_away)
+            raise StartFailed(f"{self._engine}: {answer.words()}", is_transient=is_away(answer))
 
     async def _unmake(self, making: asyncio.Future[None], order: Order) -> None:
         with suppress(StartFailed):
@@ -244,10 +244,14 @@ class ContainerExecutor(Executor):
         return containerargs.result_of(state, sent=self._sent.get(order.handle, ()), memory=memory)
 
     async def signal(self, work: Work, number: int) -> None:
-        """Have the engine signal the container's first process, which passes it on; KILL ends all."""
+        """Have the engine signal the container's first process, which passes it on; KILL ends all.
+
+        It cannot pass on what would stop itself: then the engine stops all.
+        """
         sent = self._sent.setdefault(work.order.handle, set())
         sent.add(number)
-        argv = [*containerargs.program(self._settings), "kill", "--signal", str(number)]
+        what = _OF_ALL.get(number, ("kill", "--signal", str(number)))
+        argv = [*containerargs.program(self._settings), *what]
         try:
             answer = await programs.ask(
                 [*argv, containerargs.name_of(work.order)], self._environment, within_s=_ANSWER_S
@@ -256,8 +260,13 @@ class ContainerExecutor(Executor):
             raise ConnectionLost(f"{self._engine} does not answer") from None
         except StartFailed as error:
             raise ConnectionLost(str(error)) from None
-        if answer.code != 0 and _is_unreachable(answer):
-            raise ConnectionLost(f"{self._engine}: {answer.words()}")
+        if answer.code == 0:
+            return
+        words = f"{self._engine}: {answer.words()}"
+        if is_away(answer) if number in _OF_ALL else is_unreachable(answer):
+            raise ConnectionLost(words)
+        if number == signal.SIGSTOP:
+            self.note(words)
 
     async def probe(self, order: Order) -> Standing:
         """Look for the container by its label, and ask how it stands."""
@@ -308,7 +317,7 @@ class ContainerExecutor(Executor):
             answer = await programs.ask(argv, self._environment, within_s=_ANSWER_S)
         except (TimeoutError, StartFailed) as error:
             raise ConnectionLost(str(error) or f"{self._engine} does not answer") from None
-        if answer.code != 0 and not _is_removed(answer):
+        if answer.code != 0 and not is_removed(answer):
             raise ConnectionLost(f"{self._engine}: {answer.words()}")
         self._left = []
 
@@ -375,15 +384,3 @@ def _write_private(path: Path, text: str) -> None:
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(fd, "w", encoding="utf-8") as file:
         file.write(text)
-
-
-def _is_removed(answer: programs.Answer) -> bool:
-    """Tell whether there was nothing to remove, or somebody is at it."""
-    said = answer.err.lower()
-    return b"no such" in said or b"already in progress" in said
-
-
-def _is_unreachable(answer: programs.Answer) -> bool:
-    """Tell whether the engine could not be asked, other than that there is nothing to signal any more."""
-    said = answer.err.lower()
-    return not any(words in said for words in (b"not running", b"no such", b"can only kill running"))

@@ -311,6 +311,27 @@ def test_a_cancel_line_comes_first(settings: dict[str, Any]) -> None:
     assert attempt.text == "ready\ncancelled by TERM"
 
 
+def test_a_task_of_a_job_that_is_stopped_goes_on_and_that_is_told(settings: dict[str, Any]) -> None:
+    notes: list[str] = []
+
+    def make() -> ConsumerExecutor:
+        executor = executor_of(settings)
+        executor.scribe = notes.append
+        return executor
+
+    async def body(executor: ConsumerExecutor) -> str:
+        attempt = begin(executor, order(command="wait"))
+        await attempt.until(lambda: "ready" in attempt.text)
+        for number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGINT):
+            await executor.signal(attempt.work, number)
+        await attempt.task
+        return attempt.text
+
+    assert with_executor(make, body) == "ready\ncancelled by INT"
+    (note,) = notes
+    assert note.endswith("goes on: a consumer cannot stop a task")
+
+
 @pytest.mark.parametrize("command", ["stubborn", "stop"])
 def test_a_consumer_that_does_not_listen_is_killed(
     settings: dict[str, Any], command: str, monkeypatch: pytest.MonkeyPatch

@@ -193,6 +193,31 @@ def test_a_signal_that_was_sent_is_told_as_one(box: Box, number: signal.Signals)
     box.play(play)
 
 
+def test_a_container_stops_with_all_that_is_in_it_and_hears_what_was_sent_meanwhile(box: Box) -> None:
+    async def play(executor: Executor) -> None:
+        job = order("trap 'exit 7' TERM; echo up; while :; do sleep 0.05; done")
+        attempt = Attempt(executor, job)
+        attempt.begin()
+        await attempt.printed(b"up")
+
+        def status() -> bytes:
+            [container] = box.engine.containers()
+            return box.engine.run("inspect", "--format", "{{.State.Status}}", container).stdout.strip()
+
+        await attempt.signal(signal.SIGSTOP)
+        assert status() == b"paused"
+        await attempt.signal(signal.SIGCONT)
+        await attempt.signal(signal.SIGCONT)  # it runs already
+        assert status() == b"running"
+        await attempt.signal(signal.SIGSTOP)
+        await attempt.signal(signal.SIGTERM)
+        await attempt.signal(signal.SIGCONT)
+        assert await attempt.result() == Result(exit_code=7)
+        await executor.forget(job)
+
+    box.play(play)
+
+
 def test_a_command_may_end_by_itself_when_it_is_told_to(box: Box) -> None:
     async def play(executor: Executor) -> None:
         attempt = Attempt(executor, order("trap 'echo bye; exit 3' TERM; echo up; sleep 1000 & wait"))
