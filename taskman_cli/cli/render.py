@@ -250,10 +250,16 @@ def _coloured(line: str, row: Sequence[str], widths: Sequence[int], colours: Map
 
 def cut(text: str, width: int) -> str:
     """Return the text if it fits, else its beginning and an ellipsis."""
-    if len(text) <= width:
-        return text
-    sign = "…" if "utf" in (getattr(sys.stdout, "encoding", None) or "").lower() else "~"
-    return text[: max(width - 1, 0)] + sign
+    return text if len(text) <= width else text[: max(width - 1, 0)] + _ellipsis()
+
+
+def cut_begin(text: str, width: int) -> str:
+    """Return the text if it fits, else an ellipsis and its end."""
+    return text if len(text) <= width else _ellipsis() + text[len(text) - max(width - 1, 0) :]
+
+
+def _ellipsis() -> str:
+    return "…" if "utf" in (getattr(sys.stdout, "encoding", None) or "").lower() else "~"
 
 
 def width_of_output() -> int | None:

@@ -26,6 +26,7 @@ class Commands(Supervisor, ABC):
     def __init__(self, now: Now, hardware: Hardware) -> None:
         super().__init__(now)
         self.hardware = hardware
+        self._start_ns = hardware.start_ns
         self.machine = Machine(hardware, now_ns=now.elapsed_ns)
         self._acts: dict[str, Act] = {}
         #: Starts that will fail. That takes time, too, or retries without a pause would stop the clock.
@@ -92,7 +93,7 @@ class Commands(Supervisor, ABC):
                 continue
             assert act.end is not None  # or its start fails
             self.took_ns += end.at_ns - process.started.elapsed_ns
-            self.alone_ns += act.alone_ns
+            self.alone_ns += self._start_ns + act.alone_ns
             self.end(process, _exit_of(act.end, end))
 
     def end(self, process: Process, end: Exit) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from zlib import crc32
 
 from taskman_cli.core.clock import SECOND_NS
+from taskman_cli.core.executors import LOCAL
 from taskman_cli.core.model import GATE, Exit
 from taskman_cli.simulate.work import Kind, Phase, Work
 
@@ -111,6 +112,8 @@ class Habits:
                     basis, acts = Basis.HISTORY, tuple(map(_act, samples))
                 else:
                     basis, acts = Basis.ASSUMED, (_plain(GATE_NS if task.id == GATE else assumed_ns),)
+                if task.execution.executor != LOCAL:
+                    acts = tuple(map(_elsewhere, acts))
                 lengths = sorted(act.alone_ns for act in acts)
                 salt = crc32(name.encode("utf-8", "surrogateescape"), seed & 0xFFFFFFFF)
                 self.of[owner] = Habit(basis, acts, salt, lengths[len(lengths) // 2])
@@ -141,6 +144,11 @@ def _work(cpu_ns: int, sleep_ns: int, memory_bytes: int, width: int = 1) -> Work
     """Return the work of a command that computes first and waits then."""
     phases = [Phase(Kind.CPU, cpu_ns), Phase(Kind.SLEEP, sleep_ns)]
     return Work(tuple(phases[: 2 if sleep_ns else 1]), memory_bytes, width=width)
+
+
+def _elsewhere(act: Act) -> Act:
+    """Return what this machine has of an attempt that an executor carries out: it waits for its end."""
+    return Act(_work(1, act.alone_ns - 1, 0), act.end)
 
 
 def _act(sample: Sample) -> Act:

@@ -90,6 +90,11 @@ class Hardware:
     #: Tasks of others that always want a core.
     others: int = 0
 
+    @property
+    def start_ns(self) -> int:
+        """Return how much longer a command takes because it is started, if nothing else runs."""
+        return self.start_lag_ns + self.start_cpu_ns
+
 
 class End(NamedTuple):
     """A command has ended."""

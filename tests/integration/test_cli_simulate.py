@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -158,6 +159,44 @@ def test_no_line_is_longer_than_the_screen(
     assert main(["simulate", "jobs.toml", *words]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= max(int(columns), 30)  # nothing is made shorter than that
+
+
+def test_files_with_long_paths_are_told_apart_by_what_differs(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    paths = [here / ("d" * 60) / name / "jobs.toml" for name in ("old", "new")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        path.write_text(JOBS)
+    main(["simulate", str(paths[0]), "--against", str(paths[1]), "--from", FROM])
+    assert "  old/jobs.toml  new/jobs.toml\n" in capsys.readouterr().out
+    main(["simulate", "jobs.toml", "--against", str(paths[1]), "--from", FROM])
+    heads = [line for line in capsys.readouterr().out.splitlines() if "new/jobs.toml" in line]
+    assert heads[0].split() == ["jobs.toml", "…" + "d" * 8 + "/new/jobs.toml"]
+    cut = "…" + "d" * 25 + "/new/jobs.toml"
+    assert heads[1:] == [f"Nothing waits ({cut}).", f"Busiest minutes ({cut})", cut]
+
+
+def test_a_clock_change_names_both_days_and_each_version_of_a_job(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = '[taskman]\ntimezone = "Pacific/Apia"\n[jobs.a]\ncron = "0 12 * * *"\ncommand = "true"\n'
+    for name, hour in (("one.toml", "12"), ("other.toml", "13")):
+        (here / name).write_text(text.replace("12", hour))
+    main(["simulate", "one.toml", "--against", "other.toml", "--from", "2011-12-29", "--for", "3d"])
+    out = capsys.readouterr().out
+    assert "the clocks go from Fri 30 Dec 00:00 to Sat 31 Dec 00:00\n" in out
+    assert re.findall(r"^a.*: (\d\d:\d\d) does not exist", out, re.MULTILINE) == ["12:00", "13:00"]
+    assert re.findall(r"^a \((.*?)\):", out, re.MULTILINE) == ["0 12 * * *", "0 13 * * *"]
+
+
+def test_times_have_a_year_where_days_come_again(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "daily.toml").write_text('[jobs.a]\ncron = "0 12 * * *"\ntimezone = "UTC"\ncommand = "true"\n')
+    main(["simulate", "daily.toml", "--from", "2026-11-29", "--for", "365d"])
+    assert "Sun 29 Nov 2026 1" in capsys.readouterr().out
+    main(["simulate", "daily.toml", "--from", "2026-11-29", "--for", "364d"])
+    assert "Sun 29 Nov 1" in capsys.readouterr().out
 
 
 def test_a_terminal_without_utf_8_gets_ascii(here: Path) -> None:

@@ -57,6 +57,19 @@ def test_what_its_timeout_ended_would_have_taken_longer() -> None:
     assert (act(habits).work.alone_ns, act(habits).end) == (2 * MINUTE_NS, Exit(exit_code=0))
 
 
+def test_what_an_executor_carries_out_takes_its_time_and_nothing_of_this_machine() -> None:
+    """Its `only_if` runs here."""
+    far = Job("job", Interval(MINUTE_NS), (Task("a", "true", Execution(executor="farm")),), gate=JOB.gate)
+    sample = Sample(MINUTE_NS, 30 * SECOND_NS, 7 << 30, exit_code=3)
+    for history in ({}, {("job", "a"): [sample]}):
+        habits = Habits([far], history=history, given={})
+        found = act(habits)
+        assert found.work.alone_ns == (MINUTE_NS if history else SECOND_NS)
+        assert (found.work.cpu_ns, found.work.memory_bytes) == (1, 0)
+        assert found.end == Exit(exit_code=3 if history else 0)
+        assert act(habits, GATE).work.cpu_ns > 1
+
+
 def test_what_could_not_be_started_cannot_be_again() -> None:
     habits = Habits([JOB], history={("job", "a"): [Sample(0, is_unstarted=True)]}, given={})
     assert act(habits).end is None

@@ -153,6 +153,22 @@ def test_what_overlaps_is_slower_and_says_so() -> None:
     assert crowded.tally.done.worst_ns > 7 * alone.tally.done.worst_ns
 
 
+def test_what_overlaps_with_nothing_is_no_slower_however_short_it_is() -> None:
+    history = {("a", "main"): [Sample(2_000_000, 1_000_000)]}
+    played = play(job("a", 10), history=history)
+    assert round(played.slowdown, 3) == 1.0
+
+
+def test_what_runs_elsewhere_slows_nothing_here() -> None:
+    names = [f"far{number}" for number in range(40)]
+    jobs = [job(name, "0 * * * *", executor="farm") for name in names]
+    history = {(name, "main"): [Sample(100 * SECOND_NS, 90 * SECOND_NS, 1 << 30)] for name in names}
+    played = play(*jobs, hours=1.5, cores=1, memory=2 << 30, history=history)
+    assert (played.tally.memory_kills, played.tally.states) == (0, {"succeeded": 40})
+    assert played.tally.done.worst_ns < 101 * SECOND_NS
+    assert played.cores_busy < 0.001
+
+
 def test_the_gate_holds_back_what_a_machine_cannot_bear() -> None:
     names = [f"job{number}" for number in range(40)]
     jobs = [job(name, "0 * * * *") for name in names]

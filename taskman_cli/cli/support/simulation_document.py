@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from datetime import tzinfo
 
     from taskman_cli.cli.support.simulated import Simulation, Variant
-    from taskman_cli.core.model import Job
     from taskman_cli.core.schedule.changes import Change
     from taskman_cli.simulate.player import Played
     from taskman_cli.simulate.sketch import Sketch
@@ -157,14 +156,15 @@ def parts_of_day(played: Played) -> Iterable[tuple[float, int, int]]:
         yield mean, tally.peaks[part], passed_ns
 
 
-def cron_jobs(simulation: Simulation) -> dict[str, Job]:
-    """Return the enabled jobs with a cron expression, by name."""
-    return {
-        job.id: job
+def cron_schedules(simulation: Simulation) -> list[tuple[str, CronSchedule]]:
+    """Return the schedules of enabled jobs that are cron expressions, each with the name of its job once."""
+    found = (
+        (job.id, job.schedule)
         for variant in simulation.variants
         for job in variant.jobs
         if job.enabled and isinstance(job.schedule, CronSchedule)
-    }
+    )
+    return list(dict.fromkeys(found))
 
 
 def _quantiles(sketch: Sketch) -> dict[str, float]:

@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from itertools import islice
+from collections import Counter
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING, NamedTuple
 
-from taskman_cli.cli.render import cut, day_and_time, note, say, show_rows, show_wrapped, width_of_output
+from taskman_cli.cli.render import (
+    cut,
+    cut_begin,
+    day_and_time,
+    note,
+    say,
+    show_rows,
+    show_wrapped,
+    width_of_output,
+)
 from taskman_cli.cli.support.simulation_document import (
     changes_of,
-    cron_jobs,
+    cron_schedules,
     mean_running,
     parts_of_day,
     waiting_jobs,
 )
 from taskman_cli.core.clock import SECOND_NS, wall_time
 from taskman_cli.core.engine.waits import WaitsFor
-from taskman_cli.core.schedule import CronSchedule
 from taskman_cli.core.sizes import format_size
 from taskman_cli.core.timespec import format_duration
 from taskman_cli.insight.explain.clocknotes import clock_notes
@@ -27,7 +36,7 @@ from taskman_cli.ui.signs import HEAT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from datetime import tzinfo
+    from datetime import datetime, tzinfo
 
     from taskman_cli.cli.support.simulated import Simulation, Variant
     from taskman_cli.simulate.player import Played
@@ -38,11 +47,30 @@ _MOST_ROWS = 10
 _LABEL, _COLUMN = 30, 10
 _GAP, _DIFFERS = "  ", "  *"
 _WIDTH = 80
+_YEAR_NS = 365 * 86_400 * SECOND_NS
 _WORDS = {
     WaitsFor.WORKER.value: "a worker",
     WaitsFor.CPU.value: "a CPU",
     WaitsFor.MEMORY.value: "memory",
+    WaitsFor.EXECUTOR.value: "an executor",
 }
+
+
+class _Times(NamedTuple):
+    """How times are shown."""
+
+    zone: tzinfo
+    #: The year stands in them: days of the year come again.
+    has_years: bool
+
+    def short(self, at_ns: int) -> str:
+        """Write an instant, with seconds only where there are some."""
+        at = wall_time(at_ns, self.zone)
+        return self.day(at) + (f"{at:%H:%M:%S}" if at_ns % (60 * SECOND_NS) else f"{at:%H:%M}")
+
+    def day(self, at: datetime) -> str:
+        """Write a day, and a blank."""
+        return f"{at:%a %d %b %Y} " if self.has_years else f"{at:%a %d %b} "
 
 
 class _Row(NamedTuple):
@@ -54,27 +82,36 @@ class _Row(NamedTuple):
 
 def print_simulation(simulation: Simulation, played: Sequence[Played], zone: tzinfo) -> None:
     """Print all of it."""
-    names = list(names_of(simulation.variants))
+    width = width_of_output()
+    names = [cut_begin(name, width // 2) if width else name for name in names_of(simulation.variants)]
+    times = _Times(zone, has_years=simulation.length_ns >= _YEAR_NS)
     show_wrapped([(line,) for line in _heading(simulation, zone)], colours={})
     _print_comparison(names, list(_rows(simulation, played)))
     for name, one in zip(names, played, strict=True):
         head = f" ({name})" if len(played) > 1 else ""
-        _print_waits(one, zone, head)
-        _print_busiest(one, zone, head)
+        _print_waits(one, times, head)
+        _print_busiest(one, times, head)
     _print_strips(names, played, zone)
     for name, one in zip(names, played, strict=True):
-        _print_trouble(one, zone, f"{name}: " if len(played) > 1 else "")
-    _print_changes(simulation)
+        _print_trouble(one, times, f"{name}: " if len(played) > 1 else "")
+    _print_changes(simulation, times)
 
 
 def names_of(variants: Sequence[Variant]) -> Iterator[str]:
-    """Yield what tells each variant from the others."""
+    """Yield what tells each variant from the others: nothing that all paths begin with."""
     has_files = len({variant.files for variant in variants}) > 1
+    above = _common_directory([file for variant in variants for file in variant.files])
     for variant in variants:
-        words = [" ".join(variant.files)] if has_files else []
+        words = [" ".join(file.removeprefix(above) for file in variant.files)] if has_files else []
         if variant.workers is not None:
             words.append(f"{variant.workers:,} worker{'' if variant.workers == 1 else 's'}")
         yield ", ".join(words) or "as the file says"
+
+
+def _common_directory(files: Sequence[str]) -> str:
+    """Return the directories that all paths begin with, as they are written, up to a slash."""
+    levels = zip(*(file.split("/")[:-1] for file in files), strict=False)
+    return "".join(f"{level[0]}/" for level in takewhile(lambda level: len(set(level)) == 1, levels))
 
 
 def _heading(simulation: Simulation, zone: tzinfo) -> Iterator[str]:
@@ -160,7 +197,9 @@ def _print_comparison(names: Sequence[str], rows: Sequence[_Row]) -> None:
         for index, name in enumerate(names)
     ]
     for shown in _blocks(columns, room):
-        heads = "".join(_GAP + cut(names[index], columns[index]).rjust(columns[index]) for index in shown)
+        heads = "".join(
+            _GAP + cut_begin(names[index], columns[index]).rjust(columns[index]) for index in shown
+        )
         say(" " * label_width + heads)
         for label, cells in rows:
             line = "".join(_GAP + cells[index].rjust(columns[index]) for index in shown)
@@ -181,7 +220,7 @@ def _blocks(columns: Sequence[int], room: int) -> Iterator[list[int]]:
     yield block
 
 
-def _print_waits(played: Played, zone: tzinfo, head: str) -> None:
+def _print_waits(played: Played, times: _Times, head: str) -> None:
     jobs = waiting_jobs(played)
     say("")
     if not jobs:
@@ -194,7 +233,7 @@ def _print_waits(played: Played, zone: tzinfo, head: str) -> None:
             _wait(one.waits.quantile(0.95)),
             _wait(one.waits.worst_ns),
             f"{one.waits.count:,}",
-            "" if one.worst_due_ns is None else _short(one.worst_due_ns, zone),
+            "" if one.worst_due_ns is None else times.short(one.worst_due_ns),
         )
         for name, one in islice(jobs, _MOST_ROWS)
     ]
@@ -209,9 +248,9 @@ def _print_waits(played: Played, zone: tzinfo, head: str) -> None:
     )
 
 
-def _print_busiest(played: Played, zone: tzinfo, head: str) -> None:
+def _print_busiest(played: Played, times: _Times, head: str) -> None:
     rows = [
-        (_short(minute.at_ns, zone), f"{minute.starts:,}", f"{minute.peak:,}", _wait(minute.worst_ns))
+        (times.short(minute.at_ns), f"{minute.starts:,}", f"{minute.peak:,}", _wait(minute.worst_ns))
         for minute in played.tally.busiest
     ]
     if rows:
@@ -255,14 +294,14 @@ def _heat(share: float) -> str:
     return HEAT[min(len(HEAT) - 1, int(share * (len(HEAT) - 1) + 0.999))]
 
 
-def _print_trouble(played: Played, zone: tzinfo, head: str) -> None:
+def _print_trouble(played: Played, times: _Times, head: str) -> None:
     tally = played.tally
     rows = []
     if (missed := tally.first_missed) is not None:
-        slot = _short(missed.slot_ns, zone)
+        slot = times.short(missed.slot_ns)
         rows.append((f"{head}first deadline missed: {missed.job}, due {slot}: {missed.detail}",))
     for name, at_ns in islice(tally.parked.items(), _MOST_ROWS):
-        rows.append((f"{head}parked: {name}, from {_short(at_ns, zone)} on",))
+        rows.append((f"{head}parked: {name}, from {times.short(at_ns)} on",))
     if rows:
         say("")
         show_wrapped(rows, colours={})
@@ -270,25 +309,23 @@ def _print_trouble(played: Played, zone: tzinfo, head: str) -> None:
         note(f"{head}nothing starts in this time")
 
 
-def _print_changes(simulation: Simulation) -> None:
-    jobs = cron_jobs(simulation)
+def _print_changes(simulation: Simulation, times: _Times) -> None:
+    schedules = cron_schedules(simulation)
+    versions = Counter(job for job, _ in schedules)
     rows: list[tuple[str]] = []
     for name, change, _ in changes_of(simulation):
-        words = f"the clocks go from {change.before:%a %d %b %H:%M} to {change.after:%H:%M}"
-        rows.append((f"{name}: {words}",))
-        for job in jobs.values():
-            schedule = job.schedule
-            if isinstance(schedule, CronSchedule) and schedule.timezone == name:
-                expression = expression_of(schedule, name=job.id)
-                rows += [(f"{job.id}: {words}",) for words in clock_notes(schedule, expression, [change])]
+        is_same_day = change.before.date() == change.after.date()
+        before = f"{times.day(change.before)}{change.before:%H:%M}"
+        after = f"{'' if is_same_day else times.day(change.after)}{change.after:%H:%M}"
+        rows.append((f"{name}: the clocks go from {before} to {after}",))
+        for job, schedule in schedules:
+            if schedule.timezone == name:
+                expression = expression_of(schedule, name=job)
+                label = f"{job} ({schedule.text})" if versions[job] > 1 else job
+                rows += [(f"{label}: {words}",) for words in clock_notes(schedule, expression, [change])]
     if rows:
         say("")
         say("Clock changes")
         show_wrapped(rows[: 2 * _MOST_ROWS], colours={})
         if len(rows) > 2 * _MOST_ROWS:
-            say(f"and {len(rows) - 2 * _MOST_ROWS:,} more jobs")
-
-
-def _short(at_ns: int, zone: tzinfo) -> str:
-    at = wall_time(at_ns, zone)
-    return f"{at:%a %d %b %H:%M:%S}" if at_ns % (60 * SECOND_NS) else f"{at:%a %d %b %H:%M}"
+            say(f"and {len(rows) - 2 * _MOST_ROWS:,} more")
