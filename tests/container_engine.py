@@ -146,6 +146,8 @@ def dockerd() -> Iterator[Daemon]:
         yield daemon
     finally:
         daemon.stop()
+        # With --live-restore, it leaves this mounted on itself.
+        subprocess.run(["umount", directory / "data"], capture_output=True)
         shutil.rmtree(directory, ignore_errors=True)
 
 
