@@ -2,7 +2,7 @@
 
 Its settings: `directory`, where all is kept. While a file "down" is there, nobody answers;
 while "kept" is there, nothing can be forgotten; while "away" is there, nothing can be begun;
-while "unbegun" is there, what is not known was never begun.
+while "unbegun" is there, what is not known was never begun; while "numb" is there, only KILL gets through.
 """
 
 from __future__ import annotations
@@ -140,6 +140,8 @@ class StandIn(Executor):
             raise ConnectionLost("the line is down")
         if work.order.command == "deaf":
             raise RuntimeError("nobody hears this")
+        if number != signal.SIGKILL and (self._directory / "numb").exists():
+            raise ConnectionLost("only KILL gets through")
         with suppress(ProcessLookupError):
             os.killpg(int(self._place(work.order, "pid").read_text()), number)
 

@@ -363,13 +363,13 @@ class ExecutorHost:
     async def _pass_on(self, carried: Carried, signals: deque[int]) -> None:
         """Pass signals on, in order, as soon as the attempt is there."""
         while signals:
-            work = await carried.until_there()
-            number = signals[0]
+            work, number = await carried.until_there(), signals[0]
             try:
                 await asyncio.wait_for(self._ready().signal(work, number), _SIGNAL_S)
             except ConnectionLost:
                 await asyncio.sleep(_FIRST_S)
-                continue
+                if number == 9 or 9 not in signals:  # it waits for none that does not get through
+                    continue
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # KILL comes next, or nothing can be done about it

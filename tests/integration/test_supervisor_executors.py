@@ -234,6 +234,16 @@ def _is_over(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX"
 
 
+def test_kill_waits_for_no_signal_that_does_not_get_through(scheduler: SchedulerEnd, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far/numb").touch()
+    scheduler.start("a", spec(tmp_path, "exec sleep 1000"), meta=META)
+    scheduler.wait_for("started", "a")
+    scheduler.signal("a", 15, "cancelled")
+    scheduler.signal("a", 9, "cancelled")
+    assert scheduler.wait_for("ended", "a")[2]["status"] == 9
+
+
 def test_how_an_executor_stands_is_told_when_it_changes_and_to_the_next_scheduler(
     supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
 ) -> None:
