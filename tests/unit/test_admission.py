@@ -12,7 +12,7 @@ from taskman_cli.core.engine.admission import Signals
 from taskman_cli.core.engine.answers import status
 from taskman_cli.core.engine.target import Target
 from taskman_cli.core.engine.waits import WaitsFor
-from taskman_cli.core.model import Execution, Job, Overlap, Policy, Resource, Settings
+from taskman_cli.core.model import GATE, Execution, Job, Overlap, Policy, Resource, Settings, Task
 from taskman_cli.core.schedule import Interval
 from taskman_cli.core.tuning import Admission, AdmissionTuning
 from tests.unit.engine_driver import FIXED, START, Driver, make_job, of_type, seconds
@@ -482,6 +482,32 @@ def test_what_runs_elsewhere_is_none_of_the_load_here_when_the_gate_opens_either
     assert started(driver) == ["here", "far"]
     driver.send(events.JobsReloaded(1, (here, far), AUTO, (), "ann"))
     assert driver.engine.pool.memory.booked == 4
+
+
+def test_what_only_if_lets_go_on_waits_for_memory_like_the_others() -> None:
+    gate = Task(GATE, "true", Execution())
+    driver = Machine(tuple(replace(job, gate=gate) for job in jobs(4)), AUTO)
+    names = [f"j{n}" for n in range(4)]
+    driver.engine.pool.memory.resume(
+        {(name, task): need for name in names for task, need in ((GATE, 1), ("main", 6 * GB))}
+    )
+    driver.says(QUIET, 10)
+    for start in [*driver.starts]:
+        driver.ended(start.key)
+    mains = [start for start in driver.starts if start.task.id == "main"]
+    assert [start.job for start in mains] == names[:2]
+    assert waiting(driver)[0] == ("memory", "for 6 GB; j1 (6 GB) holds most")
+    driver.ended(mains[0].key)
+    assert started(driver)[-1] == "j2"
+
+
+def test_what_is_larger_than_the_machine_goes_on_after_only_if_when_nothing_else_runs() -> None:
+    gated = replace(jobs(1)[0], gate=Task(GATE, "true", Execution()))
+    driver = Machine((gated,), AUTO)
+    driver.engine.pool.memory.resume({("j0", GATE): 1, ("j0", "main"): 60 * GB})
+    driver.says(QUIET, 10)
+    driver.ended(driver.last_key)
+    assert [start.task.id for start in driver.starts] == [GATE, "main"]
 
 
 def test_what_runs_elsewhere_holds_no_memory_here() -> None:

@@ -217,11 +217,8 @@ class Gate:
         # Who has a priority seat and a known need waits neither for guesses nor for the reserve.
         is_known = known is not None
         is_trusted = has_seat and is_known
-        if signals.memory_bytes and need:
-            certain, guessed = self.memory.needs
-            booked = certain if is_trusted else certain + guessed
-            if booked + need > self._tuning.memory_share * signals.memory_bytes:
-                return Verdict(Obstacle.MEMORY, f"for {format_size(need, gap=' ')}")
+        if not self.memory.has_room(need, is_trusted=is_trusted):
+            return Verdict(Obstacle.MEMORY, f"for {format_size(need, gap=' ')}")
         if not is_patient:
             return None
         return self._memory(need, signals, elapsed_ns, is_known=is_known, is_trusted=is_trusted) or self._cpu(

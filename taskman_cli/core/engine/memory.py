@@ -199,6 +199,14 @@ class Memory:
                 unknown += (self._grown(seen) - first) * number
         return Needs(known.certain, unknown)
 
+    def has_room(self, need: int, *, is_trusted: bool = False) -> bool:
+        """Tell whether the needs of all that run leave room for one more; `is_trusted`: without guesses."""
+        if not self.total_bytes or not need:
+            return True
+        certain, guessed = self.needs
+        booked = certain if is_trusted else certain + guessed
+        return booked + need <= self.tuning.memory_share * self.total_bytes
+
     @property
     def growth(self) -> int:
         """Return how much more the attempts may need that are not young, and whose need is unknown."""

@@ -152,6 +152,13 @@ class Pool:
             return len(self.running) >= self.seats
         return self.early.busy(self.busy_count) >= self.seats
 
+    def has_seat_for(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt may follow one of its run that has just left its seat, CPU and all."""
+        if self.is_full or self.is_on_hold(attempt):
+            return False
+        is_free = self.gate is None or attempt.is_remote or not self._local_count
+        return is_free or self.memory.has_room(self.memory.need(attempt))
+
     @property
     def level(self) -> int:
         """Return how many run at most while starts wait that were asked for early."""

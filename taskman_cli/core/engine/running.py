@@ -137,7 +137,7 @@ class Running:
         attempt = next(iter(run.attempts.values()), None)
         if attempt is None or self.is_stopping or attempt.task.execution.resources:
             return  # resources are waited for like by all others
-        if not (self.pool.is_full or self.pool.is_on_hold(attempt) or self._is_stopped(run)):
+        if self.pool.has_seat_for(attempt) and not self._is_stopped(run):
             self.pool.drop(attempt)
             self.attempts.begin(attempt, now)
 
