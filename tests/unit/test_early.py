@@ -16,6 +16,7 @@ from taskman_cli.core.engine.early import MOST_EARLY
 from taskman_cli.core.engine.figures import Figures
 from taskman_cli.core.engine.snapshot import take_snapshot
 from taskman_cli.core.engine.statusline import status_line
+from taskman_cli.core.executors import ExecutorDefinition, seats_of
 from taskman_cli.core.model import Account, Execution, Job, Overlap, Policy, Resource, Settings, State
 from taskman_cli.core.protocol import Cancel, PauseJobs, Stop
 from taskman_cli.core.schedule import Interval, Once
@@ -151,6 +152,18 @@ def test_what_executors_carry_out_is_asked_for_early_too_whatever_the_gate_says(
     starts = [start for start in driver.starts if start.is_early]
     assert [start.handle for start in starts] == [f"far/.{start.key}" for start in starts]
     assert len(starts) == 2
+
+
+def test_what_has_no_seat_yet_waits_for_its_executor_and_does_not_run_there() -> None:
+    far = replace(FAR, resources=((seats_of("far"), 1),))
+    settings = replace(
+        TWO_SEATS, executors=(ExecutorDefinition("far", "ssh"),), resources=((seats_of("far"), Resource()),)
+    )
+    driver = burst(8, execution=far, settings=settings)
+    pool = driver.engine.pool
+    assert (pool.busy_count, len(pool.early.attempts)) == (2, 2)
+    shown = take_snapshot(driver.engine, driver.now, started_ns=0, rows=1).executors
+    assert [(row.name, row.running, row.waiting) for row in shown] == [("local", 0, 0), ("far", 2, 4)]
 
 
 def test_what_an_executor_has_no_room_for_lets_those_come_back_that_are_held() -> None:

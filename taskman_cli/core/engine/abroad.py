@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.conditions import Condition, Reach
@@ -11,7 +12,7 @@ from taskman_cli.core.model import State
 from taskman_cli.core.timespec import format_rough
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from taskman_cli.core.engine.events import ExecutorTold
     from taskman_cli.core.engine.runs import Attempt
@@ -125,27 +126,30 @@ class Abroad:
         settings: Settings,
         *,
         held: Mapping[str, int],
+        early: Iterable[Attempt],
         busy: int,
         ready: int,
     ) -> tuple[ExecutorRow, ...]:
         """Return how all executors stand, `local` first, and last those that are removed and still carry out.
 
-        `held` are the resources that are; `busy` and `ready` are the sums of all executors.
+        `held` are the resources that are, also by the `early` ones, which still wait for a seat; `busy` and
+        `ready` are the sums of all executors.
         """
+        unseated = Counter(attempt.executor for attempt in early)
         rows = [
             self._row(
                 one.name,
                 one.type,
-                held.get(seats_of(one.name), 0),
+                held.get(seats_of(one.name), 0) - unseated[one.name],
                 one.max_workers,
-                self._waiting.get(one.name, 0),
+                self._waiting.get(one.name, 0) + unseated[one.name],
             )
             for one in settings.executors
             if one.type != LOCAL
         ]
         defined = {one.name for one in settings.executors}
         rows += [
-            self._row(name, _REMOVED, count, None, 0)
+            self._row(name, _REMOVED, count - unseated[name], None, unseated[name])
             for resource, count in held.items()
             if count and (name := executor_of(resource)) and name not in defined
         ]

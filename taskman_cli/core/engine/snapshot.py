@@ -84,6 +84,7 @@ def executor_rows(engine: Engine) -> tuple[ExecutorRow, ...]:
     return pool.abroad.rows(
         settings,
         held=pool.resources.held,
+        early=pool.early.attempts.values(),
         busy=pool.busy_count,
         ready=pool.ready_count,
     )
