@@ -7,6 +7,7 @@ ones. Few errors are in the first letter, and a short word with an error is ofte
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.escapes import quoted
@@ -24,11 +25,20 @@ _SHORTENED = 3
 _FEW = 8
 #: With more candidates than this, a suggestion would be a guess, and slow to find.
 _MOST_ALIKE = 2_000
+#: Answers for more words are not kept: they would take as much memory as the names of all jobs.
+_MOST_REMEMBERED = 500
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the word of `known` that was probably meant; None if there is none, or several."""
-    given = _folded(word[:_LONGEST])
+    names = tuple(known)
+    find = _nearest if len(names) <= _MOST_REMEMBERED else _nearest.__wrapped__
+    return find(word[:_LONGEST], names)
+
+
+@lru_cache(maxsize=256)  # a hundred thousand jobs may have the same mistake
+def _nearest(word: str, known: tuple[str, ...]) -> str | None:
+    given = _folded(word)
     if not given:
         return None
     is_long = len(given) >= _SHORTENED

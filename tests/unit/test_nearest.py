@@ -111,3 +111,19 @@ def test_if_none_is_near_the_known_words_are_listed_as_long_as_they_are_few() ->
     assert meant_or_known("nightly", ["report", "backup"]) == " (known: backup, report)"
     assert meant_or_known("nightly", []) == ""
     assert meant_or_known("nightly", [f"job{number}" for number in range(9)]) == ""
+
+
+def test_the_same_mistake_in_a_hundred_thousand_jobs_is_looked_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[str] = []
+
+    def count(given: str, meant: str, *, most: int) -> int:
+        looked.append(meant)
+        return typing_errors(given, meant, most=most)
+
+    monkeypatch.setattr("taskman_cli.core.nearest.typing_errors", count)
+    assert [nearest("comandd", ["command", "cron"]) for _ in range(5)] == ["command"] * 5
+    assert looked == ["command"]
+    many = [f"job-{number:04}" for number in range(1_000)]
+    assert [nearest("jab-0999", many) for _ in range(2)] == ["job-0999"] * 2  # nothing of it is kept
