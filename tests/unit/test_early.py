@@ -17,7 +17,18 @@ from taskman_cli.core.engine.figures import Figures
 from taskman_cli.core.engine.snapshot import take_snapshot
 from taskman_cli.core.engine.statusline import status_line
 from taskman_cli.core.executors import ExecutorDefinition, seats_of
-from taskman_cli.core.model import Account, Execution, Job, Overlap, Policy, Resource, Settings, State
+from taskman_cli.core.model import (
+    GATE,
+    Account,
+    Execution,
+    Job,
+    Overlap,
+    Policy,
+    Resource,
+    Settings,
+    State,
+    Task,
+)
 from taskman_cli.core.protocol import Cancel, PauseJobs, Stop
 from taskman_cli.core.schedule import Interval, Once
 from taskman_cli.core.tuning import Admission
@@ -164,6 +175,13 @@ def test_what_has_no_seat_yet_waits_for_its_executor_and_does_not_run_there() ->
     assert (pool.busy_count, len(pool.early.attempts)) == (2, 2)
     shown = take_snapshot(driver.engine, driver.now, started_ns=0, rows=1).executors
     assert [(row.name, row.running, row.waiting) for row in shown] == [("local", 0, 0), ("far", 2, 4)]
+
+
+def test_what_only_if_lets_go_on_keeps_its_place_before_runs_that_came_later() -> None:
+    gated = tuple(replace(job, gate=Task(GATE, "true", Execution())) for job in jobs(12))
+    driver = burst(ends=8, driver=Driver(gated, TWO_SEATS, has_early=True))
+    order = [(start.job, start.task.id) for start in driver.starts]
+    assert order.index(("job03", "main")) < order.index(("job11", GATE))
 
 
 def test_what_an_executor_has_no_room_for_lets_those_come_back_that_are_held() -> None:

@@ -157,6 +157,7 @@ class Outcomes:
             return
         run.close_task(attempt.task.id, state)
         if attempt.task.id == GATE:
+            run.waits_since_ns, run.place = attempt.waits_since_ns, attempt.place
             self._running.pass_seat(run, now)
         elif run.pending:
             self._running.begin_tasks(run, now)

@@ -130,7 +130,7 @@ class Recovery:
 
     def _waits_since_ns(self, item: events.OpenRun, now: Now) -> int:
         """Return since when a run waits for a seat, on the elapsed clock: it keeps its place."""
-        fates = [seen.fate for seen in item.attempts]
+        fates = [seen.fate for seen in item.attempts if seen.task != GATE]
         ends = [fate.next_ns or fate.ended_ns for fate in fates if isinstance(fate, events.Told)]
         since_ns = max([queued_at_ns(item.run), *ends]) + item.moved_ns + self._step_ns
         return now.elapsed_ns - max(0, now.wall_ns - since_ns)

@@ -132,7 +132,7 @@ class Attempt:
     def of(cls, run: Run, task: Task, number: int) -> Attempt:
         """Make attempt `number` of a task; its key names it to the supervisor and in the output directory."""
         key = f"{run.id}.{task.id}.{number}"  # as `attempt_key` has it
-        attempt = cls(key, run, task, number, (run.job.id, task.id))
+        attempt = cls(key, run, task, number, (run.job.id, task.id), place=run.place)
         if task.execution.executor != LOCAL:
             attempt.executor, attempt.is_remote = task.execution.executor, True
         return attempt
@@ -208,6 +208,8 @@ class Run:
     detail: str = ""
     #: Since when its latest tasks wait for a seat, on the elapsed clock; None: no task waits yet.
     waits_since_ns: int | None = None
+    #: The place of its gate among those of its rank, which what follows has, too; 0: it gets the last.
+    place: int = 0
     #: When its first process was made, on the elapsed clock; None: none was, or an earlier scheduler saw it.
     began_elapsed_ns: int | None = None
     #: That it has begun was told to the sinks, if they want to know.
