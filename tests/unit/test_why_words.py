@@ -241,6 +241,22 @@ def test_a_run_that_is_over_waits_for_nothing_though_the_scheduler_said_so_a_mom
     assert "has held" not in found
 
 
+@pytest.mark.parametrize(
+    ("attempts", "words"),
+    [
+        ([attempt("only_if", 1, "succeeded", exit_code=0)], "commands"),
+        ([attempt("a", 1, "failed", next_ns=1), attempt("a", 2, "succeeded")], "commands"),
+        ([attempt("a", 1, "succeeded"), attempt("b", 1, "failed", next_ns=1)], "attempts"),
+    ],
+    ids=["after only_if", "after a task that was retried", "before a retry"],
+)
+def test_a_run_without_a_command_just_now_is_between_commands_or_attempts_of_one(
+    attempts: list[AttemptFacts], words: str
+) -> None:
+    waiting = run(SLOT, state="running", attempts=attempts)
+    assert told(SlotRecord(waiting)).startswith(f"backup is between two {words} for its slot")
+
+
 def test_a_run_that_has_begun_says_which_of_its_tasks_wait() -> None:
     running = run(SLOT, state="running")
     waits = (replace(HELD, task="b"), replace(HELD, task="c", kind="retry"))

@@ -13,7 +13,7 @@ from taskman_cli.insight.why.slotresult import lateness
 from taskman_cli.insight.why.times import ago, ahead, span
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from taskman_cli.insight.why.facts import AttemptFacts, RunFacts, WaitFacts
     from taskman_cli.insight.why.slotresult import Ran
@@ -93,7 +93,8 @@ def _verb(run: RunFacts) -> str:
         case State.QUEUED:
             return "has not started"
         case State.RUNNING if run.attempts and all(a.state != State.RUNNING for a in run.attempts):
-            return "is between two attempts"
+            is_retry = any(attempt.next_ns is not None for attempt in _latest(run.attempts))
+            return f"is between two {'attempts' if is_retry else 'commands'}"
         case State.RUNNING:
             return "is running"
         case _ if run.begun_ns is None:
@@ -102,6 +103,11 @@ def _verb(run: RunFacts) -> str:
             return "could not be started"
         case _:
             return "ran"
+
+
+def _latest(attempts: Iterable[AttemptFacts]) -> Iterable[AttemptFacts]:
+    """Return the latest attempt of each task."""
+    return {attempt.task: attempt for attempt in attempts}.values()
 
 
 def cause_words(run: RunFacts) -> str:
