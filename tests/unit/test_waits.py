@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,10 +11,11 @@ from taskman_cli.core.engine import events
 from taskman_cli.core.engine.abroad import Abroad
 from taskman_cli.core.engine.answers import job_item, status
 from taskman_cli.core.engine.waits import amount_words, bare_amount
+from taskman_cli.core.executors import ExecutorDefinition, seats_of
 from taskman_cli.core.model import Execution, Job, Mode, Overlap, Policy, Resource, Retry, Settings
 from taskman_cli.core.protocol import PauseJobs, TriggerJob
 from tests.unit.control_scene import Scene
-from tests.unit.engine_driver import START, make_job, seconds
+from tests.unit.engine_driver import FIXED, START, make_job, seconds
 
 POOL = Settings(resources=(("api", Resource(rate=6, per_ns=seconds(60))), ("db", Resource(2))))
 
@@ -116,6 +118,23 @@ def test_all_wait_for_the_ledger_while_it_cannot_be_written_and_for_room_if_that
     scene.send(events.StartsReleased())
     scene.send(events.StartFailed(scene.starts[-1].key, "no room", True, scene.now))
     assert waits(scene, "other") == [("room", "until the machine has room for another process")]
+
+
+def test_of_two_that_need_the_same_the_first_is_not_said_to_wait_for_one_before_it() -> None:
+    rare = Resource(5, rate=1, per_ns=seconds(3600), burst=3)
+    settings = replace(
+        FIXED, executors=(ExecutorDefinition("far", "ssh"),),
+        resources=((seats_of("far"), Resource()), ("api", rare)),
+    )  # fmt: skip
+    here = Execution(resources=(("api", 3),))
+    far = Execution(executor="far", resources=(("api", 3), (seats_of("far"), 1)))
+    jobs = (make_job("used", execution=here), make_job("a", execution=here), make_job("b", execution=far))
+    scene = Scene(*jobs, settings=settings)
+    for name in ("used", "a", "b"):
+        trigger(scene, name)
+    scene.ended()
+    assert waits(scene, "a") == [("rate", "for api: its rate of 1 in 1h is used up")]
+    assert waits(scene, "b") == [("resource", "for 3 api, which is kept for one that waits before it")]
 
 
 def test_a_wait_for_a_stopped_job_to_go_on() -> None:

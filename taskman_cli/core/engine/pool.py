@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.engine.admission import Signals
     from taskman_cli.core.engine.marks import RateUsed
-    from taskman_cli.core.engine.ready import Lack
+    from taskman_cli.core.engine.ready import Kind, Lack
     from taskman_cli.core.engine.runs import Attempt
-    from taskman_cli.core.model import Amounts, Settings
+    from taskman_cli.core.model import Settings
 
 #: The timer that looks again at an attempt which waits for the rate of a resource. It cannot be an attempt's
 #: key: those begin with a run's id, which has no "l" or "o".
@@ -52,6 +52,7 @@ class Pool:
         self.waiting: dict[str, Attempt] = {}
         self.resources = Resources(settings.resources)
         self._ready = Ready(settings.ageing_ns, self.resources.scarce)
+        self.kind_of = self._ready.kind_of
         self.early = Early()
         self.memory = Memory(settings.admission_tuning)
         #: None: `admission = "fixed"`.
@@ -63,8 +64,7 @@ class Pool:
         self.seats = 0
         #: One timer per attempt: its timeout or KILL while it runs, its next try while it rests.
         self.timers: DueQueue[str] = DueQueue()
-        self.timer_count = self.timers.__len__
-        self.timer_of = self.timers.due_of
+        self.timer_count, self.timer_of = self.timers.__len__, self.timers.due_of
         self.looks = Looks(self.memory, self.timers)
         self.holds = Holds(settings, self.timers, self.waiting)
         self.is_on_hold, self.pause, self.abroad = self.holds.is_on, self.holds.begin, Abroad()
@@ -164,11 +164,11 @@ class Pool:
         """Return how many run at most while starts wait that were asked for early."""
         return self.seats if self.gate is None else min(self.early.level or self.seats, self.seats)
 
-    def lines(self, elapsed_ns: int) -> list[tuple[Amounts, int, Lack | None]]:
-        """Return what those that wait for a seat need, how many need that, and what they lack of it."""
+    def lines(self, elapsed_ns: int) -> list[tuple[Kind, int, Lack | None]]:
+        """Return the kinds of those that wait for a seat, how many are of it, and what they lack."""
         return [
-            (needs, len(line), lack_of(name, needs, reserved, self.resources, elapsed_ns) if name else None)
-            for (needs, *_), line, name, reserved in self._ready.heads(self.resources, elapsed_ns)
+            (kind, len(line), lack_of(name, kind[0], reserved, self.resources, elapsed_ns) if name else None)
+            for kind, line, name, reserved in self._ready.heads(self.resources, elapsed_ns)
         ]
 
     def first_ready(self, count: int) -> list[Attempt]:

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 #: What the attempts of a line need, whether they have a priority over 0, and whether they run elsewhere.
-_Kind = tuple["Amounts", bool, bool]
-_HERE: _Kind = ((), False, False)
-_FAR: _Kind = ((), False, True)
+Kind = tuple["Amounts", bool, bool]
+_HERE: Kind = ((), False, False)
+_FAR: Kind = ((), False, True)
 
 
 class Lack(NamedTuple):
@@ -52,13 +52,13 @@ class Ready:
         self._has_urgent_lines = False
         self._here: DueQueue[str] = DueQueue()
         self._far: DueQueue[str] = DueQueue()
-        self._lines: dict[_Kind, DueQueue[str]] = {_HERE: self._here, _FAR: self._far}
+        self._lines: dict[Kind, DueQueue[str]] = {_HERE: self._here, _FAR: self._far}
         #: Nothing that waits needs a resource, or may start before others for its priority.
         self.is_plain = True
         #: How many attempts were put so far: of equal rank, the first that came goes first, in any line.
         self._arrivals = 0
 
-    def kind_of(self, attempt: Attempt) -> _Kind:
+    def kind_of(self, attempt: Attempt) -> Kind:
         """Return which line an attempt belongs to."""
         is_urgent = self._has_urgent_lines and attempt.run.job.policy.priority > 0
         execution = attempt.task.execution
@@ -148,7 +148,7 @@ class Ready:
 
     def heads(
         self, resources: Resources, elapsed_ns: int
-    ) -> Iterator[tuple[_Kind, DueQueue[str], str | None, Mapping[str, int]]]:
+    ) -> Iterator[tuple[Kind, DueQueue[str], str | None, Mapping[str, int]]]:
         """Yield the lines in the order of their first attempts, with what each of those lacks.
 
         That is the name of a resource, with what is reserved of all before it; see `lack_of`.
@@ -164,7 +164,7 @@ class Ready:
             if name is not None and not reserved:
                 reserved = dict(resources.needs(needs))
 
-    def _tidy(self, kind: _Kind, line: DueQueue[str]) -> None:
+    def _tidy(self, kind: Kind, line: DueQueue[str]) -> None:
         """Forget a line that is empty."""
         if not line and kind not in (_HERE, _FAR):
             del self._lines[kind]

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.admission import Gate, Verdict
     from taskman_cli.core.engine.pool import Pool
-    from taskman_cli.core.engine.ready import Lack
+    from taskman_cli.core.engine.ready import Kind, Lack
     from taskman_cli.core.engine.runs import Activity, Attempt, Run
-    from taskman_cli.core.model import Amounts
 
 #: The most holders of one resource that are named.
 MOST_HOLDERS = 10
@@ -99,9 +98,7 @@ class Waits:
         self._pool = pool
         self._now = now
         #: What the first of each line lacks; all others of the line lack it too.
-        self._lacks: dict[Amounts, Lack | None] = {
-            needs: lack for needs, _, lack in pool.lines(now.elapsed_ns)
-        }
+        self._lacks: dict[Kind, Lack | None] = {kind: lack for kind, _, lack in pool.lines(now.elapsed_ns)}
         self._holders: dict[str, tuple[Holder, ...]] = {}
 
     def of_job(self, activity: Activity | None, most: int) -> list[Wait]:
@@ -164,7 +161,7 @@ class Waits:
                 words = pool.abroad.why_away(attempt.executor, self._now.elapsed_ns)
                 return WaitsFor.EXECUTOR, words, None
             return WaitsFor.ROOM, "until the machine has room for another process", None
-        lack = self._lacks.get(pool.resources.scarce(attempt.task.execution.resources))
+        lack = self._lacks.get(pool.kind_of(attempt))
         if lack is not None:
             return self._for_resource(attempt, lack)
         if attempt.is_early and pool.level < pool.seats:
