@@ -6,7 +6,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from unit.why_facts import as_document, job, ns, run, skip, text, why
+from unit.why_facts import NOW, as_document, job, ns, run, skip, text, why
 
 from taskman_cli.core.engine.definition import job_from
 from taskman_cli.insight.why import Calendar, advice, diagnose, find_run_slot
@@ -28,6 +28,14 @@ def told(
 ) -> list[tuple[str, str]]:
     answer = why(job(), SLOT, record=SlotRecord(found), scheduler=SchedulerFacts(is_running=is_running))
     return [(one.command, one.words) for one in advice(answer, task=task)]
+
+
+@pytest.mark.parametrize("record", [SlotRecord(failed()), SlotRecord(None, skip(SLOT, "only_if"))])
+def test_nothing_is_to_be_done_with_a_job_that_is_there_no_more(record: SlotRecord) -> None:
+    for removed, is_there in ((None, True), (NOW, False)):
+        found = advice(why(job(removed=removed), SLOT, recorded=[SLOT], record=record))
+        commands = {one.command.split()[1] for one in found if one.command}
+        assert bool(commands & {"test", "trigger", "resume", "show"}) is is_there
 
 
 def words(found: RunFacts) -> str:

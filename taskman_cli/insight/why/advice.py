@@ -26,6 +26,10 @@ _NOT_FOUND = ("not found:", "exit 127: command not found")
 _NOT_EXECUTABLE = ("not executable:", "permission denied:", "cannot be started:", "exit 126: not executable")
 
 
+#: What works only as long as there is the job: a one-off that is over is there no more.
+_OF_A_JOB = tuple(f"taskman {command} " for command in ("test", "trigger", "resume", "show"))
+
+
 class Advice(NamedTuple):
     """One thing to do."""
 
@@ -36,7 +40,10 @@ class Advice(NamedTuple):
 
 def advice(diagnosis: Diagnosis, *, task: str | None = None) -> list[Advice]:
     """Return what to do about a diagnosis; `task` is the one that was asked about."""
-    return [*_advice(diagnosis, task)]
+    found = [*_advice(diagnosis, task)]
+    if diagnosis.calendar.facts.removed_ns is None:
+        return found
+    return [one for one in found if not one.command.startswith(_OF_A_JOB)]
 
 
 def _advice(diagnosis: Diagnosis, task: str | None) -> Iterator[Advice]:
