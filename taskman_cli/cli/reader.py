@@ -33,6 +33,8 @@ from taskman_cli.trust import Trust
 _PR_SET_PDEATHSIG = 1
 #: To find the places of many takes longer than all the rest; nobody reads them all.
 _MOST_WARNINGS = 1_000
+#: With more the scheduler would have to log, keep and answer megabytes.
+_MOST_ERRORS = 100
 
 
 def main() -> int:
@@ -63,11 +65,19 @@ def _read(arguments: dict[str, Any]) -> Reading:
         looked_at = None if isinstance(error, ReadTimeout) else seen
         first, *others = (problem.headline() for problem in error.problems)
         summary = first + (f" (and {len(others):,} more)" if others else "")
-        return Reading(words=error.render(), summary=summary, code=error.exit_code, seen=looked_at)
+        return Reading(words=_words(error), summary=summary, code=error.exit_code, seen=looked_at)
     except TaskmanError as error:
         looked_at = None if isinstance(error, NoThread) else seen
         return Reading(words=str(error), summary=str(error), code=error.exit_code, seen=looked_at)
     return Reading(jobfile, seen=seen, warnings=tuple(islice(_warnings(jobfile, sources), _MOST_WARNINGS)))
+
+
+def _words(error: JobFileError) -> str:
+    """Return the problems, and if they are many only the first."""
+    if (more := len(error.problems) - _MOST_ERRORS) <= 0:
+        return error.render()
+    shown = [problem.render() for problem in error.problems[:_MOST_ERRORS]]
+    return "\n".join([*shown, f"and {more:,} more errors, which `taskman check` shows"])
 
 
 def _warnings(jobfile: JobFile, sources: list[Source]) -> Iterator[tuple[str, str]]:

@@ -179,6 +179,18 @@ def test_the_signal_may_come_to_the_scheduler_too(tmp_path: Path) -> None:
         assert running.end() == 0
 
 
+def test_of_thousands_of_errors_a_reload_tells_the_first_hundred(tmp_path: Path) -> None:
+    """With all of them, the scheduler would log and answer for seconds, and start nothing meanwhile."""
+    with Running(tmp_path, '[jobs.job]\nevery = "1h"\ncommand = "true"') as running:
+        running.wait_for_log("1 job from")
+        running.path("jobs.toml").write_text("".join(f"[jobs.j{n}]\nevery = {n}\n" for n in range(1000)))
+        running.send(signal.SIGHUP)
+        running.wait_for_log("nothing was changed")
+        running.wait_for_log("1,900 more errors, which `taskman check` shows")
+        assert running.log.count(".every: ") <= 52
+        running.send(signal.SIGTERM)
+
+
 def test_a_hang_up_without_a_terminal_has_the_files_read_again(tmp_path: Path) -> None:
     with Running(tmp_path, '[jobs.job]\nevery = "1h"\ncommand = "true"') as running:
         running.wait_for_log("1 job from")
