@@ -7,7 +7,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -77,6 +77,10 @@ class Engine:
     def containers(self) -> list[str]:
         return self.run("ps", "--all", "--quiet").stdout.decode().split()
 
+    def keepers(self) -> list[int]:
+        """Return the processes that keep a container, and that the engine may have forgotten."""
+        return []
+
     def remove_all(self) -> None:
         for container in self.containers():
             self.run("rm", "--force", container)
@@ -95,6 +99,15 @@ class Podman(Engine):
 
     def argv(self) -> list[str]:
         return ["podman", *self.settings["engine_options"]]
+
+    def keepers(self) -> list[int]:
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with suppress(OSError):  # it has ended
+                words = path.read_bytes()
+                if words.startswith(b"/usr/bin/conmon\0") and os.fsencode(self.directory) in words:
+                    found.append(int(path.parent.name))
+        return found
 
 
 class Daemon(Engine):

@@ -98,7 +98,7 @@ class ContainerExecutor(Executor):
         try:
             place = _made_place(self._place(order))
             client = await self._client(order, "start", "--attach", *self._stdin_flag(order), cwd=place)
-        except StartFailed:
+        except (StartFailed, asyncio.CancelledError):
             await asyncio.shield(self._do(self._undo(order)))  # the next try makes one of this name
             raise
         return await self._follow(work, client, skip=0)
@@ -188,6 +188,7 @@ class ContainerExecutor(Executor):
         self._clients.add(client)
         self._sent.setdefault(order.handle, set())
         output = Output(work, self._count_path(order), skip=skip)
+        is_given_up = False
         try:
             async with asyncio.TaskGroup() as group:
                 pumps = [
@@ -203,13 +204,27 @@ class ContainerExecutor(Executor):
             await client.wait()
             return await self._end(work, output, memory=self._memory)
         except asyncio.CancelledError:
-            if not self._is_closing:  # then containers go on
-                self._do(self._undo(order))
+            is_given_up = not self._is_closing  # then containers go on
+            if is_given_up:
+                self._do(self._give_up(work, client))
             raise
         finally:
             self._clients.discard(client)
             output.close()
-            await programs.end(client)
+            if not is_given_up:
+                await programs.end(client)
+
+    async def _give_up(self, work: Work, client: Process) -> None:
+        """Remove a container, but not amid its start: a podman that is killed then leaves processes."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_ANSWER_S):
+                while client.returncode is None and not work.is_started:
+                    state = await self._state(work.order)
+                    if not isinstance(state, containerargs.State) or state.has_started:
+                        break
+                    await asyncio.sleep(_LOOKS_S[0])
+        await programs.end(client)
+        await self._undo(work.order)
 
     async def _await_start(self, work: Work, output: Output) -> None:
         """Say that it has started, once the engine says so."""
@@ -256,10 +271,8 @@ class ContainerExecutor(Executor):
             answer = await programs.ask(
                 [*argv, containerargs.name_of(work.order)], self._environment, within_s=_ANSWER_S
             )
-        except TimeoutError:
-            raise ConnectionLost(f"{self._engine} does not answer") from None
-        except StartFailed as error:
-            raise ConnectionLost(str(error)) from None
+        except (TimeoutError, StartFailed) as error:
+            raise ConnectionLost(str(error) or f"{self._engine} does not answer") from None
         if answer.code == 0:
             return
         words = f"{self._engine}: {answer.words()}"

@@ -11,8 +11,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from container_engine import IMAGE, Daemon, Engine, dockerd, podman, why_no_podman, why_not
+from container_engine import IMAGE, Daemon, Engine, Podman, dockerd, podman, why_no_podman, why_not
 from integration.executor_driver import Attempt, driven
+from wait import wait_until
 
 from taskman_cli.core.executors import ExecutorDefinition
 from taskman_cli.executors import programs
@@ -99,6 +100,7 @@ class Box:
 def box(engine: Engine, tmp_path: Path) -> Iterator[Box]:
     yield Box(engine, tmp_path)
     assert engine.containers() == []
+    wait_until(lambda: not engine.keepers(), what="the end of what kept containers")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -115,6 +117,34 @@ def test_containers_conform_but_for_what_an_engine_cannot(box: Box) -> None:
         box.engine.run("rm", "--force", container)
     for path in box.directory.iterdir():
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+@_needs_podman
+def test_one_that_is_given_up_amid_its_start_leaves_no_process(
+    engine: Engine, box: Box, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if not isinstance(engine, Podman):
+        pytest.skip("a docker daemon does not end with its client")
+    place = tmp_path_factory.mktemp("runtime")
+    slow = place / "runc"
+    slow.write_text(f"""#!/bin/sh
+runc "$@"
+code=$?
+case $* in *create*) : >"{place}/created"; sleep 1 ;; esac
+exit $code
+""")
+    slow.chmod(0o755)
+    options = [str(slow) if word == "runc" else word for word in engine.settings["engine_options"]]
+    box.settings["engine_options"] = options
+
+    async def play(executor: Executor) -> None:
+        task = Attempt(executor, order("sleep 1000")).begin()
+        while not (place / "created").exists():
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.wait([task])
+
+    box.play(play)
 
 
 @pytest.mark.parametrize(
