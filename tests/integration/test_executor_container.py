@@ -357,6 +357,27 @@ def test_a_client_that_was_killed_loses_no_container(box: Box) -> None:
     box.play(play)
 
 
+def test_one_that_is_given_up_before_its_client_is_there_leaves_nothing(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start, begun = programs.start, asyncio.Event()
+
+    async def slow(argv: Sequence[str], *more: Any, **others: Any) -> Process:
+        if "start" in argv:
+            begun.set()
+            await asyncio.sleep(60)
+        return await start(argv, *more, **others)
+
+    async def play(executor: Executor) -> None:
+        task = Attempt(executor, order("sleep 1000")).begin()
+        await begun.wait()
+        task.cancel()
+        await asyncio.wait([task])
+
+    monkeypatch.setattr(programs, "start", slow)
+    box.play(play)
+
+
 def test_an_attempt_that_is_given_up_leaves_nothing(box: Box) -> None:
     async def play(executor: Executor) -> None:
         attempt = Attempt(executor, order("sleep 1000"))

@@ -12,7 +12,7 @@ from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import events
 from taskman_cli.core.engine.ready import rank
 from taskman_cli.core.engine.runs import Attempt, Run, encode_run_id
-from taskman_cli.core.model import Mode, Overlap, Policy, Retry, Settings, State, Trigger
+from taskman_cli.core.model import GATE, Mode, Overlap, Policy, Retry, Settings, State, Trigger
 from taskman_cli.core.schedule import Interval
 from tests.unit.engine_driver import START, Driver, make_job, seconds
 
@@ -168,6 +168,15 @@ def test_a_retry_that_fell_due_while_no_scheduler_ran_has_waited_since() -> None
 
     assert restarted(waiting("high", -1), failed(-122)) == ["low", "high"]
     assert restarted(waiting("high", -1), failed(-119)) == ["high", "low"]
+
+
+def test_a_run_whose_gate_has_said_yes_before_a_restart_has_waited_since_it_was_made() -> None:
+    def gated(queued_s: float) -> events.OpenRun:
+        yes = events.Told(State.SUCCEEDED, START.wall_ns + seconds(-1))
+        return waiting("low", queued_s, attempts=(events.OpenAttempt(GATE, 1, yes),))
+
+    assert restarted(waiting("high", -1), gated(-122)) == ["low", "high"]
+    assert restarted(waiting("high", -1), gated(-119)) == ["high", "low"]
 
 
 @given(

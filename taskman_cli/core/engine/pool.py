@@ -156,7 +156,7 @@ class Pool:
         """Tell whether an attempt may follow one of its run that has just left its seat, CPU and all."""
         if self.is_full or self.is_on_hold(attempt):
             return False
-        is_free = self.gate is None or attempt.is_remote or not self._local_count
+        is_free = self.gate is None or attempt.is_remote
         return is_free or self.memory.has_room(self.memory.need(attempt))
 
     @property
