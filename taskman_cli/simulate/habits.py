@@ -83,6 +83,8 @@ class Habit(NamedTuple):
     salt: int
     #: The middle of their run times, each alone on the machine.
     median_ns: int
+    #: They load this machine: no executor carries them out.
+    is_here: bool
 
 
 class Habits:
@@ -112,11 +114,12 @@ class Habits:
                     basis, acts = Basis.HISTORY, tuple(map(_act, samples))
                 else:
                     basis, acts = Basis.ASSUMED, (_plain(GATE_NS if task.id == GATE else assumed_ns),)
-                if task.execution.executor != LOCAL:
+                is_here = task.execution.executor == LOCAL
+                if not is_here:
                     acts = tuple(map(_elsewhere, acts))
                 lengths = sorted(act.alone_ns for act in acts)
                 salt = crc32(name.encode("utf-8", "surrogateescape"), seed & 0xFFFFFFFF)
-                self.of[owner] = Habit(basis, acts, salt, lengths[len(lengths) // 2])
+                self.of[owner] = Habit(basis, acts, salt, lengths[len(lengths) // 2], is_here)
 
     def act(self, start: Start, due_ns: int) -> Act:
         """Draw what an attempt does; `due_ns` tells runs of a job apart."""

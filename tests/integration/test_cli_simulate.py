@@ -199,6 +199,20 @@ def test_times_have_a_year_where_days_come_again(here: Path, capsys: pytest.Capt
     assert "Sun 29 Nov 1" in capsys.readouterr().out
 
 
+def test_commands_that_all_run_elsewhere_are_not_said_to_use_a_cpu_here(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    far = (
+        '[executors.far]\ntype = "ssh"\nhost = "h"\n[jobs.a]\nevery = "1m"\nexecutor = "far"\ncommand = "b"\n'
+    )
+    (here / "far.toml").write_text(far)
+    main(["simulate", "far.toml", "--from", FROM])
+    assert "Run times: 1 command assumed (1s).\n" in capsys.readouterr().out
+    (here / "far.toml").write_text(far + '[jobs.c]\nevery = "1m"\ncommand = "d"\n')
+    main(["simulate", "far.toml", "--from", FROM])
+    assert "Run times: 2 commands assumed (1s, 10% of it CPU time).\n" in capsys.readouterr().out
+
+
 def test_a_terminal_without_utf_8_gets_ascii(here: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "taskman_cli", "simulate", "jobs.toml", "--from", FROM],

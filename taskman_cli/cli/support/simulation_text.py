@@ -137,7 +137,8 @@ def _heading(simulation: Simulation, zone: tzinfo) -> Iterator[str]:
                 if len(lengths) == 1
                 else f"{duration(lengths[0])} to {duration(lengths[-1])}"
             )
-            cpu = "" if basis is Basis.HISTORY else f", {CPU_SHARE:.0%} of it CPU time"
+            has_share = basis is not Basis.HISTORY and any(habit.is_here for habit in found)
+            cpu = f", {CPU_SHARE:.0%} of it CPU time" if has_share else ""
             parts.append(f"{count} {words} ({span}{cpu})")
     yield f"Run times: {'; '.join(parts)}."
 
