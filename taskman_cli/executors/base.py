@@ -123,6 +123,10 @@ class ConnectionLost(Exception):
     """The far side does not answer any more: how the attempt stands is not known, and will be asked."""
 
 
+class CannotStop(Exception):
+    """SIGSTOP has not stopped the attempt, nor will it: it goes on, with its `timeout`. Why, in words."""
+
+
 class Work:
     """One order being carried out, and what is said of it. Used on the loop's thread only."""
 
@@ -238,8 +242,8 @@ class Executor(ABC):
         """Send a signal to all processes of an attempt that was started. SIGKILL ends it, come what may.
 
         Called once for each signal, in order, beside `run`; it need not wait for the end. After
-        ConnectionLost it is called again. SIGSTOP and SIGCONT are of `pause --stop`: what cannot be stopped
-        goes on.
+        ConnectionLost it is called again. SIGSTOP and SIGCONT are of `pause --stop`: raises CannotStop, or
+        anything else but ConnectionLost, for what goes on.
         """
 
     async def probe(self, order: Order) -> Standing:

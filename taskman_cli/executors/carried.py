@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from taskman_cli.executors.base import CannotStop
+from taskman_cli.executors.orders import short
 from taskman_cli.supervisor.output import BoundedFile
 
 if TYPE_CHECKING:
     from taskman_cli.executors.base import Order, Work
+    from taskman_cli.supervisor.wire import Message
 
 
 class Lost(Exception):
@@ -19,6 +23,14 @@ class Lost(Exception):
         """`is_over`: it does not run any more, says the far side."""
         super().__init__(words)
         self.is_over = is_over
+
+
+def unsent(key: str, number: int, error: BaseException) -> Message:
+    """Return what is said of a signal that an executor could not send to an attempt."""
+    words = short(error) if isinstance(error, CannotStop) else f"{type(error).__name__}: {short(error)}"
+    if number == signal.SIGSTOP:
+        return "unstoppable", key, words
+    return "said", f"signal {number} did not reach {key}: {words}"
 
 
 class Carried:

@@ -17,7 +17,15 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.escapes import printable
-from taskman_cli.executors.base import Absent, ConnectionLost, Executor, Finding, Result, StartFailed
+from taskman_cli.executors.base import (
+    Absent,
+    CannotStop,
+    ConnectionLost,
+    Executor,
+    Finding,
+    Result,
+    StartFailed,
+)
 from taskman_cli.executors.consumerline import ConsumerLine
 from taskman_cli.executors.program import Launch
 
@@ -130,7 +138,7 @@ class ConsumerExecutor(Executor):
     async def signal(self, work: Work, number: int) -> None:
         """Send a `cancel` line; for KILL, end the program: TERM, then KILL.
 
-        There is no line that stops a task, or lets it continue: it goes on.
+        There is no line that stops a task, or lets it continue.
         """
         line, task = self._line, self._tasks.get(work.order.handle)
         if line is None or task is None:
@@ -139,7 +147,7 @@ class ConsumerExecutor(Executor):
             task.is_killed = True
             self._end_in_background(line)
         elif number == signal.SIGSTOP:
-            self.note(f"run {work.order.run} of {work.order.job} goes on: a consumer cannot stop a task")
+            raise CannotStop("a consumer's task cannot be stopped")
         elif number == signal.SIGCONT:
             pass
         else:

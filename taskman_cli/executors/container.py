@@ -17,6 +17,7 @@ from taskman_cli.core.escapes import printable
 from taskman_cli.executors import containerargs, programs
 from taskman_cli.executors.base import (
     Absent,
+    CannotStop,
     ConnectionLost,
     Ended,
     Executor,
@@ -26,7 +27,7 @@ from taskman_cli.executors.base import (
     Unknown,
 )
 from taskman_cli.executors.containeroutput import Output, feed
-from taskman_cli.executors.containerwords import is_away, is_removed, is_unreachable
+from taskman_cli.executors.containerwords import is_away, is_paused, is_removed, is_unreachable
 from taskman_cli.executors.orders import is_want
 from taskman_cli.executors.written import written_so_far
 
@@ -275,11 +276,10 @@ class ContainerExecutor(Executor):
             raise ConnectionLost(str(error) or f"{self._engine} does not answer") from None
         if answer.code == 0:
             return
-        words = f"{self._engine}: {answer.words()}"
         if is_away(answer) if number in _OF_ALL else is_unreachable(answer):
-            raise ConnectionLost(words)
-        if number == signal.SIGSTOP:
-            self.note(words)
+            raise ConnectionLost(f"{self._engine}: {answer.words()}")
+        if number == signal.SIGSTOP and not is_paused(answer):
+            raise CannotStop(f"{self._engine}: {answer.words()}")
 
     async def probe(self, order: Order) -> Standing:
         """Look for the container by its label, and ask how it stands."""

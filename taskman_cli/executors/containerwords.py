@@ -22,6 +22,12 @@ def is_unreachable(answer: Answer) -> bool:
     return not any(words in said for words in (b"not running", b"no such", b"can only kill running"))
 
 
+def is_paused(answer: Answer) -> bool:
+    """Tell whether there was nothing to stop: it is stopped already, or over."""
+    said = answer.err.lower()
+    return any(words in said for words in (b"already paused", b"not running", b"no such"))
+
+
 def is_removed(answer: Answer) -> bool:
     """Tell whether there was nothing to remove, or somebody is at it."""
     said = answer.err.lower()

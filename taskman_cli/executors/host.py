@@ -28,7 +28,7 @@ from taskman_cli.executors.base import (
     Unknown,
     Work,
 )
-from taskman_cli.executors.carried import Carried, Lost
+from taskman_cli.executors.carried import Carried, Lost, unsent
 from taskman_cli.executors.cleanups import CleanUps
 from taskman_cli.executors.leftovers import end_left
 from taskman_cli.executors.orders import complete, env_files_of, is_want, order_of, result_values, short
@@ -373,8 +373,7 @@ class ExecutorHost:
             except asyncio.CancelledError:
                 raise
             except BaseException as error:  # KILL comes next, or nothing can be done about it
-                words = f"signal {number} did not reach {carried.key}: {type(error).__name__}: {short(error)}"
-                self._say("said", words)
+                self._say(*unsent(carried.key, number, error))
             signals.popleft()
 
     def _abandon(self, key: str, values: dict[str, Any]) -> None:

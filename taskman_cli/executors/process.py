@@ -36,6 +36,7 @@ To the supervisor:
     ("returned", key)                  one without a seat was not begun, and will not be
     ("progress", key, part, words)
     ("unheard", key, words)            how it stands is not known; "": it is again
+    ("unstoppable", key, words)        SIGSTOP has not stopped it, and why
     ("keeps_nothing", "", True)        nothing is kept of an attempt that has ended: "forget" is not needed
     ("takes_ahead", "")                attempts without a seat can be given
     ("condition", values)              how the executor itself stands, as `core.conditions` has it

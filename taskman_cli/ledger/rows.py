@@ -243,7 +243,7 @@ class Rows:
             self._other(sql.CONTINUE_ATTEMPT, record.stopped_ns, *key)
         else:
             _whole(row)[sql.STOP] = (None, None, record.stopped_ns)
-        self._event("continued", record.job, *key, data={"stopped_ns": record.stopped_ns})
+        self._event("continued", record.job, *key, data={"stopped_ns": record.stopped_ns, "why": record.why})
 
     def _attempt_stuck(self, record: effects.AttemptStuck) -> None:
         run = _number(record.run)

@@ -139,6 +139,10 @@ def _unheard(key: str, why: str) -> events.AttemptUnheard:
     return events.AttemptUnheard(key, why)
 
 
+def _unstoppable(key: str, why: str) -> events.AttemptUnstoppable:
+    return events.AttemptUnstoppable(key, why)
+
+
 def _executor(name: str, told: dict[str, Any]) -> events.ExecutorTold:
     condition = told.get("condition")
     known = None if condition is None else condition_of(condition)
@@ -205,5 +209,6 @@ _READERS: dict[str, Callable[..., events.Event]] = {
     "gone": _gone,
     "progress": _progress,
     "unheard": _unheard,
+    "unstoppable": _unstoppable,
     "executor": _executor,
 }

@@ -88,8 +88,11 @@ class Child:
         """Become the attempt whose process a supervisor has left behind."""
         self.pid, self.pidfd, self.group, self.keeps_orphans = pid, pidfd, group, keeps_orphans
 
-    def signal_group(self, number: int) -> None:
-        """Signal its process group, unless its number may belong to another process by now."""
+    def signal_group(self, number: int, news: list[Message]) -> None:
+        """Signal its process group, unless its number may belong to another process by now.
+
+        If SIGSTOP is not allowed, that is added to `news`.
+        """
         assert self.pid is not None
         if not self._has_its_number(self.pid):
             return
@@ -101,6 +104,8 @@ class Child:
             if self.told is not None:  # a fork that does not lead a group yet; as our child, it exists
                 os.kill(self.pid, number)
         except PermissionError:
+            if number == signal.SIGSTOP:
+                news.append(("unstoppable", self.key, "it runs as another user"))
             if not self.is_deaf:
                 self.is_deaf = True
                 say(f"not allowed to signal {self.key} (process {self.pid}): it runs as another user")

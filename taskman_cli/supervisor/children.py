@@ -346,12 +346,12 @@ class Children:
         if isinstance(child, Remote):
             self.hosts.signal(child, number)
         elif child.end is None or child.end["group_left"]:
-            child.signal_group(number)
+            child.signal_group(number, self._news)
 
     def signal_all(self, number: int) -> None:
         """Signal every running attempt."""
         for child in self._running.values():
-            child.signal_group(number)
+            child.signal_group(number, self._news)
         self.hosts.signal_all(number)
 
     def close_all(self) -> None:

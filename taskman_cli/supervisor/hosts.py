@@ -372,8 +372,8 @@ class Hosts:
             if values[1].get("has_started"):
                 self._note_started(remote)
             self._conclude(host, remote, values[1])
-        elif kind == "progress":
-            self._tell(("progress", remote.key, *values[1:3]))
+        elif kind in ("progress", "unstoppable"):
+            self._tell((kind, remote.key, *values[1:3]))
         elif kind == "unheard":
             self._note_unheard(remote, str(values[1]))
 

@@ -89,6 +89,7 @@ To the scheduler:
     ("adopted", key, pid)  it is an attempt like any other now, or was one already
     ("progress", key, part, words)   how far an executor is with it, of 1, or None
     ("unheard", key, words)   its executor does not know how it stands; "": it does again
+    ("unstoppable", key, words)   SIGSTOP does not stop it, and why
     ("executor", name, {"restarts", "condition"})
                               how an executor stands: after "executors", and when that changes. Its process
                               was replaced so often; `condition`: `core.conditions`, None: it does not say

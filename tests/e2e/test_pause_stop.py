@@ -69,6 +69,48 @@ def test_a_command_that_is_stopped_for_longer_than_its_timeout_is_shown_and_goes
         assert [kind for kind in kinds if kind in ("stopped", "continued")] == ["stopped", "continued"]
 
 
+CONSUMER = """
+    [executors.c]
+    type = "consumer"
+    command = ["sh", "consumer"]
+
+    [jobs.long]
+    every = "1h"
+    executor = "c"
+    timeout = "2h"
+    command = "x"
+"""
+
+
+def test_a_task_of_a_consumer_goes_on_and_all_say_so(tmp_path: Path) -> None:
+    (tmp_path / "consumer").write_text(
+        'while read -r line; do id=${line#*\\"id\\":}; id=${id#*\\"}\n'
+        'printf \'{"type": "accepted", "id": "%s"}\\n\' "${id%%\\"*}"; done\n'
+    )
+    with Running(tmp_path, CONSUMER) as running:
+        running.wait_for_log("1 job from")
+        taskman(tmp_path, "trigger", "long")
+        wait_until(lambda: "is running" in taskman(tmp_path, "why", "long"), what="it to have begun")
+        taskman(tmp_path, "pause", "long", "--stop")
+        running.wait_for_log("goes on, and its timeout does: a consumer's task cannot be stopped")
+        for _ in range(2):
+            [row] = json.loads(taskman(tmp_path, "status", "--json"))["running"]
+            assert (row["note"], row["stopped_s"]) == ("goes on: it cannot be stopped", 0)
+            assert "goes on: it cannot be stopped" in taskman(tmp_path, "status")
+            assert "goes on: it cannot be stopped" in taskman(tmp_path, "list")
+            assert "cannot be stopped: goes on" in taskman(tmp_path, "show", "long")
+            assert "It goes on, and so does its timeout" in taskman(tmp_path, "why", "long")
+            assert "stopped" not in taskman(tmp_path, "history", "long")
+            os.kill(running.scheduler_pid(), signal.SIGKILL)
+            running.wait_for_log("taking over 1 run")
+        [why] = [
+            row["data"]["why"]
+            for row in map(json.loads, taskman(tmp_path, "events", "--json").splitlines())
+            if row["kind"] == "continued"
+        ]
+        assert why == "a consumer's task cannot be stopped"
+
+
 def test_a_command_that_is_stopped_ends_with_a_stop(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "go")
     with Running(tmp_path, JOBS) as running:

@@ -234,8 +234,9 @@ def test_a_container_stops_with_all_that_is_in_it_and_hears_what_was_sent_meanwh
             [container] = box.engine.containers()
             return box.engine.run("inspect", "--format", "{{.State.Status}}", container).stdout.strip()
 
-        await attempt.signal(signal.SIGSTOP)
-        assert status() == b"paused"
+        for _ in range(2):  # as the next scheduler does, which may not know that it was sent
+            await attempt.signal(signal.SIGSTOP)
+            assert status() == b"paused"
         await attempt.signal(signal.SIGCONT)
         await attempt.signal(signal.SIGCONT)  # it runs already
         assert status() == b"running"

@@ -244,6 +244,13 @@ def test_kill_waits_for_no_signal_that_does_not_get_through(scheduler: Scheduler
     assert scheduler.wait_for("ended", "a")[2]["status"] == 9
 
 
+def test_what_sigstop_does_not_reach_goes_on(scheduler: SchedulerEnd, tmp_path: Path) -> None:
+    scheduler.start("a", spec(tmp_path, "deaf"), meta=META)
+    scheduler.wait_for("started", "a")
+    scheduler.signal("a", signal.SIGSTOP)
+    assert scheduler.wait_for("unstoppable", "a")[2] == "RuntimeError: nobody hears this"
+
+
 def test_how_an_executor_stands_is_told_when_it_changes_and_to_the_next_scheduler(
     supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path
 ) -> None:

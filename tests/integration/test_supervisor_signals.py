@@ -80,8 +80,10 @@ def test_a_command_that_our_signals_do_not_reach_is_told_of_once(
     try:
         with monkeypatch.context() as patch:
             patch.setattr(os, "killpg", refuse)
+            attempts.signal("a", signal.SIGSTOP, "")
             attempts.signal("a", signal.SIGTERM, "cancelled")
             attempts.signal("a", signal.SIGKILL, "cancelled")
+            assert attempts.take_news() == [("unstoppable", "a", "it runs as another user")]
     finally:
         attempts.signal("a", signal.SIGKILL, "")
         os.waitpid(pid, 0)

@@ -523,6 +523,15 @@ class Machine(Commands):
                 self.news.append(events.AttemptUnheard(start.key, "no line"))
         return process
 
+    def signal(self, process: Process, signum: int) -> None:
+        """Let a command get a signal; some executors cannot stop it."""
+        is_stop = signum == signal.SIGSTOP and process.held_ns is None
+        if is_stop and process.start.handle and self.places.random() < 0.5:
+            self.news.append(events.AttemptUnstoppable(process.key, "it goes on"))
+            process.is_stopped = False
+        else:
+            super().signal(process, signum)
+
     def adopt(self, action: effects.Adopt) -> None:
         """Watch what an earlier supervisor left; an executor may know how it ended meanwhile."""
         ended = self.far.pop(action.key, None)

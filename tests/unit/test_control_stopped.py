@@ -186,6 +186,36 @@ def test_a_start_that_is_put_off_is_made_when_its_job_goes_on() -> None:
     assert scene.engine.next_wake().elapsed_ns == START.elapsed_ns + seconds(15)
 
 
+@pytest.mark.parametrize("is_restated", [False, True], ids=["same ledger", "new ledger"])
+def test_what_cannot_be_stopped_goes_on_and_so_does_its_timeout(*, is_restated: bool) -> None:
+    scene = stopped_at(4)
+    key, told = scene.starts[0].key, []
+    for _ in range(2):  # it may be told again, after another signal
+        told += scene.send(events.AttemptUnstoppable(key, "a consumer's task cannot be stopped"))
+    [goes_on] = of_type(told, effects.AttemptContinued)
+    assert (goes_on.stopped_ns, goes_on.why) == (0, "a consumer's task cannot be stopped")
+    for _ in range(2):
+        assert attempt_of(scene) == (None, 0, State.RUNNING)
+        assert scene.engine.next_wake().elapsed_ns == START.elapsed_ns + seconds(10)
+        [row] = status(scene.engine, scene.now, started_ns=0)["running"]
+        assert (row["note"], row["stopped_ns"]) == ("goes on: it cannot be stopped", 0)
+        item = job_item(scene.engine, scene.engine.timetable.jobs["job"], scene.now)
+        assert (item["stopped"], item["unstopped"]) == ([], [row["run"]])
+        scene.restart(is_restated=is_restated)
+    assert [number for _, number in scene.signals] == [STOP]
+    scene.ask(Resume(jobs=["job"]))
+    [row] = status(scene.engine, scene.now, started_ns=0)["running"]
+    assert row["note"] == ""
+    scene.at(10)
+    assert scene.signals[-1] == ("job", TERM)
+
+
+def test_that_a_command_cannot_be_stopped_is_told_too_late_for_one_that_is_over() -> None:
+    scene = stopped_at(4)
+    scene.ended(signum=KILL)
+    assert scene.send(events.AttemptUnstoppable(scene.starts[0].key, "why")) == []
+
+
 RETRIED = Execution(retry=Retry(max=1, delay_ns=seconds(5)), kill_timeout_ns=seconds(3))
 
 

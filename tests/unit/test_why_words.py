@@ -365,6 +365,21 @@ def test_a_run_that_is_stopped_or_was_says_since_when_and_for_how_long() -> None
     assert "It was stopped for 1m30s of that, which does not count towards its timeout." in found
 
 
+def test_a_run_that_was_to_be_stopped_and_cannot_be_says_that_it_goes_on() -> None:
+    going = replace(attempt("main", 1, "running"), ended_ns=None)
+    stopped = run(SLOT, state="running", attempts=(going,))
+    words = "It goes on, and so does its timeout: it was to be stopped, and cannot be."
+    since_ns = ns("2026-11-24T03:00")
+    for until_ns, stops_to, is_told in (
+        (None, stopped.number, True),
+        (None, stopped.number - 1, False),
+        (None, None, False),
+        (since_ns + 1, stopped.number, False),
+    ):
+        paused = replace(job(), pause=Pause(since_ns, until_ns, stops_to=stops_to))
+        assert (words in text(why(paused, SLOT, record=SlotRecord(stopped)))) is is_told
+
+
 # --- skips ---
 
 

@@ -376,6 +376,7 @@ def ended(exit_code: int | None, signum: int | None = None) -> events.AttemptEnd
         (("ended", "k", ENDED | {"status": None, "lost": "no trace"}), events.AttemptGone("k", "no trace")),
         (("progress", "k", 0.5, "half"), events.AttemptProgressed("k", 0.5, "half")),
         (("unheard", "k", "no line"), events.AttemptUnheard("k", "no line")),
+        (("unstoppable", "k", "no way"), events.AttemptUnstoppable("k", "no way")),
         (("signal", 15), None),
     ],
     ids=[
@@ -394,6 +395,7 @@ def ended(exit_code: int | None, signum: int | None = None) -> events.AttemptEnd
         "lost",
         "progress",
         "unheard",
+        "unstoppable",
         "no-event",
     ],
 )

@@ -50,6 +50,7 @@ STATES = {
 FIELDS = {
     "job": "job", "schedule": "schedule", "state": "state", "slot": "slot_ns", "due": "due_ns",
     "enabled": "enabled", "pause": "pause", "park": "park", "running": "running", "stopped": "stopped",
+    "unstopped": "unstopped",
     "queued": "queued", "waits": "waits", "tags": "tags", "description": "description", "users": "users",
     "once": "once", "tasks": "tasks", "removed_tasks": "removed_tasks", "failing": "failing",
     "retrying": "retrying", "last": None,
@@ -207,8 +208,8 @@ def _jobs(directory: Path, request: ListJobs, each: Callable[[dict[str, Any]], T
 
 #: What the table needs of a job.
 _SHOWN = (
-    "job", "schedule", "state", "due_ns", "enabled", "pause", "park", "running", "stopped", "queued", "waits",
-    "users", "removed_tasks", "failing", "retrying",
+    "job", "schedule", "state", "due_ns", "enabled", "pause", "park", "running", "stopped", "unstopped",
+    "queued", "waits", "users", "removed_tasks", "failing", "retrying",
 )  # fmt: skip
 #: What tells whether a job is in a state.
 _TELLING = ("failing", "state", "pause", "park", "enabled")
@@ -216,7 +217,7 @@ _TELLING = ("failing", "state", "pause", "park", "enabled")
 _MOST_RETRIES = 2
 _COLUMNS = ("JOB", "STATE", "NEXT", "LAST", "SCHEDULE")
 #: What there is something to be said about.
-_NOTED = ("users", "retrying", "stopped", "queued", "waits", "pause", "park", "removed_tasks")
+_NOTED = ("users", "retrying", "stopped", "unstopped", "queued", "waits", "pause", "park", "removed_tasks")
 _NUMBER = re.compile(r"(\d+)")
 
 
@@ -255,6 +256,8 @@ def _words(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Iterator[st
         words.append(f"{len(job['running']):,} runs")
     if job.get("stopped"):
         words.append("stopped" if len(job["running"]) == 1 else f"{len(job['stopped']):,} stopped")
+    if job.get("unstopped"):
+        words.append("goes on: it cannot be stopped")
     if job["queued"]:
         words.append(f"{job['queued']:,} queued")
     if waits := job.get("waits"):  # an older scheduler does not send it

@@ -111,6 +111,9 @@ def _state(job: dict[str, Any], now_ns: int, zone: Any) -> Iterator[str]:
         yield f"run {' '.join(job['running'])}"
     if job.get("stopped"):
         yield "stopped" if len(job["running"]) == 1 else f"stopped: {' '.join(job['stopped'])}"
+    if unstopped := job.get("unstopped"):
+        which = "" if len(job["running"]) == 1 else f" {' '.join(unstopped)}"
+        yield f"cannot be stopped{which and ':'}{which}: goes on"
     if job["queued"]:
         yield f"{job['queued']:,} queued"
     if pause := job["pause"]:

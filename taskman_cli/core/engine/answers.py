@@ -28,8 +28,9 @@ NEXT = 10
 #: What is told of a job, each with the value that a brief list leaves out.
 FIELDS: dict[str, Any] = {
     "job": "", "schedule": "", "state": "", "slot_ns": None, "due_ns": None, "enabled": False, "pause": None,
-    "park": None, "running": [], "stopped": [], "queued": 0, "waits": [], "tags": [], "description": "",
-    "users": [], "once": False, "tasks": [], "removed_tasks": [], "failing": None, "retrying": [],
+    "park": None, "running": [], "stopped": [], "unstopped": [], "queued": 0, "waits": [], "tags": [],
+    "description": "", "users": [], "once": False, "tasks": [], "removed_tasks": [], "failing": None,
+    "retrying": [],
 }  # fmt: skip
 #: The most waiting attempts of a status, and of one job, that are told of one by one.
 MOST_WAITS = 20
@@ -105,11 +106,12 @@ def job_item(
     queued = 0
     running: list[str] = []
     stopped: list[str] = []
+    unstopped: list[str] = []
     waiting: list[dict[str, Any]] = []
     retrying: list[dict[str, Any]] = []
     if engine.is_at_work(job.id):  # most are not
         running, queued = engine.runs_of(job.id)
-        stopped = engine.stopped_runs_of(job.id)
+        stopped, unstopped = engine.stopped_runs_of(job.id), engine.unstopped_runs_of(job.id)
         found = engine.waits_of(job.id, waits or engine.waits(now), MOST_WAITS)
         waiting = [wait.as_json() for wait in found]
         retrying = [asdict(row) for row in retries_of(engine, job.id, now)]
@@ -125,6 +127,7 @@ def job_item(
         "park": None if armed.park is None else asdict(armed.park),
         "running": running,
         "stopped": stopped,
+        "unstopped": unstopped,
         "queued": queued,
         "waits": waiting,
         "tags": list(job.tags),

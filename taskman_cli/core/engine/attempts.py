@@ -335,6 +335,16 @@ class Attempts:
                 self._outbox.records.append(attempt.stopped)
                 self._set_timeout(attempt)
 
+    def unstoppable(self, event: events.AttemptUnstoppable, _: Now) -> None:
+        """Take back that a command is stopped, since it goes on: so does its `timeout`."""
+        attempt = self.pool.running.get(event.key)
+        if attempt is None or attempt.stopped is None:
+            return
+        self._outbox.subject, attempt.stopped = attempt.run, None
+        self._outbox.records.append(attempt.continued(event.why))
+        self._set_timeout(attempt)
+        self._outbox.subject = None
+
     def continue_all(self, job_id: str, now: Now) -> None:
         """Continue (SIGCONT) all running commands of a job, whatever stopped them."""
         for attempt in self.pool.running.values():
@@ -356,7 +366,4 @@ class Attempts:
         # 0 would mean that it never was: then nobody would send SIGCONT again after a crash.
         attempt.stopped_ns = max(attempt.stopped_until_ns(at.elapsed_ns), 1)
         attempt.stopped = None
-        run = attempt.run
-        self._outbox.records.append(
-            effects.AttemptContinued(run.id, run.job.id, attempt.task.id, attempt.number, attempt.stopped_ns)
-        )
+        self._outbox.records.append(attempt.continued())

@@ -109,6 +109,7 @@ class Engine:
             events.AttemptEnded: outcomes.ended,
             events.AttemptProgressed: running.attempts.progressed,
             events.AttemptUnheard: running.attempts.unheard,
+            events.AttemptUnstoppable: running.attempts.unstoppable,
             events.ExecutorTold: running.attempts.executor_told,
             events.OrphanAdopted: running.attempts.adopted,
             events.AttemptGone: outcomes.gone,
@@ -252,6 +253,12 @@ class Engine:
         """Return the runs of a job that have a stopped command."""
         activity = self._running.activity.get(job_id)
         return [run.id for run in activity.active.values() if run.is_stopped] if activity else []
+
+    def unstopped_runs_of(self, job_id: str) -> list[str]:
+        """Return the runs of a job that have a command which was to be stopped, and goes on."""
+        activity, stops_to = self._running.activity.get(job_id), self.timetable.stops_to(job_id)
+        runs = activity.active.values() if activity and stops_to is not None else ()
+        return [run.id for run in runs if any(one.goes_on(stops_to) for one in run.attempts.values())]
 
     def unfinished(self, target: str) -> list[str]:
         """Return the unfinished runs: the one of this id, or those of a job or one of its tasks."""

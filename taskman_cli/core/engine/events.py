@@ -250,6 +250,14 @@ class StartsReleased:
 
 
 @immutable
+class AttemptUnstoppable:
+    """A command that was to be stopped goes on: what carries it out cannot stop it."""
+
+    key: str
+    why: str
+
+
+@immutable
 class ExecutorTold:
     """How an executor stands, and how often its process was replaced."""
 
@@ -369,28 +377,8 @@ class KillRequested:
 
 
 Event = (
-    JobsLoaded
-    | Tick
-    | AttemptStarted
-    | AttemptProgressed
-    | AttemptUnheard
-    | ExecutorTold
-    | StartFailed
-    | StartHeld
-    | StartReturned
-    | StartsReleased
-    | AttemptEnded
-    | OrphanAdopted
-    | AttemptGone
-    | ClockStepped
-    | Suspended
-    | RequestReceived
-    | OnceRequested
-    | JobsReloaded
-    | SignalsRead
-    | MemoryMeasured
-    | GateTried
-    | DrainRequested
-    | StopRequested
-    | KillRequested
-)
+    JobsLoaded | Tick | AttemptStarted | AttemptProgressed | AttemptUnheard | AttemptUnstoppable
+    | ExecutorTold | StartFailed | StartHeld | StartReturned | StartsReleased | AttemptEnded | OrphanAdopted
+    | AttemptGone | ClockStepped | Suspended | RequestReceived | OnceRequested | JobsReloaded | SignalsRead
+    | MemoryMeasured | GateTried | DrainRequested | StopRequested | KillRequested
+)  # fmt: skip

@@ -30,8 +30,8 @@ BETWEEN: frozenset[type[events.Event]] = frozenset(
     {
         events.Tick, events.AttemptStarted, events.StartFailed, events.StartHeld, events.StartReturned,
         events.StartsReleased, events.AttemptEnded, events.AttemptProgressed, events.AttemptUnheard,
-        events.ExecutorTold, events.OrphanAdopted, events.AttemptGone, events.SignalsRead,
-        events.MemoryMeasured,
+        events.AttemptUnstoppable, events.ExecutorTold, events.OrphanAdopted, events.AttemptGone,
+        events.SignalsRead, events.MemoryMeasured,
     }
 )  # fmt: skip
 

@@ -99,6 +99,8 @@ class AttemptContinued:
     attempt: int
     #: How long it has been stopped so far, in total.
     stopped_ns: int
+    #: Why it goes on at once; "": somebody resumed it, or told it to end.
+    why: str = ""
 
 
 @immutable

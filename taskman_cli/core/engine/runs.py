@@ -151,10 +151,20 @@ class Attempt:
         now_ns = 0 if self.stopped is None else max(0, elapsed_ns - self.stopped.at.elapsed_ns)
         return self.stopped_ns + now_ns
 
+    def goes_on(self, stops_to: int | None) -> bool:
+        """Tell whether it was to be stopped, with all runs up to a number, and could not be."""
+        is_at_work = self.spawned is not None and self.stopped is None and self.ending is None
+        return is_at_work and stops_to is not None and decode_run_id(self.run.id) <= stops_to
+
     @property
     def pid(self) -> int | None:
         """Return its process id, once that is known."""
         return self.spawned.pid if self.spawned else None
+
+    def continued(self, why: str = "") -> AttemptContinued:
+        """Return the record that it goes on, after all the time in which it was stopped."""
+        run = self.run
+        return AttemptContinued(run.id, run.job.id, self.task.id, self.number, self.stopped_ns, why)
 
     @property
     def is_in_pool(self) -> bool:
@@ -327,9 +337,7 @@ class Run:
             if attempt.spawned:
                 yield attempt.spawned
             if attempt.stopped_ns:
-                yield AttemptContinued(
-                    self.id, self.job.id, attempt.task.id, attempt.number, attempt.stopped_ns
-                )
+                yield attempt.continued()
             if attempt.stopped:
                 yield attempt.stopped
             if attempt.told:

@@ -12,7 +12,7 @@ from taskman_cli.core.executors import kind_and_name
 from taskman_cli.core.model import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from taskman_cli.core.clock import Now
     from taskman_cli.core.engine.engine import Engine
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from taskman_cli.core.engine.runs import Attempt
     from taskman_cli.core.engine.timetable import ArmedJob
     from taskman_cli.core.engine.view import Depth, ExecutorRow, Failing, SinkRow
-    from taskman_cli.core.executors import ExecutorDefinition
 
 
 def take_snapshot(
@@ -52,9 +51,7 @@ def take_snapshot(
         max_workers=pool.seats,
         queue=tuple(queue),
         workers=tuple(
-            _worker(attempt, now, engine.settings.executors)
-            for attempt in pool.running.values()
-            if not attempt.is_early
+            _worker(attempt, now, engine) for attempt in pool.running.values() if not attempt.is_early
         ),
         ready=pool.ready_count,
         target=None if pool.gate is None else pool.target.value(now.elapsed_ns, pool.memory.tuning),
@@ -166,7 +163,8 @@ def _held_order(row: tuple[bool, int, ArmedJob]) -> tuple[bool, int, str]:
     return row[0], row[1], row[2].job.id
 
 
-def _worker(attempt: Attempt, now: Now, executors: Iterable[ExecutorDefinition]) -> WorkerRow:
+def _worker(attempt: Attempt, now: Now, engine: Engine) -> WorkerRow:
+    executors, stops_to = engine.settings.executors, engine.timetable.stops_to(attempt.run.job.id)
     command = attempt.task.command
     return WorkerRow(
         run=attempt.run.id,
@@ -176,7 +174,7 @@ def _worker(attempt: Attempt, now: Now, executors: Iterable[ExecutorDefinition])
         pid=attempt.pid,
         started_elapsed_ns=attempt.began_elapsed_ns,
         timeout_ns=attempt.task.execution.timeout_ns,
-        note=_note(attempt),
+        note=_note(attempt, stops_to),
         command=command if isinstance(command, str) else " ".join(command),
         trigger=attempt.run.trigger.value,
         stopped_ns=attempt.stopped_until_ns(now.elapsed_ns),
@@ -185,7 +183,7 @@ def _worker(attempt: Attempt, now: Now, executors: Iterable[ExecutorDefinition])
     )
 
 
-def _note(attempt: Attempt) -> str:
+def _note(attempt: Attempt, stops_to: int | None) -> str:
     """Return what is unusual about a running command; "": nothing."""
     if attempt.is_stuck:
         return "does not end after KILL"
@@ -193,7 +191,9 @@ def _note(attempt: Attempt) -> str:
         return _NOTES.get(attempt.ending, "")
     if attempt.unheard:
         return f"no answer: {attempt.unheard}"
-    return "stopped" if attempt.stopped else ""
+    if attempt.stopped:
+        return "stopped"
+    return "goes on: it cannot be stopped" if attempt.goes_on(stops_to) else ""
 
 
 _NOTES = {State.TIMED_OUT: "timed out, ending", State.CANCELLED: "cancelled, ending"}

@@ -32,8 +32,8 @@ _BAD_ENDS = (State.FAILED, State.TIMED_OUT, State.LOST)
 _MAIN = "main"
 
 
-def run_words(ran: Ran, name: str, *, times: Times, now_ns: int) -> Iterator[str]:
-    """Yield sentences that describe a run of the job `name`."""
+def run_words(ran: Ran, name: str, stops_to: int | None, *, times: Times, now_ns: int) -> Iterator[str]:
+    """Yield sentences that describe a run of the job `name`, whose runs up to a number were to be stopped."""
     run = ran.run
     yield _headline(run, name, times=times, now_ns=now_ns)
     if run.trigger == Trigger.CATCH_UP:
@@ -50,10 +50,10 @@ def run_words(ran: Ran, name: str, *, times: Times, now_ns: int) -> Iterator[str
         yield from _ends(run, times=times, now_ns=now_ns)
         yield from _waiting_tasks(ran.waits, "")
         yield from _holders(ran.waits, times=times)
-    yield from _stops(run, times=times, now_ns=now_ns)
+    yield from _stops(run, stops_to, times=times, now_ns=now_ns)
 
 
-def _stops(run: RunFacts, *, times: Times, now_ns: int) -> Iterator[str]:
+def _stops(run: RunFacts, stops_to: int | None, *, times: Times, now_ns: int) -> Iterator[str]:
     """Describe commands that are or were stopped: that time does not count towards their timeout."""
     stopped = [a.stop_ns for a in run.attempts if a.state == State.RUNNING and a.stop_ns is not None]
     if stopped:
@@ -61,6 +61,9 @@ def _stops(run: RunFacts, *, times: Times, now_ns: int) -> Iterator[str]:
         yield f"It has been stopped {since}, until it is resumed; meanwhile its timeout does not run."
     elif longest := max((a.stopped_for_ns for a in run.attempts), default=0):
         yield f"It was stopped for {span(longest)} of that, which does not count towards its timeout."
+    is_unstopped = stops_to is not None and run.number <= stops_to and not stopped
+    if is_unstopped and any(a.state == State.RUNNING and a.started_ns is not None for a in run.attempts):
+        yield "It goes on, and so does its timeout: it was to be stopped, and cannot be."
 
 
 def _headline(run: RunFacts, name: str, *, times: Times, now_ns: int) -> str:

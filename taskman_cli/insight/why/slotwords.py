@@ -31,7 +31,7 @@ def slot_words(slot: SlotDiagnosis, calendar: Calendar, *, times: Times, now_ns:
     result, name = slot.result, calendar.job.id
     match result:
         case Ran():
-            yield from run_words(result, name, times=times, now_ns=now_ns)
+            yield from run_words(result, name, _stops_to(calendar, now_ns), times=times, now_ns=now_ns)
         case Skipped():
             yield from _skipped(slot, result, name, times=times, now_ns=now_ns)
         case ToCome():
@@ -40,6 +40,12 @@ def slot_words(slot: SlotDiagnosis, calendar: Calendar, *, times: Times, now_ns:
             yield from _unrecorded(slot.slot_ns, result, calendar, times=times)
     if slot.gap:
         yield gap_words(slot.gap)
+
+
+def _stops_to(calendar: Calendar, now_ns: int) -> int | None:
+    """Return up to which number the runs of the job were to be stopped, if it is paused now."""
+    pause = calendar.facts.pause
+    return pause.stops_to if pause is not None and pause.covers(now_ns) else None
 
 
 def gap_words(gap: Change) -> str:

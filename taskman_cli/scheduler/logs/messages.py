@@ -87,6 +87,8 @@ def _log_state(record: effects.Effect, timezone: tzinfo) -> None:
             _log_attempt(logging.INFO, "stopped", record, "is stopped")
         case effects.AttemptContinued():
             words = f"goes on, after having been stopped for {format_rough(record.stopped_ns)}"
+            if record.why:
+                words = f"goes on, and its timeout does: {record.why}"
             _log_attempt(logging.INFO, "continued", record, words)
         case effects.AttemptStuck():
             words = f"was killed, and its process{f' {record.pid}' if record.pid else ''} does not end"
