@@ -24,7 +24,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2e.running import children, is_alive, kill
+from process_table import children, is_alive, kill, pids, status_of
 from wait import wait_until
 
 import taskman_cli
@@ -166,19 +166,16 @@ class Machine:
     @staticmethod
     def inside(pid: int) -> int:
         """Return the number that a process has inside; 0 if it is gone."""
-        with suppress(OSError, StopIteration):
-            status = Path(f"/proc/{pid}/status").read_text()
-            return int(next(line for line in status.splitlines() if line.startswith("NSpid:")).split()[-1])
-        return 0
+        return int(status_of(pid).get("NSpid", "0").split()[-1])
 
     def pids(self) -> list[int]:
         """Return all processes of the machine, by their numbers outside of it."""
         namespace = Path(f"/proc/{self.pid}/ns/pid").readlink()
         found = []
-        for entry in Path("/proc").glob("[0-9]*"):
+        for pid in pids():
             with suppress(OSError):
-                if (entry / "ns/pid").readlink() == namespace:
-                    found.append(int(entry.name))
+                if Path(f"/proc/{pid}/ns/pid").readlink() == namespace:
+                    found.append(pid)
         return found
 
     def add_user(self, name: str) -> None:

@@ -7,12 +7,13 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from process_table import arguments, with_arguments
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -101,13 +102,9 @@ class Podman(Engine):
         return ["podman", *self.settings["engine_options"]]
 
     def keepers(self) -> list[int]:
-        found = []
-        for path in Path("/proc").glob("[0-9]*/cmdline"):
-            with suppress(OSError):  # it has ended
-                words = path.read_bytes()
-                if words.startswith(b"/usr/bin/conmon\0") and os.fsencode(self.directory) in words:
-                    found.append(int(path.parent.name))
-        return found
+        # Not what talks of one, as a grep does.
+        found = with_arguments(b"/usr/bin/conmon\0", os.fsencode(self.directory))
+        return [pid for pid in found if arguments(pid)[:1] == [b"/usr/bin/conmon"]]
 
 
 class Daemon(Engine):

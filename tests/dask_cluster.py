@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from process_table import with_arguments
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -113,14 +114,7 @@ class DaskCluster:
 
     def keepers(self) -> list[int]:
         """Return the processes of keepers."""
-        path = str(self.directory / "tmp").encode()
-        found = []
-        for file in Path("/proc").glob("[0-9]*/cmdline"):
-            with suppress(OSError):
-                words = file.read_bytes()
-                if b"taskman_cli.executors.keeper" in words and path in words:
-                    found.append(int(file.parent.name))
-        return found
+        return with_arguments(b"taskman_cli.executors.keeper", os.fsencode(self.directory / "tmp"))
 
     def kill_worker(self, name: str) -> None:
         """Kill a worker; its keeper goes on."""

@@ -11,7 +11,6 @@ import errno
 import os
 import pwd
 import shutil
-import signal
 import struct
 import subprocess
 from contextlib import contextmanager, suppress
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from process_table import is_alive, kill, pids, status_of
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -129,11 +129,10 @@ def _run(*argv: str) -> bool:
 def _kill_all(uid: int) -> int:
     """Kill all processes of a user that we created; return how many there were."""
     found = 0
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError, IndexError):
-            if process.stat().st_uid == uid and process.joinpath("stat").read_text().split(") ")[1][0] != "Z":
-                os.kill(int(process.name), signal.SIGKILL)
-                found += 1
+    for pid in pids():
+        if status_of(pid).get("Uid", "").split()[1:2] == [str(uid)] and is_alive(pid):
+            kill(pid)
+            found += 1
     return found
 
 

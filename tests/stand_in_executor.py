@@ -17,6 +17,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from process_table import is_alive
+
 from taskman_cli.executors.base import (
     Absent,
     ConnectionLost,
@@ -123,10 +125,9 @@ class StandIn(Executor):
             return process.poll() is None
         try:
             pid = int(self._place(order, "pid").read_text())
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
         except (FileNotFoundError, ValueError):
             return False
-        return state not in "ZX"
+        return is_alive(pid)
 
     def _result(self, order: Order) -> Result | None:
         try:

@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import network
 from dask_cluster import DaskCluster, why_not
-from e2e.running import TASKMAN, children, command_line, is_alive, is_scheduler, kill
+from e2e.running import TASKMAN, is_scheduler
+from process_table import children, command_line, is_alive, kill, pids, proc
 from wait import wait_until
 
 from taskman_cli.core.engine.runs import encode_run_id
@@ -264,11 +265,10 @@ class Chaos:
     def _processes(self, variable: bytes = b"") -> list[int]:
         """Return the processes on the machines of the workers that have a variable."""
         found, mark = [], f"TMPDIR={self.directory}/machine-".encode()
-        for place in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                environ = (place / "environ").read_bytes()
-                if mark in environ and variable in environ and is_alive(int(place.name)):
-                    found.append(int(place.name))
+        for pid in pids():
+            environ = proc(pid, "environ")
+            if mark in environ and variable in environ and is_alive(pid):
+                found.append(pid)
         return found
 
     def check(self) -> Verdict:

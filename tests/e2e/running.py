@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
 import subprocess
 import sys
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from process_table import children, command_line, kill_tree
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -78,8 +78,7 @@ class Running:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for pid in [*descendants(self.process.pid), self.process.pid]:
-            kill(pid, signal.SIGKILL)
+        kill_tree(self.process.pid)
         self.process.wait()
 
     @property
@@ -146,29 +145,6 @@ def one_ahead(make: Callable[[], Running]) -> Iterator[Callable[[], Running]]:
             pass
 
 
-def children(pid: int) -> list[int]:
-    """Return the children of a process, whichever of its threads started them."""
-    found: list[int] = []
-    with suppress(OSError):  # it ends meanwhile: the directory of its threads is gone
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            with suppress(OSError):  # this thread ends
-                found += map(int, (thread / "children").read_text().split())
-    return found
-
-
-def descendants(pid: int) -> list[int]:
-    """Return the children of a process, theirs, and so on."""
-    return [found for child in children(pid) for found in (child, *descendants(child))]
-
-
-def command_line(pid: int) -> str:
-    """Return a process's arguments; "" for one that is gone or a zombie."""
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-    except OSError:
-        return ""
-
-
 def is_scheduler(pid: int) -> bool:
     """Tell whether a supervisor started this process as the scheduler, by the name of any version.
 
@@ -177,19 +153,3 @@ def is_scheduler(pid: int) -> bool:
     """
     own, _, _ = command_line(pid).partition(" -- ")
     return not {"taskman_cli.scheduler", "taskman_cli.daemon"}.isdisjoint(own.split())
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether a process is there and no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
-def kill(pid: int, signum: int) -> None:
-    """Signal a process that may be gone."""
-    try:
-        os.kill(pid, signum)
-    except ProcessLookupError:
-        return

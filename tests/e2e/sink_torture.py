@@ -20,15 +20,15 @@ import sys
 import tempfile
 import threading
 import time
-from contextlib import suppress
 from pathlib import Path
 
 if __name__ == "__main__":
     sys.path[:0] = [str(Path(__file__).parents[1])]
 
 from e2e.receivers import Receiver, receivers
-from e2e.running import Running, kill
+from e2e.running import Running
 from e2e.test_sinks import courier, job, rows, sink
+from process_table import kill, resident_bytes
 from wait import wait_until
 
 _BEHIND = "SELECT 1 FROM sinks WHERE cursor < (SELECT max(seq) FROM reports)"
@@ -65,8 +65,7 @@ def change_at_random(servers: list[Receiver], stop: threading.Event, chance: ran
 
 def resident_mib(pid: int) -> float:
     """Return how much memory a process uses."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+    return resident_bytes(pid) / 2**20
 
 
 class Memory:
@@ -77,8 +76,8 @@ class Memory:
 
     def look(self, running: Running) -> None:
         """Look at the scheduler that lives now, if it does."""
-        with suppress(OSError):
-            self._found_mib.append(resident_mib(running.scheduler_pid()))
+        if found := resident_mib(running.scheduler_pid()):
+            self._found_mib.append(found)
 
     def growth_mib(self) -> float:
         """Return by how much the most of the last quarter is more than the most of the first."""

@@ -12,9 +12,10 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
-from e2e.running import Running, kill
+from e2e.running import Running
 from integration.attacks import LEASER, STOPPER, attacking
 from people import Person, named
+from process_table import kill
 from wait import wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run commands as another user")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from e2e.running import TASKMAN, Running, one_ahead
+from process_table import state_of
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -124,16 +125,10 @@ def test_resume_continues_stopped_commands(terminal: Terminal) -> None:
     terminal.ask("trigger", "long")
     terminal.running.wait_for("begun")
     [row] = terminal.json("status")["running"]
-    stat = f"/proc/{row['pid']}/stat"
     terminal.ask("pause", "long", "--stop")
-    wait_until(lambda: _state(stat) == "T", what="a stopped command")
+    wait_until(lambda: state_of(row["pid"]) == "T", what="a stopped command")
     terminal.ask("resume", "--all")
-    wait_until(lambda: _state(stat) != "T", what="a command that goes on")
-
-
-def _state(path: str) -> str:
-    with open(path) as file:  # noqa: PTH123 - of the kernel
-        return file.read().rpartition(")")[2].split()[0]
+    wait_until(lambda: state_of(row["pid"]) != "T", what="a command that goes on")
 
 
 def test_cancel_ends_a_run_by_its_id_with_its_signal(terminal: Terminal) -> None:

@@ -7,13 +7,14 @@ import signal
 import sqlite3
 import subprocess
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from e2e.running import Running, is_alive, kill
+from e2e.running import Running
+from process_table import is_alive, is_gone, kill, pids, status_of, threads
 from wait import wait_until
 
 
@@ -291,7 +292,7 @@ def test_a_stop_while_no_scheduler_lives_is_carried_out_and_recorded_by_another(
         os.kill(running.scheduler_pid(), signal.SIGKILL)
         running.wait_for_log("starting it again in 3600 s")
         running.path("go").touch()
-        wait_until(lambda: not Path(f"/proc/{pid}").exists(), what="the end of a command")
+        wait_until(lambda: is_gone(pid), what="the end of a command")
         running.send(signal.SIGTERM)
         assert running.end() == 0, running.log
         assert _states(tmp_path) == [("ends", "succeeded"), ("goes_on", "cancelled")]
@@ -351,9 +352,5 @@ def test_a_user_without_processes_and_threads_left_has_late_starts_and_a_schedul
 
 def _tasks_of_ours() -> int:
     """Return how many threads our user has, which is what the limit counts."""
-    count = 0
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if process.stat().st_uid == os.geteuid():
-                count += len(list(process.joinpath("task").iterdir()))
-    return count
+    ours = str(os.geteuid())
+    return sum(len(threads(pid)) for pid in pids() if status_of(pid).get("Uid", "").split()[:1] == [ours])

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import debian
 import pytest
-from e2e.running import TASKMAN, Running, kill
+from e2e.running import TASKMAN, Running
+from process_table import kill
 from wait import wait_until
 
 if TYPE_CHECKING:

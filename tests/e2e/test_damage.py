@@ -7,9 +7,10 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e.running import Running, is_alive
+from e2e.running import Running
 from e2e.test_ledger import ledger
 from integration.test_ledger_unreadable import damage
+from process_table import is_alive
 from wait import wait_until
 
 if TYPE_CHECKING:

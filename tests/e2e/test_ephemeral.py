@@ -8,8 +8,9 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e.running import TASKMAN, Running, is_alive
+from e2e.running import TASKMAN, Running
 from people import Person
+from process_table import is_alive
 from wait import wait_until
 
 if TYPE_CHECKING:

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from e2e.running import Running, children, command_line, hurried, is_alive
+from e2e.running import Running, hurried
+from process_table import children, command_line, is_alive
 from stand_in_executor import installed
 from wait import wait_until
 

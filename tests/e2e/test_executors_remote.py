@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from container_engine import IMAGE, Daemon, dockerd, why_not
-from e2e.running import Running, children, command_line, is_alive
+from e2e.running import Running
+from process_table import children, command_line, is_alive
 from stand_in_ssh import write_stand_in
 from wait import wait_until
 

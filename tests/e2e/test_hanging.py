@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from e2e.running import TASKMAN, Running, is_alive
+from e2e.running import TASKMAN, Running
+from process_table import is_alive
 from wait import wait_until
 
 SITE = Path(__file__).with_name("hanging")

@@ -14,7 +14,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
-from e2e.running import TASKMAN, Running, is_alive, kill
+from e2e.running import TASKMAN, Running
+from process_table import is_alive, kill
 from wait import wait_until
 
 FDS = """

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e.running import TASKMAN, Running, is_alive
+from e2e.running import TASKMAN, Running
+from process_table import is_alive
 from wait import wait_until
 
 from taskman_cli.launch.tokens import group_prefix, read_secret

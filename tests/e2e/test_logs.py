@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 from booted import TASKMAN as INSTALLED
 from booted import UNITS, booted, text_of, why_not
-from e2e.running import TASKMAN, Running, children, hurried, is_scheduler, kill
+from e2e.running import TASKMAN, Running, hurried, is_scheduler
 from integration.journald_stand_in import JournaldStandIn
+from process_table import children, kill
 from wait import wait_until
 
 from taskman_cli.core.logsettings import LogLevel, LogPart

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from e2e.running import TASKMAN, Running
-from integration.supervisor_driver import status_of
+from process_table import resident_bytes, status_of
 from wait import wait_until
 
 from taskman_cli.cli.support.scheduler_client import list_jobs
@@ -53,11 +53,6 @@ def connected(running: Running) -> socket.socket:
     with address_of(running.directory / "state" / "taskman.sock") as address:
         sock.connect(address)
     return sock
-
-
-def resident_bytes(pid: int) -> int:
-    with open(f"/proc/{pid}/statm", encoding="ascii") as file:  # noqa: PTH123 - one read
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_many_clients_find_room_for_their_descriptors(running: Running) -> None:

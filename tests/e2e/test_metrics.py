@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e.running import TASKMAN, Running, descendants, hurried, kill
+from e2e.running import TASKMAN, Running, hurried
+from process_table import arguments, descendants, descriptors, is_gone, kill
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -85,13 +86,8 @@ def exporter_of(running: Running) -> int:
     found: list[int] = []
 
     def look() -> bool:
-        for pid in descendants(running.process.pid):
-            try:
-                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
-            if b"taskman_cli.metrics.exporter" in words:
-                found.append(pid)
+        family = descendants(running.process.pid)
+        found.extend(pid for pid in family if b"taskman_cli.metrics.exporter" in arguments(pid))
         return bool(found)
 
     wait_until(look, what="the process that serves metrics")
@@ -222,7 +218,7 @@ def test_a_reload_moves_the_address_and_can_end_it(tmp_path: Path) -> None:
         assert "taskman_jobs 3\n" in _over(place)
         pid = exporter_of(running)
         assert _reload(running, JOBS) == 0
-        wait_until(lambda: not Path(f"/proc/{pid}").exists() and not place.exists(), what="the end of it")
+        wait_until(lambda: is_gone(pid) and not place.exists(), what="the end of it")
 
 
 def _reload(running: Running, jobs: str) -> int:
@@ -293,7 +289,7 @@ def test_a_thousand_bad_scrapers_keep_no_good_one_out(tmp_path: Path, say: bytes
         pid = exporter_of(running)
         with many_connections(address, 1_000, say=say):
             assert values(get(address)[1])["taskman_jobs"] == 3
-            assert len(list(Path(f"/proc/{pid}/fd").iterdir())) < 64 + 40
+            assert len(descriptors(pid)) < 64 + 40
         assert exporter_of(running) == pid
 
 
@@ -352,8 +348,9 @@ def test_without_the_table_there_is_no_process(tmp_path: Path) -> None:
     with Running(tmp_path, JOBS) as running:
         running.wait_for_log("jobs from")
         printed(running)
-        cmdlines = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in descendants(running.process.pid)]
-        assert not any(b"taskman_cli.metrics" in words for words in cmdlines)
+        words = [word for pid in descendants(running.process.pid) for word in arguments(pid)]
+        assert b"taskman_cli.scheduler" in words
+        assert not any(b"taskman_cli.metrics" in word for word in words)
         kill(running.process.pid, signal.SIGTERM)
 
 

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 from e2e.running import TASKMAN, Running
+from process_table import state_of
 from wait import wait_until
 
 JOBS = """
@@ -29,10 +30,6 @@ def taskman(directory: Path, *arguments: str) -> str:
         capture_output=True,
         check=True,
     ).stdout
-
-
-def state_of(pid: int) -> str:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def test_a_command_that_is_stopped_for_longer_than_its_timeout_is_shown_and_goes_on(tmp_path: Path) -> None:

@@ -14,8 +14,9 @@ from itertools import repeat
 from pathlib import Path
 
 import pytest
-from e2e.running import TASKMAN, Running, is_alive
+from e2e.running import TASKMAN, Running
 from e2e.test_ledger import ledger
+from process_table import is_alive
 from wait import wait_until
 
 SITE = Path(__file__).with_name("poisoned")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from e2e.running import TASKMAN, Running
+from process_table import status_of, threads
 from wait import wait_until
 
 JOBS = """
@@ -179,13 +180,7 @@ command = ["true"]
 
 def wakeups(pid: int) -> int:
     """Return how often the threads of a process have gone to sleep."""
-    texts = [(thread / "status").read_text() for thread in Path(f"/proc/{pid}/task").iterdir()]
-    return sum(
-        int(line.split()[1])
-        for text in texts
-        for line in text.splitlines()
-        if line.startswith("voluntary_ctxt_switches:")
-    )
+    return sum(int(status_of(thread).get("voluntary_ctxt_switches", 0)) for thread in threads(pid))
 
 
 def test_nothing_looks_at_the_machine_while_nothing_is_due(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2e.running import TASKMAN, children, is_alive, kill
+from e2e.running import TASKMAN
+from process_table import children, is_alive, kill
 from wait import wait_until
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from e2e.running import TASKMAN, Running, descendants, is_alive
+from e2e.running import TASKMAN, Running
+from process_table import descendants, is_alive
 from wait import wait_until
 
 from taskman_cli.scheduler.requests.job_changes import PORTION

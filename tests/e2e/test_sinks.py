@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from e2e.receivers import Receiver, receivers
-from e2e.running import Running, children, command_line, kill
+from e2e.running import Running
+from process_table import children, command_line, kill
 from wait import wait_until
 
 if TYPE_CHECKING:

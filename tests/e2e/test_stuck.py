@@ -10,8 +10,9 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
-from e2e.running import TASKMAN, Running, hurried, is_alive, kill
+from e2e.running import TASKMAN, Running, hurried
 from hung import HungFileSystem
+from process_table import is_alive, kill
 from wait import wait_until
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from e2e.running import TASKMAN, Running, is_alive, kill
+from e2e.running import TASKMAN, Running
+from process_table import is_alive, kill
 from wait import wait_until
 
 if TYPE_CHECKING:

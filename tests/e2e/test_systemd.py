@@ -7,12 +7,12 @@ import os
 import re
 import shlex
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from booted import TASKMAN, UNITS, Machine, booted, text_of, why_not
-from e2e.running import HURRIED, hurried, is_alive
+from e2e.running import HURRIED, hurried
+from process_table import arguments, is_alive, proc
 from wait import wait_until
 
 from taskman_cli.cli.support.systemd_unit import EXPOSURE, USER_EXPOSURE
@@ -179,15 +179,12 @@ def test_a_supervisor_that_is_killed_is_started_again_and_leaves_nothing(machine
 
 
 def in_unit(pid: int, unit: str) -> bool:
-    try:
-        return f"/{unit}" in Path(f"/proc/{pid}/cgroup").read_text()
-    except OSError:
-        return False
+    return f"/{unit}" in proc(pid, "cgroup").decode()
 
 
 def test_a_unit_is_a_cpu_group_so_that_no_command_begins_in_a_new_one(machine: Machine) -> None:
     unit = start(machine)
-    found = Path(f"/proc/{machine.main_pid(unit)}/cgroup").read_text().splitlines()
+    found = proc(machine.main_pid(unit), "cgroup").decode().splitlines()
     groups = dict(line.split(":", 2)[1:] for line in found)
     (place,) = [path for names, path in groups.items() if "cpu" in names.split(",")] or [groups[""]]
     assert place.endswith(f"/{unit}")
@@ -407,8 +404,7 @@ def test_any_name_of_a_file_reaches_the_program_as_it_is(machine: Machine, name:
     file = f"/etc/taskman/{name}.toml"
     unit = start(machine, "--name", "odd", file=file, jobs="[jobs.j]\nevery = '1h'\ncommand = 'true'\n")
     pid = machine.main_pid(unit)
-    words = Path(f"/proc/{pid}/cmdline").read_bytes()
-    (options,) = [json.loads(word) for word in words.split(b"\0") if word.startswith(b"{")]
+    (options,) = [json.loads(word) for word in arguments(pid) if word.startswith(b"{")]
     assert options["files"] == [file]
     stop(machine, unit)
 

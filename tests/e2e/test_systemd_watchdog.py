@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 from booted import TASKMAN, UNITS, Machine, booted, why_not
-from e2e.running import children, is_alive, is_scheduler
+from e2e.running import is_scheduler
+from process_table import children, is_alive
 from wait import wait_until
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e.running import TASKMAN, children, descendants, is_alive, is_scheduler, kill
+from e2e.running import TASKMAN, is_scheduler
+from process_table import children, descendants, is_alive, kill, kill_tree
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -98,8 +99,7 @@ class Terminal:
 
     def close(self) -> None:
         """End whatever is left."""
-        for pid in [*descendants(self.pid), self.pid]:
-            kill(pid, signal.SIGKILL)
+        kill_tree(self.pid)
         self.process.wait()
         self._reader.join(5)
         if not self._is_hung_up:

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from e2e.running import Running, is_alive
+from e2e.running import Running
 from integration.ledger_tables import read_ledger
+from process_table import is_alive
 from wait import wait_until
 
 if TYPE_CHECKING:

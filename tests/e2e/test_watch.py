@@ -10,7 +10,8 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e.running import TASKMAN, Running, children, command_line, is_alive, kill
+from e2e.running import TASKMAN, Running
+from process_table import children, command_line, is_alive, kill
 from wait import wait_until
 
 if TYPE_CHECKING:

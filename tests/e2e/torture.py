@@ -25,7 +25,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from e2e.crashpoints.sitecustomize import HELD, POINTS
-from e2e.running import TASKMAN, children, descendants, is_scheduler, kill
+from e2e.running import TASKMAN, is_scheduler
+from process_table import children, kill, kill_tree
 from wait import wait_until
 
 from taskman_cli.core.engine.runs import encode_run_id
@@ -155,8 +156,7 @@ class Torture:
     def end(self) -> None:
         """Leave nothing behind."""
         if self._process:
-            for pid in [*descendants(self._process.pid), self._process.pid]:
-                kill(pid, signal.SIGKILL)
+            kill_tree(self._process.pid)
             self._process.wait()
 
     # --- verdict ---

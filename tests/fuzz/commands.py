@@ -24,10 +24,11 @@ import click
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from e2e.running import Running, is_alive
+from e2e.running import Running
 from fuzz import fixtures, odd
 from fuzz.campaign import Campaign, main
 from fuzz.processes import Call, End, can_be, load_modules, run
+from process_table import is_alive
 from wait import wait_until
 
 from taskman_cli.cli.app import app

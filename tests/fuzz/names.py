@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from e2e.running import TASKMAN, descendants, kill
+from e2e.running import TASKMAN
 from fuzz.campaign import Campaign, main, patience_s
+from process_table import kill_tree
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -170,8 +171,7 @@ class Round:
         except (AssertionError, subprocess.TimeoutExpired) as error:
             self._fault(str(error), log.read_bytes()[-3000:])
         finally:
-            for pid in [*descendants(running.pid), running.pid]:
-                kill(pid, signal.SIGKILL)
+            kill_tree(running.pid)
             running.wait()
         for bad in (b"Traceback", b"internal error", b"the scheduler died"):
             if bad in log.read_bytes():

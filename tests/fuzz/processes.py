@@ -20,8 +20,9 @@ import traceback
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from e2e.running import TASKMAN, descendants, kill
+from e2e.running import TASKMAN
 from fuzz.campaign import patience_s
+from process_table import kill, kill_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,8 +89,7 @@ def run(call: Call, scratch: Path, *, interrupt_s: float | None = None) -> End:
             kill(pid, signal.SIGINT)
             if not _is_over(fd, patience_s()):
                 late = "killed"  # with what it has started
-                for one in [*descendants(pid), pid]:
-                    kill(one, signal.SIGKILL)
+                kill_tree(pid)
         _, status = os.waitpid(pid, 0)
     finally:
         os.close(fd)

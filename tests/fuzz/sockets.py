@@ -25,9 +25,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from e2e.running import Running, is_alive
+from e2e.running import Running
 from fuzz import odd
 from fuzz.campaign import Campaign, main, patience_s
+from process_table import is_alive
 from wait import wait_until
 
 from taskman_cli.core.protocol import MAX_LINE_BYTES, REQUESTS

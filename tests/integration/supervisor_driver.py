@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from process_table import descendants, kill
 from wait import wait_until
 
 from taskman_cli.supervisor.wire import FD_VARIABLE, Channel, Message
@@ -230,7 +231,7 @@ class Supervision:
             # Every process it started comes to it when orphaned, so its children are all there is.
             for _ in range(3):
                 for pid in descendants(self.pid):
-                    _kill(pid)
+                    kill(pid)
             self.process.kill()
             self.process.wait(timeout=10)
         for end in self._ends:
@@ -238,43 +239,6 @@ class Supervision:
         self.listener.close()
 
 
-def descendants(pid: int) -> list[int]:
-    """Return the pids of all that came of a process."""
-    found = []
-    for child in children(pid):
-        found += [child, *descendants(child)]
-    return found
-
-
-def children(pid: int) -> list[int]:
-    """Return the pids of a process's children, zombies included."""
-    try:
-        return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
-def status_of(pid: int) -> dict[str, str]:
-    """Return /proc/PID/status as a table; empty if there is no such process."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return {}
-    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
-
-
-def is_alive(pid: int) -> bool:
-    """Tell if a process exists and is no zombie."""
-    return status_of(pid).get("State", "Z")[0] not in "ZX"
-
-
 def kill_later(request_finalizer: Callable[[Callable[[], None]], None], pid: int) -> None:
     """See to it that a process that outlives its supervisor does not outlive the test."""
-    request_finalizer(lambda: _kill(pid))
-
-
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
+    request_finalizer(lambda: kill(pid))

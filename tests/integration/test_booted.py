@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from booted import TASKMAN, UNITS, booted, text_of, why_not
-from e2e.running import is_alive
+from process_table import is_alive, is_gone
 from wait import wait_until
 
 import taskman_cli
@@ -55,7 +55,7 @@ def test_a_booted_machine_runs_units_and_nothing_of_it_is_left() -> None:
         assert machine.pid in pids
         assert machine.inside(machine.pid) == 1
     assert [path for path in ("/etc/written", "/tmp/written", "/opt/written") if Path(path).exists()] == []
-    assert [pid for pid in pids if Path(f"/proc/{pid}").exists()] == []
+    assert all(map(is_gone, pids))
     assert [path for path in cgroups() if path.endswith(f"-{os.getpid()}")] == []
     assert mounts() == before
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.control_driver import ServerDriver
+from process_table import descriptors
 
 from taskman_cli.control.peers import (
     ENOUGH_UNREAD_BYTES,
@@ -54,10 +55,6 @@ def driver(tmp_path: Path) -> Iterator[ServerDriver]:
     driver = ServerDriver(tmp_path)
     yield driver
     driver.close()
-
-
-def open_descriptors() -> list[str]:
-    return sorted(path.name for path in Path("/proc/self/fd").iterdir())
 
 
 def did(*words: str) -> list[dict[str, object]]:
@@ -935,7 +932,7 @@ def test_a_missing_directory_is_named(tmp_path: Path) -> None:
 def test_a_path_that_is_too_long_for_an_address_works(tmp_path: Path) -> None:
     directory = tmp_path / ("d" * 120) / ("e" * 200)
     directory.mkdir(parents=True)
-    fds = open_descriptors()
+    fds = descriptors(os.getpid())
     for _ in range(2):
         driver = ServerDriver(directory)
         raw = driver.connected()
@@ -945,7 +942,7 @@ def test_a_path_that_is_too_long_for_an_address_works(tmp_path: Path) -> None:
         assert stat.S_IMODE(driver.path.lstat().st_mode) == 0o600
         driver.close()
         assert not driver.path.exists()
-    assert fds == open_descriptors()
+    assert fds == descriptors(os.getpid())
 
 
 def test_closing_leaves_the_socket_of_another_alone(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.attacks import LEASER, attacking
-from integration.supervisor_driver import SchedulerEnd, Supervision, is_alive, make_spec, sh
+from integration.supervisor_driver import SchedulerEnd, Supervision, make_spec, sh
 from people import let_write
+from process_table import is_alive
 from wait import wait_until
 
 from taskman_cli.supervisor.direct import file_actions

@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from e2e.running import is_alive
+from process_table import is_alive
 from wait import wait_until
 
 from taskman_cli.cli.doctor.executors import ask

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.executing import Attempt, begin, order, with_executor
+from process_table import is_alive
 from wait import wait_until
 
 from taskman_cli.executors.base import Absent, CannotStop, ConnectionLost, Result, StartFailed
@@ -367,7 +368,7 @@ def test_a_user_that_is_not_there_is_no_start(settings: dict[str, Any]) -> None:
 def test_a_string_is_run_by_the_shell_and_closing_ends_all_of_it(settings: dict[str, Any]) -> None:
     words = " ".join(settings["command"])
     ((_, attempt),) = outcomes({"command": f"{words}; exit 0"}, "pid")
-    wait_until(lambda: not Path(f"/proc/{attempt.text}/exe").exists(), what="the consumer of a shell")
+    wait_until(lambda: not is_alive(int(attempt.text)), what="the consumer of a shell")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

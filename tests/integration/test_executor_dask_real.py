@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from dask_cluster import DaskCluster, make_certificates, why_not
 from integration.executor_driver import Attempt, driven, outcome_on, until
+from process_table import is_alive
 from wait import wait_until
 
 from taskman_cli.core.executors import ExecutorDefinition
@@ -279,7 +280,7 @@ def test_a_command_is_ended_when_nothing_is_heard_of_its_taskman(farm: Farm) -> 
         await executor.forget(one)
 
     farm.play(play)
-    wait_until(lambda: not _lives(pids[0]), what="the end of the command")
+    wait_until(lambda: not is_alive(pids[0]), what="the end of the command")
     farm.play(look)
 
 
@@ -605,7 +606,7 @@ def test_a_stopped_keeper_ends_its_commands(own_cluster: DaskCluster, tmp_path: 
         await attempt.printed(b"\n")
         for pid in own_cluster.keepers():
             os.kill(pid, signal.SIGTERM)
-        await until(lambda: not _lives(int(attempt.output)))
+        await until(lambda: not is_alive(int(attempt.output)))
         with pytest.raises(ConnectionLost):
             await attempt.result()
 
@@ -657,10 +658,3 @@ async def _settled(executor: DaskExecutor, one: Order, kind: type) -> Any:
     while not isinstance(standing := await executor.probe(one), kind):
         assert time.monotonic() < deadline, standing
     return standing
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except FileNotFoundError:
-        return False

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from integration.executing import Attempt, begin, order, with_executor
+from process_table import descriptors, is_alive
 from wait import wait_until
 
 from taskman_cli.executors.base import Result, StartFailed
@@ -490,15 +491,7 @@ def test_a_call_that_goes_on_is_killed_with_what_it_has_started(functions: Path)
     result, attempt = cancelled(functions, "stubborn", "\n", signal.SIGTERM, signal.SIGKILL)
     assert result.signal == signal.SIGKILL
     child = int(attempt.text.split()[0])
-    wait_until(lambda: is_gone(child), what="the child of a killed call")
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state == "Z"
+    wait_until(lambda: not is_alive(child), what="the child of a killed call")
 
 
 def test_a_call_that_is_given_up_leaves_no_process(functions: Path) -> None:
@@ -511,7 +504,7 @@ def test_a_call_that_is_given_up_leaves_no_process(functions: Path) -> None:
         return int(attempt.text.split()[0])
 
     child = with_executor(lambda: PythonExecutor({}), body)
-    wait_until(lambda: is_gone(child), what="the child of a call that was given up")
+    wait_until(lambda: not is_alive(child), what="the child of a call that was given up")
 
 
 def test_a_killed_executor_takes_its_calls_with_it(functions: Path, tmp_path: Path) -> None:
@@ -536,7 +529,7 @@ def test_a_killed_executor_takes_its_calls_with_it(functions: Path, tmp_path: Pa
     finally:
         host.kill()
         host.communicate()
-    wait_until(lambda: is_gone(child), what="what a call of a killed executor had started")
+    wait_until(lambda: not is_alive(child), what="what a call of a killed executor had started")
 
 
 def test_the_context_tells_a_call_about_itself(functions: Path) -> None:
@@ -652,7 +645,7 @@ def test_a_dead_idle_worker_costs_no_attempt(functions: Path) -> None:
         pid = value(attempt.text)[0]
         os.kill(pid, signal.SIGKILL)
         # Not awaited: the executor has no chance to see it before the next call.
-        wait_until(lambda: is_gone(pid), what="the worker")
+        wait_until(lambda: not is_alive(pid), what="the worker")
         return (await begin(executor, a_call(functions, "count")).task).exit_code
 
     assert with_executor(lambda: PythonExecutor({}), body) == 0
@@ -914,7 +907,7 @@ def test_an_idle_worker_ends_after_a_while(functions: Path) -> None:
     async def body(executor: PythonExecutor) -> None:
         attempt = begin(executor, a_call(functions, "count"))
         await attempt.task
-        await attempt.until(lambda: is_gone(value(attempt.text)[0]))
+        await attempt.until(lambda: not is_alive(value(attempt.text)[0]))
 
     with_executor(lambda: PythonExecutor({"idle_timeout_ns": 50_000_000}), body)
 
@@ -924,7 +917,7 @@ def test_no_descriptor_is_left_behind(functions: Path) -> None:
         counts = []
         for name in ("add", "vanish", "fail"):
             await begin(executor, a_call(functions, "count")).task
-            counts.append(len([*Path("/proc/self/fd").iterdir()]))
+            counts.append(len(descriptors(os.getpid())))
             await begin(executor, a_call(functions, name, *([1] if name != "fail" else []))).task
         return counts[0], counts[-1]
 

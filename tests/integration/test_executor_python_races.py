@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.executing import Attempt, begin, order, with_executor
+from process_table import descriptors, is_gone, state_of
 from wait import wait_until
 
 from taskman_cli.executors import pyhost
@@ -188,7 +189,7 @@ def test_a_signal_that_ends_nothing_does_not_reach_the_call_ahead(tmp_path: Path
         worker.go()
         wait_until(calls.noted("first").exists, what="the first call")
         await calls.executor.signal(others[0].work, signal.SIGSTOP)
-        assert Path(f"/proc/{worker.program.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T"
+        assert state_of(worker.program.pid) != "T"
         calls.closed.unlink()
         assert [(await one.task).exit_code for one in (first, *others)] == [0] * 3
 
@@ -233,20 +234,16 @@ def test_what_a_call_has_told_beside_others_closes_no_descriptor(tmp_path: Path)
         (worker,) = calls.executor._all
         worker.go()
         wait_until(calls.noted("first").exists, what="the first call")
-        before = open_descriptors()
+        before = {*descriptors(os.getpid())}
         assert [call.work for call in worker._take_back()] == [one.work for one in others]
-        assert open_descriptors() <= before
-        assert 0 in open_descriptors()
+        assert {*descriptors(os.getpid())} <= before
+        assert 0 in descriptors(os.getpid())
         for one in others:
             calls.executor.again(calls.executor._calls[one.work])
         calls.closed.unlink()
         assert [(await one.task).exit_code for one in (first, *others)] == [0] * 3
 
     with_calls(tmp_path, body)
-
-
-def is_stopped(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 @pytest.mark.parametrize("way", ["look", "signal"])
@@ -258,7 +255,7 @@ def test_a_worker_that_was_stopped_while_it_was_idle_keeps_no_call(
     async def body(calls: Calls) -> None:
         pid = (await calls.learn()).program.pid
         os.kill(pid, signal.SIGSTOP)
-        wait_until(lambda: is_stopped(pid), what="the stop")
+        wait_until(lambda: state_of(pid) == "T", what="the stop")
         calls.executor._short.clear()
         first = calls.note("first")
         if way == "signal":  # as of a timeout that is shorter than the worker is waited for
@@ -270,7 +267,7 @@ def test_a_worker_that_was_stopped_while_it_was_idle_keeps_no_call(
             assert (await calls.note("second").task).exit_code == 0
             assert way == "signal" or (await first.task).exit_code == 0
         assert str(pid) not in calls.noted("second").read_text()
-        await first.until(lambda: not Path(f"/proc/{pid}").exists())
+        await first.until(lambda: is_gone(pid))
 
     with_calls(tmp_path, body)
 
@@ -311,22 +308,13 @@ def no_descriptors() -> Iterator[list[int]]:
             os.close(fd)
 
 
-def count_descriptors() -> int:
-    return len([*Path("/proc/self/fd").iterdir()])
-
-
-def open_descriptors() -> set[int]:
-    listed = {int(entry.name) for entry in Path("/proc/self/fd").iterdir()}
-    return {fd for fd in listed if Path(f"/proc/self/fd/{fd}").is_symlink()}
-
-
 def test_a_worker_that_cannot_be_started_leaves_no_descriptor_open(tmp_path: Path) -> None:
     async def body(calls: Calls) -> None:
         calls.closed.touch()
         held = calls.note("held", str(calls.closed))  # so a second call needs a second worker
         await held.until(calls.noted("held").exists)
         held.work.started()
-        before, refused = count_descriptors(), 0
+        before, refused = len(descriptors(os.getpid())), 0
         with no_descriptors() as opened:
             while True:  # each gets a little further than the one before
                 ended = calls.note("other").task
@@ -339,7 +327,7 @@ def test_a_worker_that_cannot_be_started_leaves_no_descriptor_open(tmp_path: Pat
         assert refused > 5
         (other,) = [worker for worker in calls.executor._all if not worker.calls]
         other.retire()
-        await held.until(lambda: count_descriptors() <= before)
+        await held.until(lambda: len(descriptors(os.getpid())) <= before)
         calls.closed.unlink()
         assert (await held.task).exit_code == 0
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.executor_driver import Attempt, driven, outcome_on, until
+from process_table import is_alive
 from stand_in_ssh import write_stand_in
 from wait import wait_until
 
@@ -181,7 +182,7 @@ def test_signals_reach_the_whole_group_and_the_result_says_so(far: Far) -> None:
         await attempt.printed(b"\n")
         await attempt.signal(signal.SIGTERM)
         assert await attempt.result() == Result(signal=signal.SIGTERM)
-        await until(lambda: not _lives(int(attempt.output)))
+        await until(lambda: not is_alive(int(attempt.output)))
 
     far.play(play)
 
@@ -215,7 +216,7 @@ def test_kill_ends_a_stopped_command_that_ignores_all_else(far: Far) -> None:
 def test_what_a_command_leaves_behind_does_not_hold_its_end(far: Far) -> None:
     result, output = far.outcome(order("sleep 1000 & echo $!"))
     assert result == Result(exit_code=0)
-    assert _lives(int(output))
+    assert is_alive(int(output))
     os.kill(int(output), signal.SIGKILL)
 
 
@@ -228,7 +229,7 @@ def test_a_cut_line_ends_the_command_and_is_no_failure(far: Far) -> None:
         with pytest.raises(ConnectionLost):
             await attempt.result()
         assert await attempt.settled() == Absent("the connection broke, and its guard there ended it")
-        await until(lambda: not _lives(int(attempt.output)))
+        await until(lambda: not is_alive(int(attempt.output)))
 
     far.play(play)
 
@@ -309,7 +310,7 @@ def test_what_holds_the_output_of_a_command_open_holds_no_process_after_its_end(
         passer = int((far.kept / one.handle / "cat").read_text().split()[0])
         await executor.forget(one)
         try:
-            await until(lambda: not _lives(passer))
+            await until(lambda: not is_alive(passer))
         finally:
             os.kill(int(attempt.output), signal.SIGKILL)
 
@@ -327,7 +328,7 @@ def test_a_cut_line_leaves_no_process_with_what_has_left_the_group(far: Far) -> 
         with pytest.raises(ConnectionLost):
             await attempt.result()
         try:
-            await until(lambda: not any(map(_lives, ours)))
+            await until(lambda: not any(map(is_alive, ours)))
         finally:
             os.kill(int(attempt.output), signal.SIGKILL)
 
@@ -342,7 +343,7 @@ def test_a_guard_that_was_killed_takes_its_command_with_it(far: Far) -> None:
         guard = int((far.kept / attempt.order.handle / "guard").read_text().split()[0])
         os.kill(guard, signal.SIGKILL)
         assert isinstance(await attempt.settled(), Absent)
-        await until(lambda: not _lives(int(attempt.output)))
+        await until(lambda: not is_alive(int(attempt.output)))
 
     far.play(play)
 
@@ -540,7 +541,7 @@ def test_an_attempt_that_was_given_up_as_lost_is_killed_when_it_is_forgotten(far
         await attempt.printed(b"\n")
         await executor.forget(attempt.order)
         await asyncio.gather(task, return_exceptions=True)
-        await until(lambda: not _lives(int(attempt.output)))
+        await until(lambda: not is_alive(int(attempt.output)))
 
     far.play(play)
 
@@ -604,7 +605,7 @@ def test_a_close_leaves_no_process(far: Far) -> None:
 
     far.play(play)
     pid = int(attempts[0].output)
-    wait_until(lambda: not _lives(pid))
+    wait_until(lambda: not is_alive(pid))
 
 
 def test_a_check_tells_the_system_or_the_trouble(far: Far) -> None:
@@ -625,10 +626,3 @@ def test_a_check_tells_the_system_or_the_trouble(far: Far) -> None:
 
     far.settings |= {"user": "deploy", "options": {"Port": 2222, "ProxyCommand": "nc %h %p"}}
     far.play(play_again)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except FileNotFoundError:
-        return False

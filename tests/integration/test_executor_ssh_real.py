@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.executor_driver import Attempt, driven, outcome_on, until
+from process_table import children, is_alive, is_gone, kill, name_of
 from wait import wait_until
 
 from taskman_cli.core.executors import ExecutorDefinition
@@ -91,19 +92,12 @@ class Server:
 
     def sessions(self) -> list[int]:
         """Return the processes of connections, of which each also has one for its user."""
-        found = []
-        for path in Path("/proc").glob("[0-9]*/stat"):
-            with suppress(OSError):
-                name, _, rest = path.read_text().partition("(")[2].rpartition(") ")
-                if name == "sshd" and int(rest.split()[1]) == self.process.pid:
-                    found.append(int(path.parent.name))
-        return found
+        return [pid for pid in children(self.process.pid) if name_of(pid) == "sshd"]
 
     def stop(self) -> None:
         for pid in self.sessions():
             for number in (signal.SIGCONT, signal.SIGTERM):
-                with suppress(ProcessLookupError):
-                    os.kill(pid, number)
+                kill(pid, number)
         self.process.terminate()
         self.process.wait(20)
 
@@ -207,7 +201,7 @@ def test_a_signal_ends_the_whole_group(far: Far) -> None:
         await attempt.printed(b"\n")
         await attempt.signal(signal.SIGTERM)
         assert await attempt.result() == Result(signal=signal.SIGTERM)
-        await until(lambda: not _lives(int(attempt.output)))
+        await until(lambda: not is_alive(int(attempt.output)))
 
     far.play(play)
 
@@ -230,7 +224,7 @@ def test_what_ends_the_line_ends_the_command(far: Far, victim: str) -> None:
             await attempt.result()
         standing = await attempt.settled()
         assert standing == Absent("the connection broke, and its guard there ended it")
-        await until(lambda: not _lives(int(attempt.output)))
+        await until(lambda: not is_alive(int(attempt.output)))
         await executor.forget(attempt.order)
 
     far.play(play)
@@ -248,8 +242,8 @@ def test_a_silent_line_is_given_up_and_the_attempt_followed_by_another(far: Far)
         attempt = Attempt(executor, one)
         attempt.begin()
         await attempt.printed(b"up")
-        processes = [child for pid in far.server.sessions() for child in (pid, *_children(pid))]
-        stopped = [pid for pid in processes if Path(f"/proc/{pid}/comm").read_text().strip() == "sshd"]
+        processes = [child for pid in far.server.sessions() for child in (pid, *children(pid))]
+        stopped = [pid for pid in processes if name_of(pid) == "sshd"]
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -261,9 +255,8 @@ def test_a_silent_line_is_given_up_and_the_attempt_followed_by_another(far: Far)
             await again.started()
         finally:
             for pid in stopped:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
-        await until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in stopped), what="they end")
+                kill(pid, signal.SIGCONT)
+        await until(lambda: all(map(is_gone, stopped)), what="they end")
         (far.directory / "go").touch()
         assert await again.result() == Result(exit_code=4)
         assert bytes(again.output) == b"on\nover\n"
@@ -334,25 +327,12 @@ def test_nothing_is_left_when_the_executor_is_closed(far: Far) -> None:
             await task
 
     far.play(play)
-    wait_until(lambda: not _lives(int(attempts[0].output)))
+    wait_until(lambda: not is_alive(int(attempts[0].output)))
     wait_until(lambda: not far.server.sessions())
 
 
-def _children(pid: int) -> list[int]:
-    found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout
-    return [int(word) for word in found.split()]
-
-
 def _kill_tree(pid: int) -> None:
-    for child in _children(pid):
-        if Path(f"/proc/{child}/comm").read_text().strip() == "sshd":
-            os.kill(child, signal.SIGKILL)
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGKILL)
-
-
-def _lives(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] != "Z"
-    except FileNotFoundError:
-        return False
+    for child in children(pid):
+        if name_of(child) == "sshd":
+            kill(child)
+    kill(pid)

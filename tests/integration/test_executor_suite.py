@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 import pytest
 from integration import shell_executor
 from integration.shell_executor import ShellExecutor
+from process_table import descriptors
 
 from taskman_cli.executors.testing import CHECKS, check, in_shell
 
@@ -31,8 +31,7 @@ BROKEN = {
 
 
 def open_files() -> set[int]:
-    names = [path.name for path in Path("/proc/self/fd").iterdir()]
-    return {int(name) for name in names if Path(f"/proc/self/fd/{name}").exists()}
+    return {*descriptors(os.getpid())}
 
 
 def test_an_executor_that_keeps_the_contract_passes() -> None:

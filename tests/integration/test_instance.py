@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from integration.supervisor_driver import status_of
+from process_table import status_of
 from wait import wait_until
 
 from taskman_cli.errors import TaskmanError

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from process_table import is_alive
 from wait import wait_until
 
 from taskman_cli.jobfile import load
@@ -144,7 +145,7 @@ def test_endless_output_of_an_import_fills_no_memory(tmp_path: Path, monkeypatch
 def test_what_an_import_leaves_running_is_ended(tmp_path: Path) -> None:
     text = "import subprocess, sys\nsys.exit(str(subprocess.Popen(['sleep', '1000']).pid))\n"
     pid = int(refusal(tmp_path, text).split("SystemExit: ")[1].split()[0])
-    wait_until(lambda: not Path(f"/proc/{pid}/exe").exists(), what="what an import had started")
+    wait_until(lambda: not is_alive(pid), what="what an import had started")
 
 
 def test_a_file_that_forks_is_told_of_once(tmp_path: Path) -> None:
@@ -165,8 +166,8 @@ def test_an_import_ends_with_the_process_that_reads_the_file(tmp_path: Path) -> 
     wait_until(lambda: pids.exists() and pids.read_text().endswith("\n"), what="the import")
     reader.kill()
     reader.wait()
-    for pid in pids.read_text().split():
-        wait_until(lambda pid=pid: not Path(f"/proc/{pid}/exe").exists(), what=f"the end of {pid}")  # type: ignore[misc]
+    for pid in map(int, pids.read_text().split()):
+        wait_until(lambda pid=pid: not is_alive(pid), what=f"the end of {pid}")  # type: ignore[misc]
 
 
 def fault_of(source: PythonSource) -> str:

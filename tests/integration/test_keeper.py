@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2e.running import is_alive
+from process_table import cpu_s, is_alive
 from wait import wait_until
 
 from taskman_cli.supervisor.wire import Channel
@@ -118,9 +118,3 @@ def test_who_comes_while_there_are_no_descriptors_waits_and_costs_nothing(tmp_pa
         assert cpu_s(pid) - before_s < 0.2
         resource.prlimit(pid, resource.RLIMIT_NOFILE, most)
         assert keeper.ask(second, ("stand", "h", 0)) == [("absent",)]
-
-
-def cpu_s(pid: int) -> float:
-    """Return how much processor time a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-from contextlib import suppress
-from pathlib import Path
 
-from e2e.running import is_alive
+from process_table import is_alive, kill_group, with_arguments
 from wait import wait_until
 
 from taskman_cli.executors.keeperguard import Guard
@@ -37,12 +34,7 @@ sys.stdin.read()
 
 
 def guards() -> set[int]:
-    found = set()
-    for file in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):
-            if b"taskman_cli.executors.keeperguard" in file.read_bytes():
-                found.add(int(file.parent.name))
-    return found
+    return {*with_arguments(b"taskman_cli.executors.keeperguard")}
 
 
 def test_what_a_killed_keeper_has_left_ends_with_its_children() -> None:
@@ -61,8 +53,7 @@ def test_what_a_killed_keeper_has_left_ends_with_its_children() -> None:
         wait_until(lambda: not guards() - before, what="the end of the guard")
     finally:
         for pid in pids[::2]:
-            with suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
+            kill_group(pid)
         keeper.stdin.close()
         keeper.stdout.close()
 

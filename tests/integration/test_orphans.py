@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from process_table import arguments, is_alive
 from wait import wait_until
 
 from taskman_cli.scheduler import orphans
@@ -50,7 +51,7 @@ def process(
     ) as started:
         try:
             # Between fork and exec the environment is the test's own.
-            wait_until(lambda: Path(f"/proc/{started.pid}/cmdline").read_bytes().startswith(b"/bin/sh"))
+            wait_until(lambda: arguments(started.pid)[:1] == [b"/bin/sh"])
             yield started
         finally:
             started.kill()
@@ -229,7 +230,7 @@ def test_no_more_of_an_environment_is_read_than_a_process_can_be_started_with(va
 def test_a_process_with_an_endless_environment_does_not_keep_others_from_being_found(vast: int) -> None:
     with process() as command:
         assert find(KEY) == {KEY: command.pid}
-    assert Path(f"/proc/{vast}").exists()
+    assert is_alive(vast)
 
 
 def test_environments_of_users_who_run_none_of_the_commands_are_not_read(

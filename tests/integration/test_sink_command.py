@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from process_table import is_alive
 from unit.test_sink_messages import SCHEMA
 from wait import wait_until
 
@@ -95,14 +96,7 @@ def test_what_it_has_started_ends_with_it(tmp_path: Path) -> None:
         command(f"trap '' TERM; sleep 600 & echo $! >{pids}; echo $$ >>{pids}; wait; wait"), timeout_s=1.0
     )
     for pid in map(int, pids.read_text().split()):
-        wait_until(lambda pid=pid: not is_running(pid))
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return b"\nState:\tZ" not in Path(f"/proc/{pid}/status").read_bytes()
-    except OSError:
-        return False
+        wait_until(lambda pid=pid: not is_alive(pid))
 
 
 def test_what_it_leaves_behind_does_not_hold_the_delivery(tmp_path: Path) -> None:

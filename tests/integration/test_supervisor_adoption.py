@@ -11,22 +11,12 @@ import signal
 import subprocess
 import sys
 import termios
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from integration.supervisor_driver import (
-    NUMBERS,
-    Left,
-    SchedulerEnd,
-    Supervision,
-    children,
-    is_alive,
-    make_spec,
-    sh,
-    status_of,
-)
+from integration.supervisor_driver import NUMBERS, Left, SchedulerEnd, Supervision, make_spec, sh
+from process_table import children, descriptors, is_alive, kill_group, status_of
 from wait import wait_until
 
 from taskman_cli.supervisor.children import Children
@@ -72,15 +62,6 @@ def inherit(supervision: Supervision, tmp_path: Path) -> Iterator[Inherit]:
     yield inherit
     for heir in made:
         heir.close()
-
-
-def kill_group(pid: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-
-
-def descriptors(pid: int) -> list[str]:
-    return os.listdir(f"/proc/{pid}/fd")  # noqa: PTH208
 
 
 def wait_for_text(path: Path, text: str) -> None:
@@ -235,7 +216,7 @@ def test_want_of_descriptors_makes_nobody_ours_and_is_said(
     left = leave(make_spec(tmp_path, ["sleep", "60"]))
     second, heir = inherit()
     supervisor = second.pid
-    used = {int(name) for name in descriptors(supervisor)}
+    used = {*descriptors(supervisor)}
     old = resource.prlimit(supervisor, resource.RLIMIT_NOFILE)
     resource.prlimit(supervisor, resource.RLIMIT_NOFILE, (max(used) + 1, old[1]))
     assert heir.adopt("a", left) == ("gone", "a")
@@ -308,9 +289,9 @@ def test_an_event_of_a_process_that_still_runs_is_none(tmp_path: Path) -> None:
     attempts = Children(select.epoll(), lambda *_: None)
     now = elapsed_ns()
     pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {}, setsid=True)
-    before = set(descriptors(os.getpid()))
+    before = {*descriptors(os.getpid())}
     attempts.adopt("a", None, pid, 0, now, None, 0)
-    for fd in set(descriptors(os.getpid())) - before:
+    for fd in {*descriptors(os.getpid())} - before:
         attempts.lost(int(fd))
     assert attempts.running_count() == 1
     attempts.signal("a", signal.SIGKILL, "")

@@ -10,16 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from integration.supervisor_driver import (
-    NUMBERS,
-    SchedulerEnd,
-    Supervision,
-    children,
-    make_spec,
-    sh,
-    start_sleep,
-    status_of,
-)
+from integration.supervisor_driver import NUMBERS, SchedulerEnd, Supervision, make_spec, sh, start_sleep
+from process_table import children, command_line, status_of
 from stand_in_executor import installed
 from wait import wait_until
 
@@ -85,11 +77,7 @@ class Line:
             assert self.scheduler.wait_for("ended", key)[2]["status"] == 0
 
     def helper(self) -> int:
-        [pid] = (
-            pid
-            for pid in children(self.supervision.pid)
-            if b"executors.process" in Path(f"/proc/{pid}/cmdline").read_bytes()
-        )
+        [pid] = (pid for pid in children(self.supervision.pid) if "executors.process" in command_line(pid))
         return pid
 
 

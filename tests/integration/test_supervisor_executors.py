@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.supervisor_driver import NUMBERS, SchedulerEnd, Supervision, make_spec, start_sleep
+from process_table import children, command_line, is_alive
 from stand_in_executor import installed
 from wait import wait_until
 
@@ -223,15 +224,7 @@ def test_a_stop_without_a_scheduler_ends_what_executors_carry_out(
     supervision.accept().kill()
     assert supervision.wait() == 1
     [code] = (tmp_path / "far").glob("*.pid")
-    wait_until(lambda: _is_over(int(code.read_text())), what="the end of what ran")
-
-
-def _is_over(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] in "ZX"
+    wait_until(lambda: not is_alive(int(code.read_text())), what="the end of what ran")
 
 
 def test_kill_waits_for_no_signal_that_does_not_get_through(scheduler: SchedulerEnd, tmp_path: Path) -> None:
@@ -263,24 +256,12 @@ def test_how_an_executor_stands_is_told_when_it_changes_and_to_the_next_schedule
     another = supervision.accept()
     another.send(executors(tmp_path))
     assert another.wait_for("executor", "far")[2] == told
-    [helper] = (
-        int(pid.name)
-        for pid in Path("/proc").iterdir()
-        if pid.name.isdecimal() and is_helper(pid, supervision.process.pid)
-    )
+    [helper] = (pid for pid in children(supervision.pid) if "executors.process" in command_line(pid))
     os.kill(helper, signal.SIGKILL)
     assert another.wait_for("executor", "far")[2] == {"restarts": 1, "condition": None}
     assert another.wait_for("executor", "far")[2]["condition"]["reach"] == "up"
     another.signal("a", 9, "cancelled")
     another.wait_for("ended", "a")
-
-
-def is_helper(process: Path, parent: int) -> bool:
-    try:
-        words = (process / "cmdline").read_bytes()
-        return b"executors.process" in words and f"PPid:\t{parent}\n" in (process / "status").read_text()
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("is_lossy", [False, True], ids=["keeps", "loses"])

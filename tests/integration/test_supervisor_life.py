@@ -13,18 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from integration.supervisor_driver import (
-    NUMBERS,
-    SchedulerEnd,
-    Supervision,
-    children,
-    descendants,
-    is_alive,
-    make_spec,
-    sh,
-    start_sleep,
-    status_of,
-)
+from integration.supervisor_driver import NUMBERS, SchedulerEnd, Supervision, make_spec, sh, start_sleep
+from process_table import children, cpu_s, descendants, is_alive, state_of, status_of
 from wait import wait_until
 
 from taskman_cli.supervisor.wire import GREETING
@@ -33,13 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def has_zombies(pid: int) -> bool:
-    return any(status_of(child).get("State", "")[:1] == "Z" for child in children(pid))
+    return any(state_of(child) == "Z" for child in children(pid))
 
 
 # --- schedulers come and go ---

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from integration.supervisor_driver import NUMBERS, Left, SchedulerEnd, is_alive, make_spec, sh
+from integration.supervisor_driver import NUMBERS, Left, SchedulerEnd, make_spec, sh
+from process_table import is_alive
 from wait import wait_until
 
 from taskman_cli.supervisor.closing import close_here

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from integration.supervisor_driver import SchedulerEnd, Supervision, is_alive, make_spec, start_sleep
+from integration.supervisor_driver import SchedulerEnd, Supervision, make_spec, start_sleep
+from process_table import descriptors, is_alive, proc
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -51,12 +52,11 @@ def is_locked(directory: Path) -> bool:
 
 def lock_descriptors(pid: int, directory: Path) -> list[int]:
     """Return the descriptors at which a process has the lock's file open."""
-    links = {int(path.name): path for path in Path(f"/proc/{pid}/fd").iterdir()}
-    return [number for number, path in links.items() if path.resolve() == directory / "lock"]
+    return [number for number, path in descriptors(pid).items() if path == str(directory / "lock")]
 
 
 def environment(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return proc(pid, "environ").decode().split("\0")
 
 
 @pytest.mark.parametrize("number", [3, 4, 5, 9, 10])

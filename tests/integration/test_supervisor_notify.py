@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from integration.supervisor_driver import NUMBERS, make_spec, sh
+from process_table import is_gone, proc
 from service_manager import Listening
 from wait import wait_until
 
@@ -90,7 +91,7 @@ def test_nobody_else_gets_the_variables(
 ) -> None:
     supervision = started(supervise, manager, WATCHDOG_USEC="60000000", WATCHDOG_PID="1")
     scheduler = supervision.accept()
-    environ = Path(f"/proc/{scheduler.pid}/environ").read_bytes().split(b"\0")
+    environ = proc(scheduler.pid, "environ").split(b"\0")
     assert [word for word in environ if word.startswith((b"NOTIFY", b"WATCHDOG"))] == []
     scheduler.run("k", make_spec(tmp_path, sh("env | grep -c -e NOTIFY -e WATCHDOG; ls -l /proc/self/fd")))
     count, *descriptors = (tmp_path / "out").read_text().splitlines()
@@ -141,12 +142,8 @@ def test_the_watchdog_is_fed_as_long_as_what_was_due_is_done(
     # Behind by half of that, it is asked, and no longer fed.
     scheduler.wait_for("ping")
     fed = manager.kinds().count("WATCHDOG")
-    wait_until(lambda: not is_alive_as_scheduler(scheduler.pid), what="the end of the one that hangs")
+    wait_until(lambda: is_gone(scheduler.pid), what="the end of the one that hangs")
     assert manager.kinds().count("WATCHDOG") <= fed + 1
-
-
-def is_alive_as_scheduler(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()
 
 
 def test_a_watchdog_of_another_process_is_not_fed(

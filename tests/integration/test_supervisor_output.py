@@ -8,7 +8,8 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
-from integration.supervisor_driver import SchedulerEnd, Supervision, is_alive, make_spec, sh
+from integration.supervisor_driver import SchedulerEnd, Supervision, make_spec, sh
+from process_table import is_alive
 from wait import wait_until
 
 from taskman_cli.supervisor import output

@@ -6,14 +6,8 @@ import select
 import signal
 from typing import TYPE_CHECKING
 
-from integration.supervisor_driver import (
-    NUMBERS,
-    SchedulerEnd,
-    Supervision,
-    is_alive,
-    start_sleep,
-    status_of,
-)
+from integration.supervisor_driver import NUMBERS, SchedulerEnd, Supervision, start_sleep
+from process_table import is_alive, status_of
 from wait import wait_until
 
 if TYPE_CHECKING:

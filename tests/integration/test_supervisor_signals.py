@@ -9,16 +9,8 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from integration.supervisor_driver import (
-    NUMBERS,
-    SchedulerEnd,
-    Supervision,
-    is_alive,
-    make_spec,
-    sh,
-    start_sleep,
-    status_of,
-)
+from integration.supervisor_driver import NUMBERS, SchedulerEnd, Supervision, make_spec, sh, start_sleep
+from process_table import is_alive, status_of
 from wait import wait_until
 
 from taskman_cli.supervisor.children import Children

@@ -12,7 +12,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from integration.supervisor_driver import SchedulerEnd, Supervision, make_spec, sh, status_of
+from integration.supervisor_driver import SchedulerEnd, Supervision, make_spec, sh
+from process_table import descriptors, is_alive, status_of
 
 from taskman_cli.supervisor.children import Children
 
@@ -299,7 +300,7 @@ def test_a_command_that_cannot_be_started_fails_in_words(
 ) -> None:
     spec = make_spec(odd_files, argv, **{"cwd": str(odd_files)} | changes)
     assert scheduler.fail("a", spec) == (number, message, False)
-    assert os.listdir(f"/proc/{scheduler.pid}/fd")  # noqa: PTH208
+    assert is_alive(scheduler.pid)
     assert scheduler.run("b", make_spec(odd_files, ["true"]))["status"] == 0
 
 
@@ -397,7 +398,7 @@ def test_the_same_key_twice_is_refused_and_the_first_one_goes_on(
 def test_want_of_descriptors_passes_and_is_said_to(
     supervision: Supervision, scheduler: SchedulerEnd, tmp_path: Path, free: int
 ) -> None:
-    used = {int(name) for name in os.listdir(f"/proc/{supervision.pid}/fd")}  # noqa: PTH208
+    used = {*descriptors(supervision.pid)}
     old = resource.prlimit(supervision.pid, resource.RLIMIT_NOFILE)
     resource.prlimit(supervision.pid, resource.RLIMIT_NOFILE, (max(used) + 1 + free, old[1]))
     number, message, is_transient = scheduler.fail("a", make_spec(tmp_path, ["true"]))
@@ -406,7 +407,7 @@ def test_want_of_descriptors_passes_and_is_said_to(
     resource.prlimit(supervision.pid, resource.RLIMIT_NOFILE, old)
     # Not kept, and no descriptor lost: the same key starts now.
     assert scheduler.run("a", make_spec(tmp_path, ["true"]))["status"] == 0
-    assert {int(name) for name in os.listdir(f"/proc/{supervision.pid}/fd")} == used  # noqa: PTH208
+    assert {*descriptors(supervision.pid)} == used
 
 
 @pytest.mark.parametrize(

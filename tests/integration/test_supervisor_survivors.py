@@ -8,8 +8,9 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from integration.supervisor_driver import ENV, Left, SchedulerEnd, is_alive, make_spec, sh
+from integration.supervisor_driver import ENV, Left, SchedulerEnd, make_spec, sh
 from people import Person
+from process_table import is_alive, name_of
 from wait import wait_until
 
 from taskman_cli.supervisor.survey import Sought, find
@@ -94,7 +95,7 @@ def test_what_has_left_the_group_gets_the_signal_too(scheduler: SchedulerEnd, tm
 
 def test_its_name_is_told(scheduler: SchedulerEnd, tmp_path: Path) -> None:
     (pid,) = start(scheduler, tmp_path, DAEMON.format(place=tmp_path, name="one") + "exec sleep 600", "one")
-    wait_until(lambda: (tmp_path / "/proc" / str(pid) / "comm").read_text() == "sleep\n")
+    wait_until(lambda: name_of(pid) == "sleep")
     end(scheduler)
     assert scheduler.wait_for("survivors")[6] == [(pid, "sleep")]
 

@@ -10,7 +10,8 @@ import signal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from integration.supervisor_driver import SchedulerEnd, Supervision, make_spec, sh, status_of
+from integration.supervisor_driver import SchedulerEnd, Supervision, make_spec, sh
+from process_table import status_of
 
 from taskman_cli.supervisor.children import Children
 

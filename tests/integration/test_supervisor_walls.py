@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from integration.attacks import LEASER, STOPPER, attacking
-from integration.supervisor_driver import SchedulerEnd, Supervision, is_alive, make_spec, sh, status_of
+from integration.supervisor_driver import SchedulerEnd, Supervision, make_spec, sh
+from process_table import descriptors, is_alive, status_of
 from wait import wait_until
 
 from taskman_cli.supervisor.trusted import TrustedPaths
@@ -115,8 +116,8 @@ def test_a_process_that_waits_to_become_its_command_holds_nothing_of_ours(
     program = leased_program(public_path / "tool", attack, mallory)
     scheduler.start("late", make_spec(public_path, [program], user=mallory.spec))
     _, _, pid, _, _ = scheduler.wait_for("started", "late")
-    held = [str(fd.readlink()).partition(":")[0] for fd in Path(f"/proc/{pid}/fd").iterdir()]
-    assert sorted(held) == ["/dev/null", "pipe", "pipe", "pipe"]
+    held = sorted(place.partition(":")[0] for place in descriptors(pid).values())
+    assert held == ["/dev/null", "pipe", "pipe", "pipe"]
 
 
 def test_a_late_start_that_fails_is_a_failed_start(
