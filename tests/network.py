@@ -1,4 +1,4 @@
-"""Network namespaces of a test's own, in which lines can be cut and made slow: root only."""
+"""Networks of a test's own: an address; for root only, namespaces in which lines can be cut and made slow."""
 
 from __future__ import annotations
 
@@ -26,3 +26,9 @@ def why_not() -> str:
             return f"{program} is not installed"
     tried = subprocess.run(["unshare", "--net", "sh", "-c", _PROBE], capture_output=True, text=True)
     return tried.stderr.strip().replace("\n", "; ") if tried.returncode else ""
+
+
+def own_host() -> str:
+    """Return an address of this machine at which a port that was free stays so: nobody else uses it."""
+    pid = os.getpid()
+    return f"127.{pid >> 16 & 63 | 64}.{pid >> 8 & 255}.{pid & 255}"

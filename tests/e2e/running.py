@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from process_table import children, command_line, kill_tree
+from process_table import children, command_line, is_alive, kill, kill_tree
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -110,6 +110,13 @@ class Running:
         # It may be gone at the next look: what was seen once is the answer.
         wait_until(lambda: bool(found.extend(self._schedulers()) or found), what="a scheduler")
         return found[0]
+
+    def kill_scheduler(self) -> int:
+        """Kill the scheduler that lives now, and return its pid; who looks for one then finds the next."""
+        pid = self.scheduler_pid()
+        kill(pid)
+        wait_until(lambda: not is_alive(pid), what="the end of a scheduler")
+        return pid
 
     def is_listening(self) -> bool:
         """Tell whether a scheduler takes connections, in the state directory that `env` names."""

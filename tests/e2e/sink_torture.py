@@ -105,7 +105,7 @@ def torture(directory: Path, *, events: int, seed: int) -> str:
                     if chance.random() < 0.3:
                         kill(courier(running), signal.SIGKILL)
                     else:
-                        kill(running.scheduler_pid(), signal.SIGKILL)
+                        running.kill_scheduler()
                     kills += 1
                 os.kill(running.process.pid, signal.SIGKILL)
                 running.process.wait()

@@ -147,11 +147,10 @@ def test_a_process_that_says_to_be_root_s_run_is_not_adopted(public_path: Path, 
         [jobs.job]
         every = "1h"
         run_on_start = true
-        command = "echo $$ > pid; env > env; exec sleep 600"
+        command = "env > env; echo $$ > pid; exec sleep 600"
     """
     with Running(public_path, jobs) as running:
         [pid] = map(int, running.wait_for("pid"))
-        wait_until(lambda: "TASKMAN_TOKEN" in running.path("env").read_text(), what="its environment")
         env = dict(line.split("=", 1) for line in running.lines("env") if line.startswith("TASKMAN_"))
         os.kill(running.process.pid, signal.SIGKILL)
         running.process.wait()

@@ -72,8 +72,9 @@ def test_a_program_that_is_not_there_ends_like_any_other(running: Running) -> No
 def test_a_directory_that_is_not_there_ends_like_any_other(running: Running) -> None:
     gone = running.directory / "gone\udce9"
     gone.mkdir()
-    taskman(running, "once", "--name", "later", "--in", "1s", f"--cwd={gone}", "pwd")
+    taskman(running, "once", "--name", "later", "--in", "1h", f"--cwd={gone}", "pwd")
     gone.rmdir()
+    taskman(running, "trigger", "later")
     wait_until(lambda: newest(running, "later").get("state") == "failed", what="its end")
     assert newest(running, "later")["reason"] == f"no such directory: {gone} (cwd)"
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -207,7 +206,7 @@ def test_schedulers_that_die_at_once_come_again_with_growing_pauses_or_never(tmp
     with Running(tmp_path, jobs, environ=environ) as running:
         running.wait_for("ticks")
         (tmp_path / "repaired").unlink()
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         wait_until(lambda: len(re.findall(r"died \(.*7\)", running.log)) >= 5, what="five that died at once")
         pauses = re.findall(r"starting it again in ([\d.]+) s", running.log)
         assert pauses == sorted(pauses)

@@ -61,7 +61,7 @@ def test_runs_that_waited_when_the_scheduler_died_are_run_by_the_next(tmp_path: 
     """
     with Running(tmp_path, jobs, "--until-idle", "--log-level", "debug") as running:
         wait_until(lambda: running.log.count("queued (slot") == 4, what="four runs")
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         running.wait_for_log("taking over 4 runs")
         running.path("go").touch()
         assert running.end() == 0
@@ -74,7 +74,7 @@ def test_an_edit_changes_nothing_when_the_scheduler_dies(tmp_path: Path) -> None
     with Running(tmp_path, '[jobs.job]\nevery = "100ms"\ncommand = "echo >> marks"') as running:
         running.wait_for("marks")
         running.path("jobs.toml").write_text("[jobs.job]\nevery = junk")
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         running.wait_for_log("starting it again")
         before = len(running.lines("marks"))
         running.wait_for("marks", lines=before + 3)
@@ -93,7 +93,7 @@ def test_a_run_that_outlives_its_scheduler_goes_on_and_its_retries_follow(tmp_pa
     """
     with Running(tmp_path, jobs) as running:
         running.wait_for("marks")
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         running.wait_for_log("taking over 1 run")
         running.path("go").touch()
         assert running.wait_for("marks", lines=2) == ["1", "2"]
@@ -110,7 +110,7 @@ def test_intervals_keep_their_rhythm_and_max_runs_its_count(tmp_path: Path) -> N
     """
     with Running(tmp_path, jobs, "--until-idle") as running:
         running.wait_for("marks", lines=2)
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         assert running.end() == 0
         slots = running.lines("marks")
         assert 6 == len(set(slots)) == len(slots)
@@ -138,7 +138,7 @@ def test_a_supervisor_that_dies_takes_the_scheduler_with_it_and_leaves_the_comma
             assert running.wait_for("done") == ["done"]
             wait_until(lambda: not is_alive(int(pid)), what="the command to end")
         finally:
-            kill(int(pid), signal.SIGKILL)
+            kill(int(pid))
 
 
 def test_however_often_the_scheduler_is_killed_no_slot_runs_twice_and_none_is_lost(tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_however_often_the_scheduler_is_killed_no_slot_runs_twice_and_none_is_lo
     with Running(tmp_path, jobs) as running:
         for number in range(6):
             running.wait_for("queue", lines=3 * number + 1)
-            os.kill(running.scheduler_pid(), signal.SIGKILL)
+            running.kill_scheduler()
             running.wait_for("allow", lines=2 * number + 1)
         running.wait_for("retry", lines=12)
         running.wait_for("queue", lines=20)
@@ -202,7 +202,7 @@ def test_a_finished_run_does_not_come_back_after_a_retry_that_the_scheduler_did_
             pass  # the news of the second start is held for 5 ms
         os.kill(first, signal.SIGKILL)
         running.wait_for_log("job: succeeded")
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         wait_until(lambda: running.log.count("1 job from") == 3, what="the third scheduler")
         running.send(signal.SIGTERM)
         assert running.end() == 0
@@ -225,7 +225,7 @@ def test_a_start_that_cannot_be_put_together_is_tried_again_by_the_next_schedule
     with Running(tmp_path, jobs, "--until-idle") as running:
         running.wait_for_log("attempt 1, next in 1s")
         running.path("settings").write_text("GREETING=hello")
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         assert running.end() == 0
         assert running.lines("marks") == ["hello"]
         assert running.log.count("attempt 1, next in 1s") == 1
@@ -239,7 +239,7 @@ def test_kill_comes_in_time_however_often_the_scheduler_dies_meanwhile(tmp_path:
         [jobs.deaf]
         every = "1h"
         run_on_start = true
-        timeout = "500ms"
+        timeout = "1s"
         kill_timeout = "6s"
         command = "trap 'date +%s.%N >> marks' TERM; echo $$ > pid; while :; do sleep 0.05; done"
     """
@@ -289,7 +289,7 @@ def test_a_stop_while_no_scheduler_lives_is_carried_out_and_recorded_by_another(
     with Running(tmp_path, jobs) as running:
         [pid] = map(int, running.wait_for("ends"))
         running.wait_for("goes_on")
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         running.wait_for_log("starting it again in 3600 s")
         running.path("go").touch()
         wait_until(lambda: is_gone(pid), what="the end of a command")

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any
 import debian
 import pytest
 from e2e.running import TASKMAN, Running
-from process_table import kill
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -113,7 +112,7 @@ def test_a_mail_waits_for_sendmail_and_survives_a_death(tmp_path: Path) -> None:
     with running(tmp_path, "0 0 1 1 * echo hello\n", post) as made:
         taskman(made, "trigger", *jobs(made), "--wait")
         made.wait_for_log("it is tried again")
-        kill(made.scheduler_pid(), signal.SIGKILL)
+        made.kill_scheduler()
         (post / "broken").unlink()
         wait_until(lambda: mails(post), what="the mail")
         assert [mail.get_content() for _, _, mail in mails(post)] == ["hello\n"]

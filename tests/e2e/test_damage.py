@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from typing import TYPE_CHECKING
 
@@ -17,8 +16,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 JOBS = """
-    [taskman]
-    restart_delay = "1500ms"
     [jobs.pair]
     every = "200ms"
     [jobs.pair.tasks]
@@ -48,9 +45,10 @@ def test_what_the_supervisor_runs_does_not_run_twice_whatever_the_ledger_says(
         pid = int(running.wait_for("pid")[0])
         running.wait_for("a")
         running.wait_for("b")
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
-        running.wait_for_log("starting it again")
+        running.send(signal.SIGSTOP)  # it starts none before the damage is done
+        running.kill_scheduler()
         damage(tmp_path / "state", statement)
+        running.send(signal.SIGCONT)
         seen = len(running.lines("other"))
         running.wait_for("other", lines=seen + 5)
         assert (len(running.lines("a")), len(running.lines("b"))) == (1, 1)

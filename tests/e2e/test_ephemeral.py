@@ -166,7 +166,7 @@ def test_one_in_use_is_not_tidied_up(running: Ephemeral) -> None:
 
 
 def test_the_state_outlives_a_scheduler_that_is_killed(running: Ephemeral) -> None:
-    os.kill(running.scheduler_pid(), signal.SIGKILL)
+    running.kill_scheduler()
     running.wait_for_log("starting it again")
     wait_until(lambda: running.ask("status").returncode == 0)
     assert running.ask("log", "hello").stdout == "it is me\n"

@@ -7,12 +7,13 @@ import os
 import re
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from e2e.running import Running, hurried
-from process_table import children, command_line, is_alive
+from process_table import children, command_line, is_alive, kill, kill_group
 from stand_in_executor import installed
 from wait import wait_until
 
@@ -57,10 +58,8 @@ def start(tmp_path: Path) -> Iterator[Any]:
     for program in reversed(begun):
         program.__exit__(None, None, None)
     for file in (tmp_path / "far").glob("*.pid"):
-        try:
-            os.killpg(int(file.read_text()), signal.SIGKILL)
-        except (ProcessLookupError, ValueError):
-            continue
+        with suppress(ValueError):
+            kill_group(int(file.read_text()))
 
 
 def helper(program: Running) -> int:
@@ -125,7 +124,7 @@ def test_an_executor_that_cannot_be_made_fails_its_attempts_in_words(start: Any)
 def test_a_run_goes_on_when_the_scheduler_is_killed(start: Any) -> None:
     program = start(job("a", "while [ ! -e go ]; do sleep 0.01; done; exit 7"))
     program.wait_for("far/started")
-    os.kill(program.scheduler_pid(), signal.SIGKILL)
+    program.kill_scheduler()
     program.wait_for_log("taking over 1 run")
     program.path("go").touch()
     program.wait_for_log("exit 7")
@@ -148,7 +147,7 @@ def test_a_run_is_found_again_when_all_were_killed(start: Any) -> None:
     program.wait_for("far/started")
     scheduler = program.scheduler_pid()
     for pid in (helper(program), program.process.pid, scheduler):
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
     program.process.wait()
     another = start(job("a", waits).replace("run_on_start = true\n", ""))
     another.wait_for_log("outlived its supervisor")
@@ -281,7 +280,7 @@ def test_a_run_on_record_whose_executor_is_gone_is_lost_in_words(start: Any) -> 
     program = start(job("a", "sleep 100"))
     program.wait_for("far/started")
     for pid in (program.process.pid, program.scheduler_pid()):
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
     program.process.wait()
     path = program.path("other.toml")
     path.write_text("[jobs.a]\nevery = '1h'\ncommand = 'true'\n")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 from container_engine import IMAGE, Daemon, dockerd, why_not
 from e2e.running import Running
-from process_table import children, command_line, is_alive
+from process_table import children, command_line, is_alive, kill
 from stand_in_ssh import write_stand_in
 from wait import wait_until
 
@@ -59,7 +59,7 @@ def kill_all(program: Running) -> None:
     """Kill all processes of taskman at once."""
     parts = [pid for pid in children(program.process.pid) if "taskman_cli" in command_line(pid)]
     for pid in (program.process.pid, *parts):
-        os.kill(pid, signal.SIGKILL)
+        kill(pid)
     program.process.wait()
 
 

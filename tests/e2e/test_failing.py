@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +58,7 @@ def test_failures_in_a_row_are_right_after_a_crash_and_a_restart_with_few_runs_k
         wait_until(
             lambda: len(json.loads(ask(running, "history", "bad", "--json"))) == 2, what="the end of old runs"
         )
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         wait_until(lambda: is_up(running), what="the next scheduler")
         assert failing(running) == [("bad", 6, "exit 1", False)]
         ask(running, "stop")

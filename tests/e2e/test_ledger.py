@@ -67,7 +67,7 @@ def test_a_command_gets_no_descriptor_of_ours(tmp_path: Path) -> None:
     """
     with Running(tmp_path, jobs) as running:
         running.wait_for("fds", lines=6)
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         running.wait_for_log("starting it again")
         running.wait_for("fds", lines=len(running.lines("fds")) + 6)
         running.send(signal.SIGTERM)
@@ -330,7 +330,7 @@ def test_a_state_directory_that_is_removed_while_no_scheduler_runs_is_made_anew(
         for name, lines in (("marks", 2), ("began", 1), ("booted", 1)):
             running.wait_for(name, lines=lines)
         running.send(signal.SIGSTOP)
-        kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         remove_tree(tmp_path / "state")
         running.send(signal.SIGCONT)
         running.wait_for_log("the ledger was lost (it was removed)")

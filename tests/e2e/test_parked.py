@@ -58,7 +58,7 @@ def test_a_park_survives_a_kill_a_reload_and_a_restart_and_ends_with_resume(tmp_
         wait_until(lambda: skips(tmp_path) >= 2, what="skipped slots")
         (before,) = parked(tmp_path)
         assert (before["job"], before["count"]) == ("bad", 2)
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         wait_until(lambda: parked(tmp_path) == [before], what="the park, in the next scheduler")
         taskman(tmp_path, "reload")
         assert parked(tmp_path) == [before]
@@ -157,8 +157,10 @@ def test_not_now_and_only_if_with_their_output_as_evidence(tmp_path: Path) -> No
     """
     with Running(tmp_path, jobs) as running:
         running.wait_for_log("skipped the slot")
-        wait_until(lambda: len(events(tmp_path, "skipped")) >= 4, what="skips")
-        assert {event["state"] for event in events(tmp_path, "skipped")} == {"not_now", "only_if"}
+        wait_until(
+            lambda: {"not_now", "only_if"} <= {event["state"] for event in events(tmp_path, "skipped")},
+            what="skips of both",
+        )
         why: dict[str, Any] = {}
 
         def is_skipped() -> bool:  # or its latest run is not over
@@ -190,7 +192,7 @@ def test_a_gate_that_is_asked_when_everything_is_killed_is_asked_again_or_heard(
     """
     with Running(tmp_path, jobs) as running:
         running.wait_for("asked")
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         running.wait_for_log("taking over 1 run")
         assert len(running.lines("asked")) == 1
         rows = json.loads(taskman(tmp_path, "status", "--json"))["running"]

@@ -45,7 +45,7 @@ def test_a_command_that_is_stopped_for_longer_than_its_timeout_is_shown_and_goes
         assert f"run {run}, stopped" in taskman(tmp_path, "show", "long")
         assert "It has been stopped since" in taskman(tmp_path, "why", "long")
         assert "stopped for" in taskman(tmp_path, "history", "long")
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         running.wait_for_log("taking over 1 run")
         taken_over = json.loads(taskman(tmp_path, "status", "--json"))["running"][0]
         assert taken_over["note"] == "stopped"

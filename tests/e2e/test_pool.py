@@ -85,7 +85,7 @@ def test_a_scheduler_that_is_killed_leaves_resources_held_and_rates_used(tmp_pat
         assert resource(running, "api")["tokens"] == 0
         taskman(running, "trigger", "wants")
         taskman(running, "trigger", "calls")
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         wait_until(lambda: is_answered(running) and len(status(running)["waiting"]) == 2)
         assert [row["for"] for row in status(running)["waiting"]] == ["resource", "rate"]
         assert (resource(running, "db")["held"], resource(running, "api")["tokens"]) == (2, 0)
@@ -157,7 +157,7 @@ def test_the_memory_of_a_running_command_is_learned_and_kept(tmp_path: Path) -> 
         wait_until(lambda: is_answered(running))
         taskman(running, "trigger", "eats")
         wait_until(lambda: need() > 60 << 20)
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         wait_until(lambda: is_answered(running))
         taskman(running, "cancel", "eats")
         wait_until(lambda: status(running)["counters"]["cancelled"] == 1)

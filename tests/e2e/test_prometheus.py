@@ -21,6 +21,7 @@ import pytest
 from e2e.running import TASKMAN, Running
 from e2e.test_metrics import LISTEN, printed, url
 from integration.documents import blocks
+from network import own_host
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -64,17 +65,18 @@ def prometheus(directory: Path, target: str, *, rules: Path) -> Iterator[str]:
     times = "global: { scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms }\n"
     config.write_text(f"{times}rule_files: [{rules}]\n{text}")
     promtool("check", "config", str(config))
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    host = own_host()
+    with socket.create_server((host, 0)) as free:
         port = free.getsockname()[1]
     process = subprocess.Popen(
         [
             PROMETHEUS, f"--config.file={config}", f"--storage.tsdb.path={directory / 'data'}",
-            f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn",
+            f"--web.listen-address={host}:{port}", "--log.level=warn",
         ],
         cwd=directory,
     )  # fmt: skip
     try:
-        yield f"http://127.0.0.1:{port}"
+        yield f"http://{host}:{port}"
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)

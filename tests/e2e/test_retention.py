@@ -82,10 +82,14 @@ def test_a_run_that_waits_for_its_next_attempt_is_not_over(tmp_path: Path) -> No
         overlap = "allow"
         keep_runs = 1
         retry = { max = 1, delay = "1h", exit_codes = [7] }
-        command = 'echo "$TASKMAN_RUN_ID" >> runs; echo out; if mkdir first 2>/dev/null; then exit 7; fi'
+        command = '''
+        echo "$TASKMAN_RUN_ID" >> runs; echo out
+        if mkdir first 2>/dev/null; then echo "$TASKMAN_RUN_ID" > first/run; exit 7; fi
+        '''
     """
     with Running(tmp_path, jobs) as running:
-        first = running.wait_for("runs", lines=40)[0]
+        running.wait_for("runs", lines=40)
+        [first] = running.wait_for("first/run")
         assert taskman(tmp_path, "log", first).stdout == "out\n"
         running.send(signal.SIGTERM)
         assert running.end() == 0
@@ -123,7 +127,7 @@ def test_one_offs_that_are_over_leave_nothing_for_good_even_after_a_crash(tmp_pa
         assert [row["job"] for row in history(tmp_path, "once-5")] == ["once-5"]
         gone = taskman(tmp_path, "log", "once-5")
         assert (gone.returncode, "the output has been removed" in gone.stderr) == (1, True)
-        os.kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         running.process.send_signal(signal.SIGKILL)
         running.process.wait()
     # What the crash left behind, or an earlier version, goes with the next start.

@@ -157,7 +157,7 @@ def test_a_command_that_will_not_end_is_killed_after_its_patience(tmp_path: Path
         every = "1h"
         run_on_start = true
         max_runs = 1
-        timeout = "100ms"
+        timeout = "1s"
         kill_timeout = "100ms"
         command = "trap '' TERM; (trap '' TERM; echo > grandchild; while :; do sleep 0.01; done) & wait; wait"
     """

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from e2e.receivers import Receiver, receivers
 from e2e.running import Running
-from process_table import children, command_line, kill
+from process_table import children, command_line
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def test_a_stop_and_a_start_are_told_and_a_death_is(tmp_path: Path, ok: Receiver
     jobs += job("calm", "true", every="1h")
     with Running(tmp_path, jobs, "--no-live") as running:
         wait_until(lambda: ok.events == [("scheduler_started",)], what="a start")
-        kill(running.scheduler_pid(), signal.SIGKILL)
+        running.kill_scheduler()
         wait_until(lambda: len(ok.events) == 2, what="a death")
         running.send(signal.SIGTERM)
         assert running.end() == 0
@@ -111,7 +111,7 @@ def test_five_reports_while_the_hook_is_down_all_arrive(tmp_path: Path) -> None:
         with Running(tmp_path, jobs, "--no-live") as running:
             wait_until(lambda: len(rows(running, "SELECT 1 FROM reports")) == 5, what="five reports")
             running.wait_for_log("it is tried again")
-            kill(running.scheduler_pid(), signal.SIGKILL)
+            running.kill_scheduler()
             down.heal()
             wait_until(lambda: len(down.seqs) == 5, what="all five")
             running.wait_for_log("works again")
@@ -175,10 +175,13 @@ def test_a_reload_adds_and_removes_sinks(tmp_path: Path) -> None:
 
 def test_five_sinks_and_a_scheduler_and_a_program_that_are_killed(tmp_path: Path) -> None:
     manners = ("ok", "slow", "hang", "down", "refuse")
+    timeouts = ("30s", "30s", "300ms", "30s", "30s")
     with receivers(*manners) as servers:
         jobs = "".join(
-            sink(name, server.url, 'on = ["all"]', 'timeout = "300ms"', "attempts = 2", "repeat = 'every'")
-            for name, server in zip(manners, servers, strict=True)
+            sink(
+                name, server.url, 'on = ["all"]', f'timeout = "{timeout}"', "attempts = 2", "repeat = 'every'"
+            )
+            for name, server, timeout in zip(manners, servers, timeouts, strict=True)
         )
         names = json.dumps(list(manners))
         jobs += job("a", "true", f"sinks = {names}") + job("b", "exit 1", f"sinks = {names}", every="150ms")
@@ -187,7 +190,7 @@ def test_five_sinks_and_a_scheduler_and_a_program_that_are_killed(tmp_path: Path
             with Running(tmp_path, jobs, "--no-live") as running:
                 seen = len(servers[0].seqs)
                 wait_until(lambda seen=seen: len(servers[0].seqs) > seen + 15, what="reports")
-                kill(running.scheduler_pid(), signal.SIGKILL)
+                running.kill_scheduler()
                 seen = len(servers[0].seqs)
                 wait_until(lambda seen=seen: len(servers[0].seqs) > seen + 15, what="reports")
                 os.kill(running.process.pid, signal.SIGKILL)
@@ -226,10 +229,14 @@ def test_what_waits_for_a_sink_is_a_metric(tmp_path: Path) -> None:
         )
         with Running(tmp_path, jobs, "--no-live") as running:
             wait_until(lambda: len(rows(running, "SELECT 1 FROM reports")) == 3, what="three reports")
-            shown = subprocess.run(
-                [*running.argv, "metrics"], env=running.env, capture_output=True, text=True, check=True
-            ).stdout
-            assert 'taskman_queue_depth{queue="sink.ops"} 3' in shown.splitlines()
+
+            def shown() -> list[str]:
+                words = [*running.argv, "metrics"]
+                return subprocess.run(
+                    words, env=running.env, capture_output=True, text=True, check=True
+                ).stdout.splitlines()
+
+            wait_until(lambda: 'taskman_queue_depth{queue="sink.ops"} 3' in shown(), what="the metric")
 
 
 STUCK = """
@@ -297,6 +304,7 @@ def test_beyond_keep_the_oldest_go_with_a_line_that_says_so(tmp_path: Path) -> N
             dropped = "SELECT detail FROM events WHERE kind = 'reports_dropped'"
             wait_until(lambda: len(rows(running, dropped)) == 5, what="five dropped")
             assert rows(running, dropped)[0] == ("ops: the oldest 1 report, as more than 3 wait",)
+            running.wait_for_log("as more than 3 wait")
             assert running.log.count("as more than 3 wait") == 1  # the journal has them all
             down.heal()
             wait_until(lambda: len(down.seqs) == 3, what="the last three")

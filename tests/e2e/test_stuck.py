@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 from e2e.running import TASKMAN, Running, hurried
 from hung import HungFileSystem
-from process_table import is_alive, kill
+from process_table import is_alive
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Scene
         interrupted.wait_for_log("stopping")
         interrupted.send(signal.SIGINT)
         alone = begin("alone", settings='[taskman]\nrestart_delay = "1h"\nrestart_delay_max = "1h"\n').running
-        kill(alone.scheduler_pid(), signal.SIGKILL)
+        alone.kill_scheduler()
         alone.wait_for_log("starting it again")
         alone.send(signal.SIGQUIT)  # it is too urgent to start a scheduler for it
         yield made

@@ -94,8 +94,10 @@ class Terminal:
         return bool(termios.tcgetattr(self.fd)[3] & termios.ECHO)
 
     def end(self) -> int:
-        """Wait for the program to leave, and return its exit code."""
-        return self.process.wait(30)
+        """Wait for the program to leave and for all that it wrote, and return its exit code."""
+        code = self.process.wait(30)
+        self._reader.join(30)
+        return code
 
     def close(self) -> None:
         """End whatever is left."""

@@ -34,11 +34,11 @@ command = 'kill -USR1 $$'
 [jobs.slow]
 every = "1h"
 command = 'trap "exit 0" TERM; echo up; while :; do sleep 0.02; done'
-timeout = "200ms"
+timeout = "1s"
 [jobs.deaf]
 every = "1h"
 command = 'trap "" TERM; while :; do sleep 0.02; done'
-timeout = "100ms"
+timeout = "1s"
 kill_timeout = "100ms"
 [jobs.patient]
 every = "1h"
