@@ -181,7 +181,7 @@ class Connection:
         except TimeoutError:
             silent_s = silent_s or min(timeout_s, SILENCE_S)
             raise SchedulerUnresponsive(
-                f"no answer for {silent_s:g} s: {in_words(self._pid)}{warning}"
+                f"no answer for {round(silent_s, 2):g} s: {in_words(self._pid)}{warning}"
             ) from None
 
     def _is_working(self) -> bool:

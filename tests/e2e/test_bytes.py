@@ -45,7 +45,7 @@ def taskman(running: Running, *words: str | bytes, code: int = 0) -> str:
     """Run a command, and return what it printed on both."""
     done = subprocess.run(
         [TASKMAN, *words], cwd=running.directory, env=running.env, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=20,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=60,
     )  # fmt: skip
     said = done.stdout.decode("utf-8", "surrogateescape")
     assert code == done.returncode, said

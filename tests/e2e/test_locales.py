@@ -80,7 +80,7 @@ def running(environ: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -
 def _taskman(running: Running, *words: str | bytes, code: int = 0) -> bytes:
     environ = running.env
     done = subprocess.run(
-        [TASKMAN, *words], cwd=running.directory, env=environ, capture_output=True, check=False, timeout=20
+        [TASKMAN, *words], cwd=running.directory, env=environ, capture_output=True, check=False, timeout=60
     )
     assert (code, b"") == (done.returncode, done.stderr if done.returncode != code else b"")
     assert b"Traceback" not in done.stderr

@@ -88,7 +88,7 @@ class SchedulerEnd:
     """The test's end of one scheduler's socket, and the process that stands for that scheduler."""
 
     def __init__(self, control: socket.socket) -> None:
-        control.settimeout(10)
+        control.settimeout(60)
         data, fds, _, _ = socket.recv_fds(control, 4, 1)
         self.pid = int.from_bytes(data, "big")
         self.sock = socket.socket(fileno=fds[0])
@@ -101,7 +101,7 @@ class SchedulerEnd:
     def send(self, *messages: Message) -> None:
         self._channel.send(messages)
         while self._channel.wants_write:
-            select.select([], [self.sock], [], 10)
+            select.select([], [self.sock], [], 60)
             self._channel.flush()
 
     def start(self, key: str, spec: dict[str, Any], *, meta: Any = b"meta") -> None:
@@ -193,7 +193,7 @@ class Supervision:
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(directory / "control"))
         self.listener.listen(8)
-        self.listener.settimeout(10)
+        self.listener.settimeout(60)
         self._ends: list[SchedulerEnd] = []
         stand_in = [sys.executable, "-IS", "-c", _STAND_IN, str(directory / "control")]
         self.stderr_path = directory / "stderr"
@@ -223,7 +223,7 @@ class Supervision:
 
     def wait(self) -> int:
         """Wait for the supervisor's end; return its exit code."""
-        return self.process.wait(timeout=20)
+        return self.process.wait(timeout=60)
 
     def close(self) -> None:
         """End whatever this supervision has started and still lives."""
@@ -233,7 +233,7 @@ class Supervision:
                 for pid in descendants(self.pid):
                     kill(pid)
             self.process.kill()
-            self.process.wait(timeout=10)
+            self.process.wait(timeout=60)
         for end in self._ends:
             end.close()
         self.listener.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +13,7 @@ from e2e.running import Running
 from integration.fake_scheduler import NOW_NS, SECOND_NS, STATUS, FakeScheduler
 from wait import wait_until
 
+from taskman_cli.cli.support import health
 from taskman_cli.cli.support.health import problems
 from taskman_cli.core.protocol import Status
 
@@ -131,9 +131,11 @@ JOBS = """
 """
 
 
-def test_it_answers_within_3_seconds_whichever_process_is_stopped(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_it_waits_for_3_seconds_at_most() -> None:
+    assert health.PATIENCE_S + health.ANSWER_S <= 3
+
+
+def test_it_answers_whichever_process_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     with Running(tmp_path, JOBS) as running:
         running.wait_for_log("parked")
@@ -143,10 +145,9 @@ def test_it_answers_within_3_seconds_whichever_process_is_stopped(
         assert "overdue" in run("status")[1]
         stopped = running.scheduler_pid()
         os.kill(stopped, signal.SIGSTOP)
-        begin_s = time.monotonic()
         code, out, err = run("status", "--check")
-        assert time.monotonic() - begin_s < 3
         assert (code, out) == (3, "")
+        assert "no answer for 2.5 s: " in err
         assert "is stopped: continue it with kill -CONT" in err
         os.kill(stopped, signal.SIGCONT)
         os.kill(running.process.pid, signal.SIGSTOP)

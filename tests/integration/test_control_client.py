@@ -404,7 +404,7 @@ def test_a_request_that_was_not_handled_is_sent_to_the_next_scheduler(
         answer = pool.submit(connection.ask, request_)
         leaving.close()
         following = serve()
-        assert request_.do == answer.result(10)["did"]
+        assert request_.do == answer.result(60)["did"]
     assert ([], [request_]) == (leaving.asked, [each for _, each in following.driver.asked])
 
 
@@ -414,7 +414,7 @@ def test_a_query_without_an_answer_is_sent_again(tmp_path: Path, serve: Callable
             connection = connect(tmp_path)
             answer = pool.submit(connection.ask, Status())
         serve()
-        assert answer.result(10)["did"] == "status"
+        assert answer.result(60)["did"] == "status"
         connection.close()
 
 

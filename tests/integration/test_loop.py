@@ -168,7 +168,7 @@ class World:
         finally:
             self.ledger.close()
             self.channel.close()
-            self.supervisor.join(10)
+            self.supervisor.join(60)
             self.supervisor.channel.close()
             self.outputs.close()
 

@@ -50,7 +50,7 @@ def receiver(family: int, address: Any) -> Iterator[tuple[Any, list[bytes]]]:
         finally:
             with closing(socket.socket(family, socket.SOCK_DGRAM)) as last:
                 last.sendto(b"stop", here.getsockname())
-            thread.join(20)
+            thread.join(60)
 
 
 def fields(data: bytes) -> dict[str, str]:
@@ -189,7 +189,7 @@ def test_streams_count_their_octets() -> None:
         thread.start()
         port = listener.getsockname()[1]
         make(syslog(f"tcp://127.0.0.1:{port}"), AROUND).deliver(message(REPORT, REPORT), 10.0)
-        thread.join(20)
+        thread.join(60)
     data = b"".join(got)
     for _ in range(2):
         size, _, data = data.partition(b" ")

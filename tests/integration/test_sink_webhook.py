@@ -385,7 +385,7 @@ def tunnelling_proxy(port: int) -> Iterator[int]:
     try:
         yield listener.getsockname()[1]
     finally:
-        thread.join(10)
+        thread.join(60)
         listener.close()
         assert asked == [f"CONNECT localhost:{port} HTTP/1.1"]
 

@@ -115,7 +115,7 @@ def test_without_a_lock_none_is_told_of(supervise: Callable[..., Supervision], t
 )
 def test_a_wrong_lock_is_refused_in_words(arguments: list[str], message: str) -> None:
     command = [sys.executable, "-m", "taskman_cli.supervisor", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert done.stderr.startswith(message)
     assert "Traceback" not in done.stderr

@@ -25,8 +25,8 @@ def test_a_timer_fires_at_its_time_and_not_before(clock: str) -> None:
     assert not is_readable(timer, within_ms=0)
     due_ns = time.clock_gettime_ns(CLOCKS[clock]) + 30_000_000
     timer.set(due_ns)
-    assert not is_readable(timer, within_ms=0)
-    assert is_readable(timer, within_ms=10_000)
+    assert not is_readable(timer, within_ms=0) or time.clock_gettime_ns(CLOCKS[clock]) >= due_ns
+    assert is_readable(timer, within_ms=30_000)
     assert time.clock_gettime_ns(CLOCKS[clock]) >= due_ns
     timer.clear()
     assert not is_readable(timer, within_ms=0)
@@ -38,7 +38,7 @@ def test_a_time_that_has_passed_fires_at_once(clock: str) -> None:
     timer = Timer(clock)
     for due_ns in (0, 1):
         timer.set(due_ns)
-        assert is_readable(timer, within_ms=10_000)
+        assert is_readable(timer, within_ms=30_000)
         timer.clear()
     timer.close()
 
@@ -67,7 +67,7 @@ def test_a_time_past_all_times_is_as_good_as_never(clock: str) -> None:
 def test_a_time_before_all_times_fires_at_once(clock: str) -> None:
     timer = Timer(clock)
     timer.set(-(2**80))
-    assert is_readable(timer, within_ms=10_000)
+    assert is_readable(timer, within_ms=30_000)
     timer.close()
 
 
@@ -76,5 +76,5 @@ def test_a_timer_that_has_fired_fires_again_for_the_same_time() -> None:
     timer.set(1)
     timer.clear()
     timer.set(1)
-    assert is_readable(timer, within_ms=10_000)
+    assert is_readable(timer, within_ms=30_000)
     timer.close()
