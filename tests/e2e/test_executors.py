@@ -231,6 +231,24 @@ def test_what_runs_goes_on_when_its_executor_is_removed(start: Any) -> None:
     program.wait_for("far/forgotten", lines=2)
 
 
+def test_a_retry_begins_where_its_run_did_though_that_executor_was_removed_twice(start: Any) -> None:
+    command = "[ -e again ] && exit 0; while [ ! -e go ]; do sleep 0.01; done; mv go again; exit 7"
+    program = start(job("a", command, 'retry = { max = 3, delay = "2s" }', 'timeout = "90s"'))
+    program.wait_for("far/started")
+    before = helper(program)
+    for name in ("c", "d"):
+        program.path("jobs.toml").write_text(
+            f"[jobs.a]\nevery = '1h'\ncommand = 'true'\n[jobs.{name}]\nevery = '1h'\ncommand = 'true'\n"
+        )
+        program.send(signal.SIGHUP)
+        program.wait_for_log(f"added job: {name}")
+    program.path("go").touch()
+    program.wait_for_log("a: succeeded")
+    program.wait_for("far/started", lines=2)
+    assert "there is no executor" not in program.log_path.read_text()
+    wait_until(lambda: not is_alive(before), what="the end of the process that nothing needs any more")
+
+
 def test_no_start_fails_while_many_jobs_get_another_executor_by_a_reload(start: Any) -> None:
     table = "".join(f'j{number} = {{ every = "1s", command = "true" }}\n' for number in range(1500))
     program = start(f"[pool]\nmax_workers = 8\n[jobs]\n{table}")

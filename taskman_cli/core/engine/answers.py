@@ -111,7 +111,7 @@ def job_item(
     retrying: list[dict[str, Any]] = []
     if engine.is_at_work(job.id):  # most are not
         running, queued = engine.runs_of(job.id)
-        stopped, unstopped = engine.stopped_runs_of(job.id), engine.unstopped_runs_of(job.id)
+        stopped, unstopped = engine.stopped_runs_of(job.id)
         found = engine.waits_of(job.id, waits or engine.waits(now), MOST_WAITS)
         waiting = [wait.as_json() for wait in found]
         retrying = [asdict(row) for row in retries_of(engine, job.id, now)]

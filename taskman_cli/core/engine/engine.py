@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from taskman_cli.core.engine.outbox import Step
-    from taskman_cli.core.engine.runs import Attempt
+    from taskman_cli.core.engine.runs import Attempt, Run
     from taskman_cli.core.engine.timetable import ArmedJob
     from taskman_cli.core.engine.waits import Wait
     from taskman_cli.core.model import Settings
@@ -249,16 +249,16 @@ class Engine:
         """Return the parked jobs, by name."""
         return self._running.parks.jobs
 
-    def stopped_runs_of(self, job_id: str) -> list[str]:
-        """Return the runs of a job that have a stopped command."""
-        activity = self._running.activity.get(job_id)
-        return [run.id for run in activity.active.values() if run.is_stopped] if activity else []
-
-    def unstopped_runs_of(self, job_id: str) -> list[str]:
-        """Return the runs of a job that have a command which was to be stopped, and goes on."""
+    def stopped_runs_of(self, job_id: str) -> tuple[list[str], list[str]]:
+        """Return the runs of a job with a stopped command, and those with one that could not be stopped."""
         activity, stops_to = self._running.activity.get(job_id), self.timetable.stops_to(job_id)
-        runs = activity.active.values() if activity and stops_to is not None else ()
-        return [run.id for run in runs if any(one.goes_on(stops_to) for one in run.attempts.values())]
+        runs = [*activity.active.values()] if activity else []
+        unstopped = [run.id for run in runs if any(one.goes_on(stops_to) for one in run.attempts.values())]
+        return [run.id for run in runs if run.is_stopped], unstopped
+
+    def active_runs(self) -> list[Run]:
+        """Return the runs that are not over, without those that wait for another one of their job."""
+        return [run for activity in self._running.activity.values() for run in activity.active.values()]
 
     def unfinished(self, target: str) -> list[str]:
         """Return the unfinished runs: the one of this id, or those of a job or one of its tasks."""

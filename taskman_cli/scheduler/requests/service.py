@@ -22,12 +22,14 @@ from taskman_cli.scheduler.poison import ReadFiles
 from taskman_cli.scheduler.requests.handlers import RequestHandlers
 from taskman_cli.scheduler.requests.job_changes import with_earlier
 from taskman_cli.scheduler.requests.reload import Reading
+from taskman_cli.scheduler.requests.removed_executors import RemovedExecutors
 from taskman_cli.scheduler.requests.waiters import WAITED_FOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from taskman_cli.core.engine.news import FilesNote
+    from taskman_cli.core.model import Settings
     from taskman_cli.jobfile import JobFile
     from taskman_cli.scheduler.driver import EngineDriver
     from taskman_cli.scheduler.exporter import Exporter
@@ -68,8 +70,9 @@ class RequestService:
         self._driver = driver
         self._workers = workers
         self._files = files
-        #: The supervisor still has executors that are not defined any more.
-        self._has_earlier = False
+        #: What the supervisor was told during a reload, with all executors that may go; None: there is none.
+        self._told: Settings | None = None
+        self._removed = RemovedExecutors(driver.engine)
         self._handlers = RequestHandlers(driver, program, known, files)
         #: Takes the engine's answers.
         self.answer = self._handlers.answer
@@ -115,9 +118,7 @@ class RequestService:
         if self._server.fileno() in ready or (timer is not None and timer <= now_ns):
             self._server.turn(now_ns)
         self._handlers.turn()
-        if self._has_earlier and not self._handlers.changes.has_parts:
-            self._has_earlier = False
-            self._workers.configure(self._driver.engine.settings)
+        self._let_executors_go()
         if self._exporter.fileno() in ready:
             self._exporter.take()
         if self._files.take_change(ready):
@@ -158,6 +159,15 @@ class RequestService:
         if not self._handlers.changes.is_reading and not self._driver.engine.is_stopping:
             self._handlers.changes.reload(None, WATCH)
 
+    def _let_executors_go(self) -> None:
+        """Tell the supervisor when executors that a reload has removed are not needed any more."""
+        is_other, settings = self._removed.forget(), self._driver.engine.settings
+        if self._told is not None and not self._handlers.changes.has_parts:
+            self._removed.take(self._told)
+            is_other, self._told = self._told.executors != settings.executors, None
+        if is_other and self._told is None:
+            self._workers.configure(self._removed.added_to(settings))
+
     def _take(self, reading: Reading) -> None:
         """Put in force what was read, or say what is wrong with it."""
         changes, poison = self._handlers.changes, self._driver.poison
@@ -166,9 +176,9 @@ class RequestService:
         if reading.jobfile:
             poison.asked = ReadFiles(reading.jobfile.jobs, reading.prepared)
             self._workers.forget_plans()
-            settings = with_earlier(reading.jobfile.settings, self._driver.engine.settings)
-            self._has_earlier = settings.executors != reading.jobfile.settings.executors
-            self._workers.configure(settings)
+            known = self._removed.added_to(self._driver.engine.settings)
+            self._told = with_earlier(reading.jobfile.settings, known)
+            self._workers.configure(self._told)
             self._exporter.configure(reading.jobfile.settings)
             self._workers.keep(JOBS, reading.kept)
             self._files.accept(reading.jobfile)
