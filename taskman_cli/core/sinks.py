@@ -150,6 +150,11 @@ class SinkDefinition:
     #: How long one delivery may take.
     timeout_ns: int = 30 * SECOND_NS
 
+    @property
+    def waits_for_ends(self) -> bool:
+        """Tell whether it raises an alarm where a run has begun, and neither succeeds nor fails."""
+        return self.type == "healthcheck"
+
     def wants(self, kind: ReportKind, reason: SkipReason | None = None) -> bool:
         """Tell whether the sink is told of this; `reason` is that of a skip."""
         if kind in self.on:

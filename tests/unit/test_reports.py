@@ -102,6 +102,21 @@ def test_a_run_is_told_from_its_begin_to_its_end() -> None:
     assert failed.output_lines == ALL.output_lines
 
 
+@pytest.mark.parametrize("codes", [None, (75,)], ids=["always", "not now"])
+def test_a_healthcheck_hears_of_no_start_that_may_have_no_end(codes: tuple[int, ...] | None) -> None:
+    check = replace(ALL, name="check", type="healthcheck")
+    policy, execution = Policy(sinks=("all", "check")), Execution(skip_exit_codes=codes)
+    scene = Scene(make_job("job", policy=policy, execution=execution), sinks=(ALL, check))
+    for second, code in ((10, 75), (20, 0)):
+        scene.at(second)
+        scene.began()
+        scene.ended(code=code)
+    told = [kind for kind, _ in scene.told()]
+    assert told[:2] == ["started", "skipped" if codes else "failed"]
+    found = [kind for kind, _ in scene.told("check")]
+    assert found == ([kind for kind in told if kind != "started"] if codes else told)
+
+
 def test_a_report_follows_the_record_that_it_tells_of() -> None:
     scene = Scene(job())
     play(scene, "s")

@@ -284,6 +284,8 @@ class Reports:
         for sink in self._wanting(job, kind):
             if skip is not None and not sink.wants(kind, skip):
                 continue
+            if kind is ReportKind.STARTED and sink.waits_for_ends and _may_say_not_now(job):
+                continue
             if sink.output_lines == ALL_OUTPUT and not _has_output(facts):
                 continue
             if count := self._count(sink, job.id, kind, run, more, now):
@@ -335,6 +337,11 @@ class Reports:
 
 
 _OF_SCHEDULER = {str(kind): kind for kind in OF_THE_SCHEDULER}
+
+
+def _may_say_not_now(job: Job) -> bool:
+    """Tell whether a run that has begun may be skipped, since a command of the job can say "not now"."""
+    return any(task.execution.skip_exit_codes for task in job.tasks)
 
 
 def _has_output(facts: dict[str, Any]) -> bool:
