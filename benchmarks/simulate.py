@@ -2,8 +2,9 @@
 
 1,000 jobs are due every ten minutes; a week of them is a million slots. They come at all seconds, or all at
 the full minutes, a hundred at a time. Each command takes the second that is assumed of it, on a model of two
-cores. Each play is a process of its own, with all that a user waits for: the file is read, and the report
-printed. The memory of a long play is compared with that of a tenth of it.
+cores. Each play is a command of its own, with all that a user waits for: the file is read, and the report
+printed. A long one uses all cores; its CPU time is that of all of them. The memory of a long play is compared
+with that of a tenth of it: that of the largest of its processes.
 """
 
 from __future__ import annotations

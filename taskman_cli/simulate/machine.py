@@ -53,11 +53,9 @@ _ROOM = 1024
 #: From this share on, tasks wait for memory now and then.
 _STALL_SHARE, _STALL_MOST = 0.95, 0.8
 
-
 #: What a timer is for, if it is not for an amount of memory: the next phase, or the end that was foreseen.
 _PHASE, _END = -1, -2
-# Looking up a member of an enum takes as long as a call.
-_CPU, _SLEEP = Kind.CPU, Kind.SLEEP
+_CPU, _SLEEP = Kind.CPU, Kind.SLEEP  # to look up a member takes as long as a call
 
 
 class Machine:
@@ -271,6 +269,8 @@ class Machine:
                 command = heappop(marks)[2]
                 if not command.is_over:
                     self._next_phase(command)
+        # Where no mark is left, the clock begins anew.
+        self._cpu, self._disk = self._cpu if self._on_cpu else 0.0, self._disk if self._on_disk else 0.0
 
     def _forget_killed(self) -> None:
         """Drop what was planned for commands that were ended early, if that is the most of all."""

@@ -61,12 +61,26 @@ class JobTally:
         self.states: Counter[str] = Counter()
         self.skips: Counter[str] = Counter()
 
+    def merge(self, later: JobTally) -> None:
+        """Add what was counted in the time after this."""
+        if later.waits.worst_ns > self.waits.worst_ns:
+            self.worst_due_ns = later.worst_due_ns
+        self.waits.merge(later.waits)
+        self.done.merge(later.done)
+        self.states.update(later.states)
+        self.skips.update(later.skips)
 
-class Tally:
-    """All that a report needs."""
 
-    def __init__(self, timezone: str, from_ns: int) -> None:
-        self.from_ns = self.until_ns = from_ns
+class Totals:
+    """All that a report needs of a stretch of time; with that of the next stretch it can be merged."""
+
+    __slots__ = (
+        "attempts", "busiest", "done", "first_missed", "jobs", "memory_kills", "parked", "parts_ns",
+        "passed_ns", "peak", "peaks", "retries", "running", "skips", "states", "uncounted", "unfinished",
+        "waited_for", "waits", "worst",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
         self.jobs: dict[str, JobTally] = {}
         # Of all jobs together, made at the end.
         self.waits, self.done = Sketch(), Sketch()
@@ -83,12 +97,72 @@ class Tally:
         self.parked: dict[str, int] = {}
         #: For how long the first of the queue waited for what.
         self.waited_for: Counter[str] = Counter()
-        self._waits_for: str | None = None
-        self._looked_ns = from_ns
-        #: How many attempts run now, and the most so far.
-        self.running = self.peak = 0
+        #: How many attempts run now, how many runs are not over, and the most attempts at once so far.
+        self.running = self.unfinished = self.peak = 0
         #: By part of the day: for how long attempts ran, all together, how long it was, the most at once.
         self.parts_ns, self.passed_ns, self.peaks = [0] * PARTS, [0] * PARTS, [0] * PARTS
+        #: A heap, as long as it is counted; then in order.
+        self.busiest: list[Minute] = []
+
+    @property
+    def running_ns(self) -> int:
+        """Return for how long attempts ran, all together, in the parts of the day that are over."""
+        return sum(self.parts_ns)
+
+    def job(self, name: str) -> JobTally:
+        """Return what is counted of a job."""
+        tally = self.jobs.get(name)
+        if tally is None:
+            tally = self.jobs[name] = JobTally()
+        return tally
+
+    def keep_busy(self, minute: Minute) -> None:
+        """Keep a minute if it is one of the busiest."""
+        if len(self.busiest) < BUSIEST:
+            heappush(self.busiest, minute)
+        else:
+            heappushpop(self.busiest, minute)
+
+    def merge(self, later: Totals) -> None:
+        """Add what was counted in the time after this."""
+        for name, job in later.jobs.items():
+            self.job(name).merge(job)
+        self.attempts += later.attempts
+        self.retries += later.retries
+        self.memory_kills += later.memory_kills
+        self.uncounted += later.uncounted
+        self.first_missed = self.first_missed or later.first_missed
+        self.parked = {**later.parked, **self.parked} if later.parked else self.parked
+        self.waited_for.update(later.waited_for)
+        self.running, self.unfinished = later.running, later.unfinished
+        self.peak = max(self.peak, later.peak)
+        for part in range(PARTS):
+            self.parts_ns[part] += later.parts_ns[part]
+            self.passed_ns[part] += later.passed_ns[part]
+            self.peaks[part] = max(self.peaks[part], later.peaks[part])
+        for minute in later.busiest:
+            self.keep_busy(minute)
+
+    def sum_up(self) -> None:
+        """Count all jobs together, at the end."""
+        for name, job in self.jobs.items():
+            if job.worst_due_ns is not None and job.waits.worst_ns > self.waits.worst_ns:
+                self.worst = name, job.worst_due_ns
+            self.waits.merge(job.waits)
+            self.done.merge(job.done)
+            self.states.update(job.states)
+            self.skips.update(job.skips)
+        self.busiest = [minute._replace(at_ns=-minute.at_ns) for minute in sorted(self.busiest, reverse=True)]
+
+
+class Tally(Totals):
+    """Counts what happens."""
+
+    def __init__(self, timezone: str, from_ns: int) -> None:
+        super().__init__()
+        self.until_ns = from_ns
+        self._waits_for: str | None = None
+        self._looked_ns = 0
         #: When this part began, and for how long attempts ran in it so far.
         self._part_from_ns, self._part_ran_ns = from_ns, 0
         self._offsets = offsets_of(timezone)
@@ -97,7 +171,6 @@ class Tally:
         #: When unfinished runs were due; and those of them that wait for their first attempt.
         self.due: dict[str, int] = {}
         self._unbegun: dict[str, int] = {}
-        self.busiest: list[Minute] = []
         self._minute_end_ns = from_ns - from_ns % MINUTE_NS + MINUTE_NS
         self._starts = self._minute_peak = self._minute_worst_ns = 0
         #: What counts each kind of record.
@@ -111,22 +184,15 @@ class Tally:
         }
         self._enter_part()
 
-    @property
-    def unfinished(self) -> int:
-        """Return how many runs are not over."""
-        return len(self.due)
-
-    @property
-    def running_ns(self) -> int:
-        """Return for how long attempts ran, all together, in the parts of the day that are over."""
-        return sum(self.parts_ns)
-
-    def job(self, name: str) -> JobTally:
-        """Return what is counted of a job."""
-        tally = self.jobs.get(name)
-        if tally is None:
-            tally = self.jobs[name] = JobTally()
-        return tally
+    def cut(self) -> Totals:
+        """Return what was counted so far, and go on with nothing; what is under way is counted as it ends."""
+        running, totals = self.running, Totals()
+        self.unfinished = len(self.due)
+        for name in Totals.__slots__:
+            setattr(totals, name, getattr(self, name))
+        Totals.__init__(self)
+        self.running = running
+        return totals
 
     # --- time ---
 
@@ -165,32 +231,20 @@ class Tally:
         self.peaks[self._part] = max(self.peaks[self._part], self.running)
 
     def _close_minute(self) -> None:
-        """Keep a minute if it is one of the busiest."""
+        """End a minute."""
         at_ns = self._minute_end_ns - MINUTE_NS
         if self._starts:
             # Of equal minutes, the first stays.
-            entry = Minute(self._starts, self._minute_peak, self._minute_worst_ns, -at_ns)
-            if len(self.busiest) < BUSIEST:
-                heappush(self.busiest, entry)
-            else:
-                heappushpop(self.busiest, entry)
+            self.keep_busy(Minute(self._starts, self._minute_peak, self._minute_worst_ns, -at_ns))
         self._starts = self._minute_worst_ns = 0
         self._minute_peak = self.running
         self._minute_end_ns += MINUTE_NS
 
     def close(self) -> None:
-        """End the count."""
+        """End what is under way."""
         self._note_waiting(None, self.until_ns)
         self._close_minute()
         self._leave_part()
-        for name, job in self.jobs.items():
-            if job.worst_due_ns is not None and job.waits.worst_ns > self.waits.worst_ns:
-                self.worst = name, job.worst_due_ns
-            self.waits.merge(job.waits)
-            self.done.merge(job.done)
-            self.states.update(job.states)
-            self.skips.update(job.skips)
-        self.busiest = [minute._replace(at_ns=-minute.at_ns) for minute in sorted(self.busiest, reverse=True)]
 
     # --- what the engine does ---
 
@@ -212,7 +266,7 @@ class Tally:
     def _note_waiting(self, what: str | None, wall_ns: int) -> None:
         if self._waits_for is not None:
             self.waited_for[self._waits_for] += wall_ns - self._looked_ns
-        self._waits_for, self._looked_ns = what, wall_ns
+        self._waits_for, self._looked_ns = what, 0 if what is None else wall_ns
 
     def _queued(self, record: effects.RunQueued) -> None:
         self.due[record.run] = self._unbegun[record.run] = record.due_ns

@@ -15,12 +15,12 @@ MB = 1 << 20
 class Books:
     """The books, and attempts that begin and end in them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, runs_before: int = 0) -> None:
         self.memory = Memory(AdmissionTuning())
         self.memory.use()
         self.memory.total_bytes = 800 * MB
         self.running: dict[str, Attempt] = {}
-        self._count = 0
+        self._count = runs_before
 
     def begin(
         self,
@@ -160,11 +160,27 @@ def test_of_a_known_need_the_looks_end_when_it_grows_no_more() -> None:
 def test_where_looks_tell_no_more_than_ends_one_attempt_in_ten_is_looked_at() -> None:
     books = Books()
     looked = []
-    for _ in range(25):
+    for _ in range(1000):
         attempt = books.begin("a")
         looked.append(books.looks(0.25, 52 * MB))
         books.end(attempt, 50 * MB)
-    assert looked == ([1] + [0] * 9) * 2 + [1, 0, 0, 0, 0]
+    assert looked[0] == 1
+    assert 70 <= sum(looked) <= 130
+
+
+def test_which_attempts_are_looked_at_does_not_depend_on_what_was_before() -> None:
+    def looked(*, skipped: int) -> list[str]:
+        books, found = Books(runs_before=skipped), []
+        for _ in range(200 - skipped):
+            attempt = books.begin("a")
+            if books.looks(0.25, 52 * MB):
+                found.append(attempt.run.id)
+            books.end(attempt, 50 * MB)
+        return found
+
+    later = looked(skipped=50)[1:]  # the first of a task is always looked at
+    assert len(later) > 5
+    assert looked(skipped=0)[-len(later) :] == later
 
 
 def test_where_looks_tell_more_than_ends_each_attempt_is_looked_at() -> None:

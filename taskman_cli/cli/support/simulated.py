@@ -15,8 +15,9 @@ from taskman_cli.cli.options.run_times import HISTORY, NONE
 from taskman_cli.errors import TaskmanError
 from taskman_cli.ledger.queries.reader import NoLedger
 from taskman_cli.ledger.queries.samples import attempt_samples, known_needs
+from taskman_cli.simulate.forked import play
 from taskman_cli.simulate.habits import Habits, Sample
-from taskman_cli.simulate.player import Played, Player, Scenario, Standstill
+from taskman_cli.simulate.player import Played, Scenario, Standstill
 from taskman_cli.simulate.work import Hardware
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ class Simulation:
 
     def play(self, watch: Callable[[float], None] | None = None) -> list[Played]:
         """Play them one after the other; `watch` is told which share of all is done."""
-        played = []
+        played, cpus = [], len(os.sched_getaffinity(0))
         for index, (variant, habits) in enumerate(zip(self.variants, self.habits, strict=True)):
             settings = variant.job_file.settings
             if variant.workers is not None:
@@ -115,9 +116,15 @@ class Simulation:
                 variant.jobs, settings, variant.job_file.timezone, self.from_ns, self.length_ns,
                 self.hardware, self._history.needs,
             )  # fmt: skip
-            player = Player(scenario, habits)
             try:
-                played.append(player.play(watch and _part_of(watch, index, len(self.variants))))
+                played.append(
+                    play(
+                        scenario,
+                        habits,
+                        cpus=cpus,
+                        watch=watch and _part_of(watch, index, len(self.variants)),
+                    )
+                )
             except Standstill as error:
                 raise TaskmanError(
                     "the simulation does not get on: the same instant comes again and again. This is a "

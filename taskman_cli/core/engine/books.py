@@ -22,7 +22,7 @@ class TaskNeed:
     """What is known of the need of a task, and which of its attempts are on the books."""
 
     __slots__ = (
-        "growing", "is_provisional", "known", "left_out", "look", "owner", "recorded", "running", "young"
+        "growing", "is_dull", "is_provisional", "known", "look", "owner", "recorded", "running", "young"
     )  # fmt: skip
 
     def __init__(self, owner: Owner) -> None:
@@ -33,9 +33,10 @@ class TaskNeed:
         self.recorded: int | None = None
         #: It is known from a look only, at an attempt that had not ended.
         self.is_provisional = False
-        #: The attempt that is looked at, if one is; and how many of the next ones are not.
+        #: The attempt that is looked at, if one is.
         self.look: Look | None = None
-        self.left_out = 0
+        #: The last look told nothing that the end did not tell.
+        self.is_dull = False
         #: How many attempts run that declare nothing; those of them that have not taken their memory yet;
         #: and the older ones of unknown need, which may still grow.
         self.running = self.young = self.growing = 0

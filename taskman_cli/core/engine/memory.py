@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
+from zlib import crc32
 
 from taskman_cli.core.engine.books import Books, Look, Owner, Sum, TaskNeed
 from taskman_cli.core.engine.marks import NeedLearned
@@ -98,6 +99,17 @@ class Memory:
             task = self._books.task(owner)
             task.known = task.recorded = need
             self._note_first(need)
+
+    def learn_from(self, other: Memory) -> None:
+        """Continue with all that another one has learned, which goes on as it is."""
+        self.resume(other._unused or {})
+        for owner, known in other._books.tasks.items():
+            task = self._books.task(owner)
+            task.known, task.recorded = known.known, known.recorded
+            task.is_provisional, task.is_dull = known.is_provisional, known.is_dull
+        self._latest = other._latest.copy()
+        self._first_needs, self._largest = other._first_needs, other._largest
+        self._typical, self._typical_of = other._typical, other._typical_of
 
     def restate(self) -> list[NeedLearned]:
         """Return marks of all that was learned, for a new ledger."""
@@ -227,11 +239,9 @@ class Memory:
             return
         task = self._books.tasks.get(owner) or self._books.task(owner)
         self._books.enter(key, task, is_young=is_young)
-        attempt.is_looked_at = task.look is None and not task.left_out
-        if task.look is None:
-            if task.left_out:
-                task.left_out -= 1
-                return
+        is_looked_at = task.look is None and not (task.is_dull and self._is_left_out(attempt))
+        attempt.is_looked_at = is_looked_at
+        if is_looked_at:
             task.look = Look(key, self.tuning.look_ns)
             if attempt.pid is not None:
                 self._due.put(owner, attempt.began_elapsed_ns + self.tuning.look_ns)
@@ -259,8 +269,7 @@ class Memory:
         if used <= 0 or not isinstance(task, TaskNeed):  # or it declares what it needs
             return None
         if looked:
-            has_told = looked > peak_bytes * (1 + self.tuning.look_growth)
-            task.left_out = 0 if has_told else self.tuning.look_every - 1
+            task.is_dull = looked <= peak_bytes * (1 + self.tuning.look_growth)
         if self._seen:
             self._seen.pop(task, None)
         need, known = used, task.known
@@ -297,6 +306,13 @@ class Memory:
         self._largest = max(self._largest, need)
 
     # --- looks ---
+
+    def _is_left_out(self, attempt: Attempt) -> bool:
+        """Tell whether an attempt is one of the many that are not looked at.
+
+        Its id decides, which looks like chance: a count would depend on all that was before.
+        """
+        return crc32(attempt.run.id.encode()) % self.tuning.look_every != 0
 
     def plan_first_look(self, attempt: Attempt) -> int | None:
         """Plan the first look at an attempt whose process has just begun; return when, or None."""
