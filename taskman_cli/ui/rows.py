@@ -111,7 +111,7 @@ def queue_lines(
     rows: Sequence[QueueRow], *, now: Now, timezone: tzinfo, width: int, name_width: int
 ) -> list[Line]:
     """Return a line for each job with a next slot: name, countdown, slot, schedule."""
-    shown = [_about(row) for row in rows]
+    shown = [_about(row, now.wall_ns) for row in rows]
     longest = max(map(cell_len, shown), default=0)
     grid = plan(
         (
@@ -140,24 +140,29 @@ def _queue_line(row: QueueRow, *, now: Now, timezone: tzinfo, grid: Grid) -> Lin
     )
 
 
-def _about(row: QueueRow) -> str:
-    """Return the last words of a row: who paused a job and why, why it is parked, or its schedule."""
+def _about(row: QueueRow, now_ns: int) -> str:
+    """Return the last words of a row: who paused a job and why, how and why it is parked, or its schedule."""
     if row.pause:
         return pause_words(row.pause)
-    return row.park.reason if row.park else row.schedule
+    if row.park is None:
+        return row.schedule
+    how = f"run {row.park.trial} tries it" if row.park.trial else ""
+    if not how and row.park.until_ns is not None and row.park.until_ns <= now_ns:
+        how = "its next slot is tried"
+    return f"{how}: {row.park.reason}" if how else row.park.reason
 
 
 def _held_line(row: QueueRow, hold: Pause | Park, *, now: Now, timezone: tzinfo, grid: Grid) -> Line:
     """Return that a job is paused or parked, until when and why, in place of its next slot and schedule."""
     until = ""
-    if hold.until_ns is not None:
+    if hold.until_ns is not None and hold.until_ns > now.wall_ns:
         until = amounts.wall_time(hold.until_ns, now_ns=now.wall_ns, timezone=timezone)
     what = Segment("paused", marks.STOPPING.style) if row.pause else Segment("parked", marks.BAD)
     return grid.line(
         _name(None, row.job, grid),
         [what],
         [Segment(until, QUIET)],
-        [Segment(label(_about(row), most=grid.widths[3]), QUIET)] if grid.widths[3] else [],
+        [Segment(label(_about(row, now.wall_ns), most=grid.widths[3]), QUIET)] if grid.widths[3] else [],
     )
 
 

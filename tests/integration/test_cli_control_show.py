@@ -338,6 +338,26 @@ def test_list_shows_state_next_start_and_schedule(scheduler: FakeScheduler, caps
     ]
 
 
+@pytest.mark.parametrize(
+    ("until_s", "trial", "note"),
+    [
+        (None, "", "3 runs failed"),
+        (600, "", "until 24 Nov 05:10:00 (in 10m 00s): 3 runs failed"),
+        (-1, "", "its next slot is tried: 3 runs failed"),
+        (-1, "67aw64ddpp", "run 67aw64ddpp tries it: 3 runs failed"),
+    ],
+    ids=["for good", "for a time", "over", "tried"],
+)
+def test_list_shows_how_it_goes_on_with_a_parked_job(
+    scheduler: FakeScheduler, capsys: Captured, until_s: int | None, trial: str, note: str
+) -> None:
+    until_ns = None if until_s is None else NOW_NS + until_s * SECOND_NS
+    park = {"since_ns": NOW_NS, "until_ns": until_ns, "reason": "3 runs failed", "trial": trial}
+    scheduler.answers["list"] = [{"jobs": [job("x", "parked", park=park)]}]
+    assert main(["list"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith(f"every 15s  {note}")
+
+
 def test_list_shows_the_latest_results_and_jobs_that_fail_first(
     scheduler: FakeScheduler, capsys: Captured
 ) -> None:

@@ -26,7 +26,7 @@ from taskman_cli.core.engine.view import (
     WorkerRow,
 )
 from taskman_cli.core.model import State
-from taskman_cli.core.pause import Pause
+from taskman_cli.core.pause import Park, Pause
 from taskman_cli.ui.headline import executors_line, header
 from taskman_cli.ui.render import render
 from taskman_cli.ui.text import line_width
@@ -229,6 +229,23 @@ def test_actions_of_people_are_shown() -> None:
     assert re.search(r"tidy +paused +by bob", text)
     assert re.search(r"report +by hand +./report.sh", text)
     assert re.search(r"mail +once +./mail.sh", text)
+
+
+@pytest.mark.parametrize(
+    ("park", "words"),
+    [
+        (Park(WALL_NS, "it failed"), r"parked +it failed"),
+        (Park(WALL_NS, "it failed", WALL_NS + HOUR_NS), r"parked +22:20:00 +it failed"),
+        (Park(WALL_NS - HOUR_NS, "it failed", WALL_NS), r"parked +its next slot is tried: it failed"),
+        (Park(WALL_NS - HOUR_NS, "it failed", WALL_NS, "67d3k"), r"parked +run 67d3k tries it: it failed"),
+    ],
+    ids=["for good", "for a time", "over", "tried"],
+)
+def test_how_it_goes_on_with_a_parked_job_is_shown(park: Park, words: str) -> None:
+    snapshot = replace(EMPTY, jobs=1, queue=(QueueRow("probe", None, 0, park=park),))
+    frame = render(snapshot, width=100, height=30, timezone=UTC)
+    text = "\n".join("".join(segment.text for segment in line) for line in frame.lines)
+    assert re.search(f"probe +{words}", text)
 
 
 @pytest.mark.parametrize(

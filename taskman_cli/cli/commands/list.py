@@ -18,7 +18,7 @@ from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import as_users, note, show_array, show_rows
 from taskman_cli.cli.support.last_result import SIGN_COLOURS, read_results, result_item, result_words
-from taskman_cli.cli.support.reply_times import Documents, until
+from taskman_cli.cli.support.reply_times import Documents, parked, until
 from taskman_cli.cli.support.scheduler_client import list_jobs
 from taskman_cli.control.client import connect
 from taskman_cli.core.collector import without_collections
@@ -269,8 +269,8 @@ def _words(job: dict[str, Any], now_ns: int, zone: tzinfo | None) -> Iterator[st
         # The state of a job that runs while it is paused is `running`: say here that it is paused.
         words.append(told if job["state"] == "paused" else f"paused {told}".rstrip())
     if park := job.get("park"):
-        span = until(park["until_ns"], now_ns=now_ns, zone=zone)
-        told = f"{span}: {park['reason']}" if span else park["reason"]
+        how = parked(park, now_ns=now_ns, zone=zone)
+        told = f"{how}: {park['reason']}" if how else park["reason"]
         words.append(told if job["state"] == "parked" else f"parked {told}")
     if not job.get("enabled", True) and job["state"] != "disabled":
         words.append("disabled")

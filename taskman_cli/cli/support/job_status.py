@@ -9,7 +9,7 @@ from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import column_time, note, say, show, show_rows, width_of_output
 from taskman_cli.cli.support.last_lines import last_lines, shown_lines
 from taskman_cli.cli.support.last_result import SIGN_COLOURS, read_results, result_item, result_words
-from taskman_cli.cli.support.reply_times import document, until
+from taskman_cli.cli.support.reply_times import document, parked, until
 from taskman_cli.core.model import State
 from taskman_cli.errors import TaskmanError
 from taskman_cli.ui.alarms import count_words, why_words
@@ -126,7 +126,7 @@ def _rows(reply: dict[str, Any], last: str, now_ns: int, zone: tzinfo | None) ->
         words = [until(pause["until_ns"], now_ns=now_ns, zone=zone), by, pause["reason"]]
         yield "paused", ", ".join(word for word in words if word)
     if park := job.get("park"):  # an older scheduler does not send it
-        words = [until(park["until_ns"], now_ns=now_ns, zone=zone), park["reason"]]
+        words = [parked(park, now_ns=now_ns, zone=zone), park["reason"]]
         yield "parked", ", ".join(word for word in words if word)
     yield "schedule", job["schedule"]
     for index, at_ns in enumerate(reply["next_ns"][:_NEXT]):

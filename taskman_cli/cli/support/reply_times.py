@@ -71,6 +71,16 @@ def in_seconds(at_ns: int, zone: tzinfo | None) -> datetime:
     return wall_time(at_ns // _SECOND_NS * _SECOND_NS, zone)
 
 
+def parked(park: dict[str, Any], *, now_ns: int, zone: tzinfo | None) -> str:
+    """Return how it goes on with a parked job; "": only when somebody resumes or tries it."""
+    until_ns = park["until_ns"]
+    if park.get("trial"):
+        return f"run {park['trial']} tries it"
+    if until_ns is not None and until_ns <= now_ns:
+        return "its next slot is tried"
+    return until(until_ns, now_ns=now_ns, zone=zone)
+
+
 def until(at_ns: int | None, *, now_ns: int, zone: tzinfo | None) -> str:
     """Return "until TIME (in DURATION)"; "" if there is no end."""
     if at_ns is None:
