@@ -56,6 +56,12 @@ def note(text: str) -> None:
     say(f"taskman: {text}", err=True)
 
 
+def note_on_terminal(text: str) -> None:
+    """Print a message that only somebody who waits wants to know."""
+    if sys.stderr.isatty():
+        note(text)
+
+
 def table(rows: Iterable[Sequence[str]]) -> str:
     """Align the columns of `rows`, which have the same number of cells; the last column is not padded."""
     rows = [[printable(cell) for cell in row] for row in rows]

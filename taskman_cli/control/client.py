@@ -1,7 +1,6 @@
 """The client of the control socket: small and blocking, for commands that send a few requests and exit.
 
-There may be no scheduler for a moment while the next one starts (`taskman restart`, a crash). A client waits
-for it as long as the lock on the state directory shows that taskman runs.
+There may be no scheduler for a moment while the next one starts (`taskman restart`, a crash): `reach`.
 """
 
 from __future__ import annotations
@@ -10,12 +9,12 @@ import json
 import os
 import socket
 import struct
-import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.control.lines import Lines, expects_end
-from taskman_cli.control.place import SOCKET, address_of
+from taskman_cli.control.place import SOCKET
+from taskman_cli.control.reach import ANSWER_S, reach
 from taskman_cli.core.protocol import (
     MAX_LINE_BYTES,
     VERSION,
@@ -29,7 +28,6 @@ from taskman_cli.core.protocol import (
 from taskman_cli.errors import (
     EXIT_FAILED,
     ControlError,
-    NoScheduler,
     SchedulerGone,
     SchedulerUnresponsive,
     TaskmanError,
@@ -46,16 +44,10 @@ if TYPE_CHECKING:
 
     from taskman_cli.core.protocol import Request
 
-#: How long a client waits for the next scheduler to listen.
-PATIENCE_S = 3.0
 #: After this much silence the client checks whether the scheduler is working.
 SILENCE_S = 3.0
 #: A working scheduler answers a new connection within this time.
 _PROBE_S = 1.0
-#: How long a working scheduler may take to answer.
-ANSWER_S = 60.0
-#: Pause between two attempts to connect.
-_PAUSE_S = 0.05
 #: How many schedulers may exit, one after the other, during one request.
 _MOST_GONE = 3
 _READ_BYTES = 1 << 16
@@ -67,9 +59,12 @@ _MAY_STILL_BE_DONE = "; the request is dropped unless it was already recorded: c
 _PROBE = b"\n"
 
 
-def connect(directory: Path, *, patience_s: float = PATIENCE_S) -> Connection:
-    """Connect to the scheduler of a state directory. Raises NoScheduler if there is none."""
-    return Connection(directory, _reach(directory, patience_s), patience_s=patience_s)
+def connect(directory: Path, *, patience_s: float | None = None) -> Connection:
+    """Connect to the scheduler of a state directory. Raises NoScheduler if there is none.
+
+    Without `patience_s`, one that is just loading its jobs is waited for.
+    """
+    return Connection(directory, reach(directory, patience_s), patience_s=patience_s)
 
 
 def running_directories(base: Path) -> list[Path]:
@@ -89,7 +84,7 @@ def kept_directories(base: Path) -> list[Path]:
 class Connection:
     """A connection to a scheduler. It connects again when the scheduler exits."""
 
-    def __init__(self, directory: Path, sock: socket.socket, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(self, directory: Path, sock: socket.socket, *, patience_s: float | None = None) -> None:
         self._directory = directory
         self._sock = sock
         self._patience_s = patience_s
@@ -191,7 +186,7 @@ class Connection:
         if is_starting(self._pid):
             return True
         try:
-            with _reach(self._directory, 0) as sock:
+            with reach(self._directory, 0) as sock:
                 sock.settimeout(_PROBE_S)
                 sock.sendall(_PROBE)
                 return bool(sock.recv(1))
@@ -269,7 +264,7 @@ class Connection:
     def _connect_again(self) -> None:
         self.close()
         self._lines = Lines()
-        self._sock = _reach(self._directory, self._patience_s)
+        self._sock = reach(self._directory, self._patience_s)
         self._pid, self.uid = _listener_of(self._sock)
 
 
@@ -281,41 +276,6 @@ class _Reply(dict[str, Any]):
             f"the scheduler is another version of taskman: its answer has no {key!r} "
             "(run `taskman restart` to replace it with this version)"
         )
-
-
-def no_scheduler(directory: Path) -> NoScheduler:
-    """Return the error that nothing runs there, with what starts it."""
-    return NoScheduler(f"no taskman is running with the state in {directory} (`taskman run FILE` starts one)")
-
-
-def _reach(directory: Path, patience_s: float) -> socket.socket:
-    """Connect as soon as a scheduler listens."""
-    path = directory / SOCKET
-    for _ in range(1 + round(patience_s / _PAUSE_S)):
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.settimeout(ANSWER_S)
-        try:
-            with address_of(path) as address:
-                sock.connect(address)
-        except (FileNotFoundError, NotADirectoryError, ConnectionRefusedError, BlockingIOError):
-            sock.close()  # nobody listens, or the backlog is full
-        except OSError as error:
-            sock.close()
-            raise TaskmanError(f"cannot reach {path}: {error.strerror or error}") from error
-        else:
-            return sock
-        pid = holder(directory) if directory.is_dir() else None
-        if pid is None:
-            raise no_scheduler(directory)
-        time.sleep(_PAUSE_S)
-    if pid is not None and state_of(pid) in STOPPED:
-        raise SchedulerUnresponsive(
-            in_words(pid, what="taskman that runs with the state in " + str(directory))
-        )
-    raise NoScheduler(
-        f"taskman (process {pid}) runs with the state in {directory}, but its scheduler accepts no "
-        "connection: it is starting, stopping or busy, or it failed and will be restarted"
-    )
 
 
 def _listener_of(sock: socket.socket) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from taskman_cli.supervisor.procstat import read_stat
@@ -10,6 +11,8 @@ from taskman_cli.supervisor.procstat import read_stat
 STOPPED = frozenset("TtZX")
 #: A younger scheduler may still be starting.
 _YOUNG_S = 60.0
+#: How a scheduler is called by its supervisor, now and by version 0.1; what that forks is called as it is.
+_MODULES, _SUPERVISOR = {b"taskman_cli.scheduler", b"taskman_cli.daemon"}, b"taskman_cli.supervisor"
 
 _DEEDS = {
     "T": "is stopped: continue it with kill -CONT {pid}",
@@ -48,3 +51,29 @@ def in_words(pid: int, *, what: str = "scheduler") -> str:
         return f"the {what} (process {pid}) has ended or cannot be seen from here"
     words = _DEEDS.get(state, _OTHER).format(pid=pid)
     return f"the {what} (process {pid}, state {state}) {words}"
+
+
+def scheduler_of(supervisor: int) -> int | None:
+    """Return the process of the scheduler that a supervisor has started; None: there is none to be seen."""
+    for child in _children(supervisor):
+        with suppress(OSError):
+            argv = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
+            if not _MODULES.isdisjoint(argv) and _SUPERVISOR not in argv:
+                return child
+    return None
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [*map(int, Path(f"/proc/{pid}/task/{pid}/children").read_bytes().split())]
+    except OSError:
+        return []
+
+
+def spent_ticks(pid: int) -> int:
+    """Return how much CPU time a process has had, with its children: one may read job files for it."""
+    ticks = 0
+    for process in (pid, *_children(pid)):
+        with suppress(OSError, IndexError):
+            ticks += read_stat(process).spent_ticks
+    return ticks

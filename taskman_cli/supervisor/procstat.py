@@ -50,6 +50,11 @@ class ProcStat:
         return int(self._fields[3])
 
     @property
+    def spent_ticks(self) -> int:
+        """Return how much CPU time it has had, in clock ticks."""
+        return int(self._fields[11]) + int(self._fields[12])
+
+    @property
     def started_ticks(self) -> int:
         """Return when it started, in clock ticks since boot."""
         return int(self._fields[19])

@@ -21,6 +21,7 @@ from integration.control_driver import Served, ServerDriver
 from wait import wait_until
 
 from taskman_cli.cli.options.instance import with_running_directory
+from taskman_cli.control import reach
 from taskman_cli.control.client import connect, running_directories
 from taskman_cli.core.protocol import (
     MAX_LINE_BYTES,
@@ -370,10 +371,67 @@ def test_a_client_waits_for_a_scheduler_that_is_just_starting(
         if len(pauses) == 3:
             serve()
 
-    monkeypatch.setattr("taskman_cli.control.client.time.sleep", pause)
+    monkeypatch.setattr("taskman_cli.control.reach.time.sleep", pause)
     with locked(tmp_path), connect(tmp_path) as connection:
         assert connection.ask(Status())["did"] == "status"
     assert len(pauses) == 3
+
+
+@contextmanager
+def loading(body: str) -> Iterator[int]:
+    """Have a scheduler of ours that does not listen yet."""
+    argv = [sys.executable, "-c", body, "-m", "taskman_cli.scheduler", "{}"]
+    process = subprocess.Popen(argv)
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_a_client_waits_for_a_scheduler_that_loads_its_jobs_and_says_so(
+    tmp_path: Path, serve: Callable[[], Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def tell(words: str) -> None:
+        told.append(words)
+        serve()
+
+    monkeypatch.setattr(reach, "PATIENCE_S", 0.7)
+    monkeypatch.setattr(reach, "on_wait", tell)
+    with locked(tmp_path), loading("while True: pass") as pid, connect(tmp_path) as connection:
+        assert connection.ask(Status())["did"] == "status"
+    assert told == [f"the scheduler (process {pid}) is loading its jobs: waiting for it"]
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("import time; time.sleep(600)", "and has done nothing for 1 s: the scheduler"),
+        ("while True: pass", "though it has been at work for 3 s: the scheduler"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", "as it is stopped: the scheduler"),
+    ],
+    ids=["idle", "too long", "stopped"],
+)
+def test_a_scheduler_that_does_not_come_up_is_told_of_and_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, words: str
+) -> None:
+    monkeypatch.setattr(reach, "PATIENCE_S", 0.7)
+    monkeypatch.setattr(reach, "LOADING_S", 3)
+    monkeypatch.setattr(reach, "IDLE_S", 1)
+    with locked(tmp_path), loading(body), pytest.raises(SchedulerUnresponsive) as raised:
+        connect(tmp_path)
+    assert f"the scheduler with the state in {tmp_path} does not come up, {words}" in str(raised.value)
+
+
+def test_one_scheduler_after_the_other_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    supervisors = iter(range(1, 100))
+    monkeypatch.setattr(reach, "scheduler_of", lambda _: next(supervisors))
+    look = reach.Loading()
+    assert [look.goes_on(os.getpid()) for _ in range(4)] == [True, True, False, False]
 
 
 def test_a_directory_without_access_is_an_error(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ import click
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.render import print_data, show
-from taskman_cli.control.client import ANSWER_S, connect
+from taskman_cli.control.client import connect
+from taskman_cli.control.reach import ANSWER_S
 from taskman_cli.metrics.collect import collect
 from taskman_cli.metrics.document import document
 from taskman_cli.metrics.text import Format, render

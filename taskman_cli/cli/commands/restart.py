@@ -33,7 +33,7 @@ def restart(*, directory: Path) -> None:
     It does not read the job files again. The supervisor, which is the parent of the commands, stays the same;
     to upgrade it too, stop taskman and run it again.
     """
-    from taskman_cli.control.client import no_scheduler
+    from taskman_cli.control.reach import no_scheduler
     from taskman_cli.instance.lock import holder
     from taskman_cli.instance.silence import STOPPED, in_words, state_of
 

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from taskman_cli.cli.options.completions import complete_instances
 from taskman_cli.cli.options.files import DirectoryName
-from taskman_cli.cli.render import note
+from taskman_cli.cli.render import note, note_on_terminal
 from taskman_cli.errors import InstanceError
 from taskman_cli.instance.directory import INSTANCES, instance_names, state_directory
 from taskman_cli.instance.ephemeral import PREFIX, running_ephemeral
@@ -91,8 +91,10 @@ def _with_options(
 
 def _running(base: Path) -> Path:
     """Return the directory of the running scheduler: `base` if one runs there, else the only one."""
+    from taskman_cli.control import reach
     from taskman_cli.control.client import running_directories
 
+    reach.on_wait = note_on_terminal
     running = running_directories(base)
     if base in running or not running:
         return base
