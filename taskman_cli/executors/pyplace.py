@@ -20,6 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Callable  # noqa: UP035 - for Python 3.8
 
+_putenv = os.putenv
 _DEFAULT = (signal.SIGALRM, signal.SIGVTALRM, signal.SIGPROF, signal.SIGUSR1, signal.SIGUSR2, signal.SIGCHLD)
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
@@ -80,6 +81,14 @@ class Place:
     def flush(self) -> None:
         """Have all that a call has printed be in its pipe."""
         _, out, err = self._streams
+        try:
+            if sys.stdout is out and sys.stderr is err:
+                out.flush()
+                err.flush()
+                self._is_whole = self._flush_c()
+                return
+        except BaseException:  # noqa: S110 - closed by the call, or deleted
+            pass
         is_whole = _flush(out)
         is_whole &= _flush(err)
         if (other := getattr(sys, "stdout", None)) is not out:
@@ -115,7 +124,18 @@ class Place:
                     self._change(env, key, shared.get(key))
             for name, text in added.items():
                 if before.get(name) != text:
-                    self._change(env, _bytes(name), _bytes(text))
+                    key, value = (
+                        name.encode("utf-8", "surrogateescape"),
+                        text.encode("utf-8", "surrogateescape"),
+                    )
+                    if key[:2] == b"TZ" or key not in self._env:
+                        self._change(env, key, value)
+                    else:  # as `os.environb` does it, with less ado
+                        try:
+                            _putenv(key, value)
+                        except (OSError, ValueError):
+                            self._change(env, key, value)
+                        env._data[key] = self._env[key] = value
             return
         self._shared = shared
         wanted, found = dict(shared), dict(env)

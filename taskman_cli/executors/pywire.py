@@ -31,6 +31,11 @@ _OWN_FDS = 100
 #: For the descriptors beside a packet.
 _ROOM = socket.CMSG_SPACE(4 * 8)
 _MOST_BYTES = 1 << 16
+#: A call that is longer comes in a file of its own.
+_PACKET_BYTES = 1 << 13
+# As plain numbers: what `socket` has are enums, and slow to compare.
+_RIGHTS, _DONTWAIT, _CUT = int(socket.SCM_RIGHTS), int(socket.MSG_DONTWAIT), int(socket.MSG_CTRUNC)
+_LEVEL = int(socket.SOL_SOCKET)
 #: So many answers of this length as an executor gives calls ahead fit into a pipe.
 _MOST_QUIET_BYTES = 2048
 #: After so many answers the executor is told to look, if there are more calls meanwhile.
@@ -41,6 +46,7 @@ _NUMBER = struct.Struct("!Q")
 _ANSWER = struct.Struct("!IcQ")
 #: Ahead of a call: whether it is in a file of its own, and its number.
 _HEAD = struct.Struct("!?Q")
+_FD = struct.Struct("i")
 
 
 class Line:
@@ -52,6 +58,8 @@ class Line:
         self._queue = socket.socket(fileno=moved(queue))
         self._answers = moved(answers)
         self._data = b""
+        #: It has waited since that was made false: the calls from then on may have come later.
+        self.has_rested = True
         #: How many answers the executor was not told to look for.
         self._untold = 0
         #: The number of the last call that was asked to end.
@@ -69,8 +77,10 @@ class Line:
         if self._untold == _A_FEW or len(data) > _MOST_QUIET_BYTES:  # the pipe may not hold more
             self._untold = 0
             self._line.sendall(_ANSWERED)
-        while data:
-            data = data[os.write(self._answers, data) :]
+        written = os.write(self._answers, data)
+        while written < len(data):
+            data = data[written:]
+            written = os.write(self._answers, data)
 
     def next_call(self) -> tuple[int, tuple[Any, ...] | None, list[int]]:
         """Wait for a call; return its number, what it says and descriptors. Raises EOFError at the end.
@@ -79,7 +89,7 @@ class Line:
         """
         while True:
             try:
-                data, told, flags, _address = self._queue.recvmsg(_MOST_BYTES, _ROOM, socket.MSG_DONTWAIT)
+                data, told, flags, _address = self._queue.recvmsg(_PACKET_BYTES, _ROOM, _DONTWAIT)
                 break
             except BlockingIOError:
                 self.rest()
@@ -87,7 +97,7 @@ class Line:
             raise EOFError
         is_long, number = _HEAD.unpack_from(data)
         fds = self._fds(told)
-        if flags & socket.MSG_CTRUNC:
+        if flags & _CUT:
             for fd in fds:
                 os.close(fd)
             return number, None, []
@@ -96,7 +106,7 @@ class Line:
 
     def rest(self) -> None:
         """Wait until something is said; raises EOFError at the end."""
-        self._untold = 0
+        self._untold, self.has_rested = 0, True
         self._line.sendall(_RESTS)
         self._read_line(0)
         if self._is_over:
@@ -105,7 +115,7 @@ class Line:
     def is_cancelled(self, number: int) -> bool:
         """Tell, without waiting, if a call should end."""
         with suppress(OSError, EOFError):
-            self._read_line(socket.MSG_DONTWAIT)
+            self._read_line(_DONTWAIT)
         return self._cancelled == number
 
     def _read_line(self, flags: int) -> None:
@@ -127,8 +137,8 @@ class Line:
     def _fds(told: Any) -> list[int]:
         fds: list[int] = []
         for level, kind, content in told:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fds += struct.unpack("%di" % (len(content) // 4), content)  # noqa: UP031
+            if level == _LEVEL and kind == _RIGHTS:
+                fds += [fd for (fd,) in _FD.iter_unpack(content)]
         return fds
 
     @staticmethod

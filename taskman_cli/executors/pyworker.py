@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from typing import Any, Callable, NoReturn  # noqa: UP035 - for Python 3.8
 
 _MOST_WORDS = 1000
+#: Calls of one job that are there together are looked at once in this time: whether a file has changed that
+#: was imported, and whether the process is still what it was.
+_LOOK_S = 0.001
 #: The shortest time between two reports of progress.
 _PROGRESS_GAP_S = 0.1
 #: These ask a call to end.
@@ -61,7 +64,14 @@ class Worker:
         #: As they were when they were read, which may be long before the call ends.
         self._read = _note_reads()
         self._known = set(sys.modules)
+        #: What is looked at now and then is looked at with this call; and when it is to be again.
+        self._is_looked_at = True
+        #: What the calls before it have changed for life was not looked at.
+        self._is_unsure = False
+        self._look_again_s = 0.0
         self._files: dict[str, Any] = {}
+        #: A call, where its function is, and by which names.
+        self._parsed: tuple[str, str, list[str]] = ("", "", [])
         self._standing = _standing()
         null = line.open(os.devnull, os.O_RDWR)
         self._place = places.Place(null, _ASKING, self._asked_to_end)
@@ -73,7 +83,7 @@ class Worker:
         with suppress(EOFError):
             while True:
                 number, call, fds = self._line.next_call()
-                if call is None or self._is_stale():
+                if call is None or (self._is_due(is_other=call[0] is not None) and self._is_stale()):
                     self._line.answer(b"s", number, b"")
                     break
                 if not self._call(number, call, *fds):
@@ -81,8 +91,19 @@ class Worker:
             while True:  # the executor is to know first
                 self._line.rest()
 
+    def _is_due(self, *, is_other: bool) -> bool:
+        """Tell if a call is to be looked at; `is_other`: it is not of the job that the last one was of."""
+        line, now_s, was_looked_at = self._line, time.perf_counter(), self._is_looked_at
+        self._is_looked_at = line.has_rested or is_other or now_s >= self._look_again_s
+        if self._is_looked_at:
+            line.has_rested, self._look_again_s = False, now_s + _LOOK_S
+            self._is_unsure = not was_looked_at
+        return self._is_looked_at
+
     def _is_stale(self) -> bool:
-        """Tell if a file that was imported has changed since."""
+        """Tell if a file that was imported has changed since, or a call not looked at changed us."""
+        if self._is_unsure and _standing() != self._standing:
+            return True
         for path, seen in self._seen.items():  # noqa: SIM110 - at each call
             if _fingerprint(path) != seen:
                 return True
@@ -101,13 +122,17 @@ class Worker:
             self._line.answer(b"r", number, str(error).encode("utf-8", "backslashreplace"))
             return True
         told: Any = {"job": job, "task": task, "run": run, "attempt": attempt, "deadline_ns": deadline_ns}
-        told["parameters"] = parameters = dict(plan[6])
+        told["parameters"] = parameters = plan[6]
         for name in added:
             if name[:8] != "TASKMAN_":
+                if parameters is plan[6]:
+                    told["parameters"] = parameters = dict(parameters)
                 parameters[name] = added[name]
         self._jobs._current = self._jobs.Context(told, self._progress)
-        with suppress(OSError, TypeError):  # it is not there, or a call has closed it
+        try:  # noqa: SIM105 - at each call
             os.write(self._peaks, b"5")  # the peak of memory counts from here
+        except (OSError, TypeError):  # it is not there, or a call has closed it
+            pass
         before_s = time.process_time()
         told = None
         try:
@@ -131,7 +156,7 @@ class Worker:
             self._place.flush()
             self._note_imports()
             self._place.let_go()
-            is_last = _standing() != self._standing
+            is_last = self._is_looked_at and _standing() != self._standing
         except BaseException:  # noqa: S110 - what a call has broken ends its worker, and not the call
             pass
         self._line.answer(b"d", number, self._done(told, before_s, is_last=is_last))
@@ -160,7 +185,8 @@ class Worker:
         ended, known_s = resource.getrusage(resource.RUSAGE_CHILDREN), self._children_s
         self._children_s = ended.ru_utime + ended.ru_stime
         cpu_s = time.process_time() - before_s + self._children_s - known_s
-        error = told.get("error", "").encode("utf-8", "backslashreplace")
+        error, value = told.get("error"), told.get("value")
+        error = error.encode("utf-8", "backslashreplace") if error else b""
         head = _DONE.pack(
             is_last,
             told.get("status", 0),
@@ -171,7 +197,7 @@ class Worker:
             self._resident_bytes() if self._plan[5] else 0,
             len(error),
         )
-        return b"".join((head, error, told.get("value", "").encode("utf-8", "backslashreplace")))
+        return b"".join((head, error, value.encode("utf-8", "backslashreplace") if value else b""))
 
     def _resident_bytes(self) -> int:
         with suppress(OSError, TypeError):
@@ -180,10 +206,13 @@ class Worker:
 
     def _resolve(self, call: str) -> Callable[..., Any]:
         """Find `package.module:function`, or `/path/file.py:function`."""
-        where, _, name = call.rpartition(":")
+        if call != self._parsed[0]:
+            where, _, name = call.rpartition(":")
+            self._parsed = call, where, name.split(".")
+        _, where, names = self._parsed
         found = self._file(where) if where.endswith(".py") else importlib.import_module(where)
-        for part in name.split("."):
-            found = getattr(found, part)
+        for name in names:
+            found = getattr(found, name)
         if not callable(found):
             raise TypeError(call + " is not a function")
         return found  # type: ignore[no-any-return]

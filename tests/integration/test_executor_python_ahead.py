@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +11,15 @@ import pytest
 from integration.executing import Attempt, begin, order, with_executor
 
 from taskman_cli.executors import pyhost
-from taskman_cli.executors.base import NoSeat, Result, Work
+from taskman_cli.executors.base import NoSeat, Order, Result, Work
+from taskman_cli.executors.orders import Layers
 from taskman_cli.executors.python import PythonExecutor
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 FUNCTIONS = """
-import os, time
+import os, resource, time
 
 def gate(path, note):
     with open(note, "a") as file:
@@ -27,6 +29,19 @@ def gate(path, note):
 
 def length(text):
     return len(text)
+
+made = 0
+def limit_at(number):
+    global made
+    made += 1
+    if made == number:
+        soft, hard = resource.getrlimit(resource.RLIMIT_STACK)
+        most = 1 << 40 if hard == resource.RLIM_INFINITY else hard
+        resource.setrlimit(resource.RLIMIT_STACK, (most - 1, most - 1))
+
+def limits(note):
+    with open(note, "w") as file:
+        file.write(repr(resource.getrlimit(resource.RLIMIT_STACK)))
 """
 
 
@@ -56,7 +71,7 @@ class Calls:
 
     def work(self, name: str = "gate", *args: str) -> Work:
         an_order = self._order(name, *(args or ("none", str(self.note))))
-        return Work(an_order, on_started=lambda: None, on_output=lambda _: None, on_progress=lambda *_: None)
+        return work_of(an_order)
 
     def begin(self, work: Work) -> Work:
         assert self.executor.begin(work, lambda outcome: self.ended.append((work, outcome)))
@@ -91,6 +106,10 @@ class Calls:
         await self.until(lambda: {*works} <= {work for work, _ in self.ended})
         how = dict(self.ended)
         return [how[work] for work in works]
+
+
+def work_of(an_order: Order) -> Work:
+    return Work(an_order, on_started=lambda: None, on_output=lambda _: None, on_progress=lambda *_: None)
 
 
 def with_calls(directory: Path, body: Any) -> None:
@@ -235,5 +254,33 @@ def test_no_more_wait_than_fit_into_the_queue_of_a_stopped_worker(tmp_path: Path
         os.kill(worker.program.pid, signal.SIGCONT)
         assert {how.exit_code for how in await calls.until_ended(*works)} == {0}
         assert len(works) >= 16
+
+    with_calls(tmp_path, body)
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("number", [7, 20, 24])
+def test_what_one_of_many_calls_changes_for_life_is_not_found_later(tmp_path: Path, number: int) -> None:
+    async def body(calls: Calls) -> None:
+        await calls.learn("length", "abc")
+        call = f"{calls.file}:limit_at"
+        calls.executor._short.add(call)
+        # All of one job: they are not looked at one by one.
+        same: dict[str, Any] = {
+            "keys": {"call": call, "args": [number]},
+            "env": Layers({}, {}),
+            "local_env": Layers({"PATH": os.defpath, "HOME": "/"}, {}),
+        }
+        (worker,) = calls.executor._all
+        os.kill(worker.program.pid, signal.SIGSTOP)
+        works = [calls.begin(work_of(order(**same)))]
+        for _ in range(23):
+            works.append(work_of(order(**same)))
+            assert calls.begin_behind(works[-1])
+            works[-1].has_seat = True
+        os.kill(worker.program.pid, signal.SIGCONT)
+        assert {how.exit_code for how in await calls.until_ended(*works)} == {0}
+        await calls.until_ended(calls.begin(calls.work("limits", str(calls.note))))
+        assert calls.note.read_text() == repr(resource.getrlimit(resource.RLIMIT_STACK))
 
     with_calls(tmp_path, body)
