@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import signal
 from itertools import chain
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.clock import Now
 from taskman_cli.core.engine import effects, events
@@ -69,6 +69,8 @@ class Recorder:
         #: A broken ledger is still to be reported: there is no new one yet.
         self._is_replacing = False
         self._replace_pause_ns = RETRY_NS
+        #: The last ledger that was lost or broken, as a row for `status`.
+        self.lost: dict[str, Any] | None = None
         #: Called when there is a new ledger, and that was told.
         self.renewed: Callable[[], None] = lambda: None
         #: Runs that could not be recorded: nothing of them starts.
@@ -99,6 +101,13 @@ class Recorder:
     def note(self, record: effects.Record | effects.Mark) -> None:
         """Add a record about the program itself."""
         self._records.append(record)
+
+    def note_lost(self, now: Now) -> None:
+        """Tell of a ledger that was lost or broken, if one was, and put it on record in the new one."""
+        if words := tell_set_aside(self._ledger):
+            self.note(effects.SchedulerNoted("ledger_lost", words))
+            times = self.lost["times"] + 1 if self.lost else 1
+            self.lost = {"at_ns": now.wall_ns, "what": "the ledger", "why": words, "times": times}
 
     def settle(self, now: Now) -> None:
         """Write the records of the turn, then carry out its actions."""
@@ -278,7 +287,7 @@ class Recorder:
         self._owed.clear()
         if self._is_replacing:
             self._is_replacing = False
-            tell_set_aside(self._ledger)
+            self.note_lost(now)
             self.renewed()
         if was_out:
             self._tell_of_outage(now)
@@ -306,18 +315,19 @@ def _named(effect: effects.Effect) -> str:
     return f"{type(effect).__name__} of {of}" if isinstance(of, str) else type(effect).__name__
 
 
-def tell_set_aside(ledger: Ledger) -> None:
-    """Log where a broken ledger was put, if there was one."""
-    if ledger.set_aside:
-        path, why = ledger.set_aside
-        if path is None and not ledger.is_new:
-            ledger_log.critical("the ledger was lost (%s): that one is used from now on", why)
-        elif path is None:
-            words = "the ledger was lost (%s): a new one was created from what this process knows"
-            ledger_log.critical(words, why)
-        else:
-            words = "the ledger was broken (%s): it was moved to %s, and a new one was created"
-            ledger_log.critical(words, why, path)
+def tell_set_aside(ledger: Ledger) -> str:
+    """Log where a broken ledger was put, and return it in words; "": there was none."""
+    if ledger.set_aside is None:
+        return ""
+    path, why = ledger.set_aside
+    if path is not None:
+        words = f"the ledger was broken ({why}): it was moved to {path}, and a new one was created"
+    elif ledger.is_new:
+        words = f"the ledger was lost ({why}): a new one was created from what this process knows"
+    else:
+        words = f"the ledger was lost ({why}): that one is used from now on"
+    ledger_log.critical("%s", words, extra={"event": "ledger_lost"})
+    return words
 
 
 #: Rows that are logged one by one; the others are only counted. The ledger has a table of all of them.

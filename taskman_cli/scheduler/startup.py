@@ -10,7 +10,7 @@ from taskman_cli.scheduler.followup import counted, warn_of_idlers
 from taskman_cli.scheduler.handover import left_running, open_runs
 from taskman_cli.scheduler.logs.loggers import job_log, notice, run_log
 from taskman_cli.scheduler.poison import SUSPECT
-from taskman_cli.scheduler.recorder import tell_set_aside, tell_unreadable
+from taskman_cli.scheduler.recorder import tell_unreadable
 
 if TYPE_CHECKING:
     from taskman_cli.core.model import Job
@@ -26,6 +26,8 @@ COUNTS = "counts"
 
 #: Kept for the next scheduler: what tells the ledger that this one writes to from all others.
 LEDGER = "ledger"
+#: Kept for the next scheduler: which ledger was lost, as a row for `status`.
+LOST = "ledger_lost"
 #: Kept for the next scheduler by one that leaves because it was told to.
 LEAVING = "leaving"
 #: What the supervisor keeps of a scheduler that hung.
@@ -51,9 +53,7 @@ def take_over(
     engine.metrics.tallies.resume(ledger.successes)
     engine.failing.resume(ledger.failing)
     notice(job_log, f"{counted(len(jobs), 'job')} from {', '.join(sources)}", event="scheduler_started")
-    tell_set_aside(ledger)
-    driver.recorder.renewed = lambda: workers.keep(LEDGER, ledger.standing.identity)
-    driver.recorder.renewed()
+    _watch_ledger(driver, workers, hello)
     if words := hello.kept.get(HUNG):
         driver.note(effects.SchedulerNoted("scheduler_hung", f"the last scheduler {words}"))
         workers.keep(HUNG, None)
@@ -120,6 +120,22 @@ def take_over(
     outputs.sweep(ledger.known_jobs | engine.timetable.jobs.keys() | jobs_of_runs)
     if is_new_life:
         warn_of_idlers(engine)
+
+
+def _watch_ledger(driver: EngineDriver, workers: Workers, hello: Hello) -> None:
+    """Tell of a ledger that was lost, now or later, and have the next scheduler know of it."""
+    recorder, lost = driver.recorder, hello.kept.get(LOST)
+    if isinstance(lost, dict) and {"at_ns", "what", "why", "times"} <= lost.keys():
+        recorder.lost = lost
+
+    def renewed() -> None:
+        workers.keep(LEDGER, driver.ledger.standing.identity)
+        if recorder.lost is not None:
+            workers.keep(LOST, recorder.lost)
+
+    recorder.note_lost(driver.now)
+    recorder.renewed = renewed
+    renewed()
 
 
 def _compare(ledger: Ledger, hello: Hello, boot: str) -> tuple[bool, bool]:

@@ -51,6 +51,7 @@ MESSAGE_IDS = {
     "scheduler_stopped": "4d843e185a28485bb59b2b903feb1db0",
     "scheduler_died": "868583270dbf47d09d9796ef928ef5f6",
     "set_aside": "5db9f6bdeb2e47b5acac21404d2d49a2",
+    "ledger_lost": "c775ba57afb94973a0fe93a190267419",
     "ledger_unwritable": "8ce3dbb3d4ff45ce825cdf9d819623d7",
     "ledger_writable": "ffcb8fceec69447e98f362c1ceff1fb9",
     "dropped": "c2b1856911134410ac59c909d5ab4620",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import resource
 import shutil
 import signal
@@ -307,6 +308,9 @@ def test_a_state_directory_that_is_removed_is_made_anew_and_nothing_runs_twice(t
         second = taskman(tmp_path, "run", str(tmp_path / "jobs.toml"))
         assert f"process {running.process.pid}" in second.stderr
         wait_until(lambda: taskman(tmp_path, "status").returncode == 0, what="the socket")
+        [words] = ledger(tmp_path, "SELECT detail FROM events WHERE kind = 'ledger_lost'")
+        assert words.startswith("the ledger was lost (it was removed): a new one was created")
+        assert re.search(r"set aside +the ledger .*it was removed", taskman(tmp_path, "status").stdout)
         running.send(signal.SIGTERM)
         assert running.end() == 0
         marks = [line.split() for line in running.lines("marks")]

@@ -387,8 +387,11 @@ def test_a_broken_ledger_is_replaced_and_gets_the_current_state(
     told: list[list[str]] = []
     world.ledger.trouble = LedgerBroken("malformed")
     world.settle(events.Suspended(5), after=1)
-    assert (["malformed"], before + 1) == (world.ledger.replaced, len(world.ledger.batches))
-    restated = world.ledger.batches[-1]
+    assert (["malformed"], before + 2) == (world.ledger.replaced, len(world.ledger.batches))
+    *_, restated, noted = world.ledger.batches
+    assert noted == [effects.SchedulerNoted("ledger_lost", MOVED)]
+    lost = {"at_ns": world.now.wall_ns, "what": "the ledger", "why": MOVED, "times": 1}
+    assert world.recorder.lost == lost
     assert world.engine.restate(world.now) == restated
     kinds = [type(record) for record in restated]
     for kind in (effects.JobArmed, effects.RunQueued, effects.AttemptBegun, effects.AttemptSpawned):
@@ -465,7 +468,7 @@ def test_if_the_new_ledger_is_broken_too_the_pauses_grow(
     world.ledger.trouble = world.ledger.trouble_of_replacing = None
     world.settle(after=60)
     assert world.recorder.trouble is None
-    assert any(isinstance(record, effects.RunQueued) for record in world.ledger.batches[-1])
+    assert any(isinstance(record, effects.RunQueued) for record in world.ledger.batches[-2])
 
 
 def test_a_ledger_replaced_by_the_recorder_has_the_same_state(tmp_path: Path) -> None:

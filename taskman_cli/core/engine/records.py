@@ -278,7 +278,7 @@ class Commanded:
 class SchedulerNoted:
     """Something happened to the scheduler itself; `kind` is its name in the journal:
 
-    "scheduler_started", "scheduler_stopped", "scheduler_hung", "stalled", "ledger_unwritable",
+    "scheduler_started", "scheduler_stopped", "scheduler_hung", "stalled", "ledger_lost", "ledger_unwritable",
     "ledger_writable", "reload_failed", "watch_hangs", "watch_goes_on", "zone_changed", "scheduler_died",
     "reports_dropped".
     """

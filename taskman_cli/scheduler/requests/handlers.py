@@ -170,7 +170,7 @@ class RequestHandlers:
             "is_start_gone": _is_start_gone(),
             "ledger": self._driver.trouble,
             "files_trouble": asdict(note) if note and note.is_bad else None,
-            "set_aside": self._driver.poison.told(),
+            "set_aside": [*self._driver.poison.told(), *filter(None, (self._driver.recorder.lost,))],
             "queues": [depth._asdict() for depth in self._driver.meters.depths.rows()],
             "zone_trouble": self._driver.look_at_zone(is_asked=True),
             "sinks": self._deliveries.told() if self._deliveries else [],
