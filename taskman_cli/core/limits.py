@@ -7,6 +7,22 @@ from typing import Any
 
 from taskman_cli.core.sizes import exact_size
 
+#: Linux gives no program a longer argument, nor a longer variable with its name (MAX_ARG_STRLEN, without the
+#: NUL at its end).
+MOST_ARGUMENT_BYTES = (128 << 10) - 1
+#: No character has more bytes.
+_MOST_CHARACTER_BYTES = 4
+
+
+def excess(text: str) -> str:
+    """Return what is wrong with an argument or variable that is too long for a program; "": nothing is."""
+    if len(text) * _MOST_CHARACTER_BYTES <= MOST_ARGUMENT_BYTES:  # as nearly all are
+        return ""
+    count = len(text.encode("utf-8", "surrogateescape"))
+    return f"longer than {MOST_ARGUMENT_BYTES:,} bytes, the limit of the system" * (
+        count > MOST_ARGUMENT_BYTES
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -33,6 +33,7 @@ from taskman_cli.jobfile.values import (
     Context,
     check_name,
     choice,
+    fitting,
     integer,
     mistyped,
     number,
@@ -249,6 +250,7 @@ def split_crontab_line(line: str) -> CrontabLine:
         raise reject(f"not a crontab line: {_LINE_NEEDS}")
     command = words.pop().rstrip()
     command_at = len(line.rstrip()) - len(command)
+    fitting(command)
     if strange := find_look_alike(line[:command_at]):
         message = f"{strange.name} in the schedule: {strange.fix}"
         raise Rejected(Fault((), message, offset=strange.offset))

@@ -17,6 +17,7 @@ from zoneinfo import ZoneInfo
 
 from taskman_cli.core.escapes import quoted
 from taskman_cli.core.executors import LOCAL, ExecutorDefinition
+from taskman_cli.core.limits import excess
 from taskman_cli.core.model import Resource
 from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.core.variables import Assigned, Variables
@@ -111,18 +112,29 @@ def read_word(value: object, context: Context) -> str:
     return text
 
 
+def fitting(text: str) -> str:
+    """Return an argument of a program; raise Rejected if it is too long for one."""
+    if wrong := excess(text):
+        raise reject(f"{wrong}: put it into a script or a file")
+    return text
+
+
 @shaped(anyOf=[shape_of(read_word), {"type": "array", "items": {"type": "string"}, "minItems": 1}])
 def read_command(value: object, context: Context) -> str | tuple[str, ...]:
-    """Read a string for the shell, or an array to be run without one."""
+    """Read a string for the shell, or an array to be run without one.
+
+    A string that is too long for a shell is refused, though it may be one that needs none: it is the same for
+    all executors, users and shells.
+    """
     if type(value) is str:
-        return read_word(value, context)
+        return fitting(read_word(value, context))
     if type(value) is not list:
         raise mistyped(value, "a string or an array of strings")
     words: list[str] = []
     faults: list[Fault] = []
     for index, item in enumerate(value):
         try:
-            words.append(read_text(item, context) if index else read_word(item, context))
+            words.append(fitting(read_text(item, context) if index else read_word(item, context)))
         except Rejected as error:
             faults += error.under(index)
     if faults:
@@ -294,6 +306,7 @@ def read_env(value: object, context: Context) -> Variables:
             faults.append(Fault((name,), error.faults[0].message, at_key=True))
         try:
             pairs.append((name, read_text(text, context)))
+            fitting(f"{name}={text}")
         except Rejected as error:
             faults += error.under(name)
     if faults:

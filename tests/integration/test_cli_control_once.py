@@ -20,9 +20,9 @@ from integration.ledger_builder import LedgerBuilder
 from wait import wait_until
 
 from taskman_cli.__main__ import main
-from taskman_cli.cli.options.commandline import MAX_COMMAND_BYTES
 from taskman_cli.cli.trial import foreground
 from taskman_cli.control.client import connect
+from taskman_cli.core.limits import MOST_ARGUMENT_BYTES
 from taskman_cli.core.protocol import Wait
 from taskman_cli.instance.lock import take_lock
 
@@ -174,7 +174,7 @@ def test_a_command_is_read_from_standard_input(scheduler: FakeScheduler) -> None
         pytest.param(b"", "no command", id="nothing"),
         pytest.param(b"\n \n", "no command", id="blanks"),
         pytest.param(b"echo \0", "contains a NUL character", id="nul"),
-        pytest.param(b"x" * (MAX_COMMAND_BYTES + 1), "put it into a script", id="too long"),
+        pytest.param(b"x" * (MOST_ARGUMENT_BYTES + 1), "put it into a script", id="too long"),
     ],
 )
 def test_an_invalid_command_from_standard_input_is_refused(

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 #: Stands above every text below, so that nothing else is wrong.
+#: 30,000 characters of 3 bytes each: two of these are too long for an argument.
+LONG = "€" * 30_000
+TOO_LONG = "longer than 131,071 bytes, the limit of the system: put it into a script or a file"
 JOB = '[jobs.a]\ncommand = "true"\nevery = "1m"\n'
 
 
@@ -275,6 +278,10 @@ TOGETHER = {
         "jobs.a.shell: no effect: an array runs without a shell; write command as a string"
     ],
     "[jobs.a]\nevery = '1s'\ncommand = ''": ["jobs.a.command: empty: leave the key out or give it a value"],
+    f"[jobs.a]\nevery = '1s'\ncommand = '/bin/echo {LONG} {LONG}'": [f"jobs.a.command: {TOO_LONG}"],
+    f"[jobs.a]\nevery = '1s'\ncommand = ['x', '{LONG}{LONG}']": [f"jobs.a.command[1]: {TOO_LONG}"],
+    f"[jobs]\na = '@daily {LONG}{LONG}'": [f"jobs.a: {TOO_LONG}"],
+    JOB + f"env = {{ A = '{LONG}{LONG}' }}": [f"jobs.a.env.A: {TOO_LONG}"],
     "[jobs.a]\nevery = '1s'\ncommand = []": ["jobs.a.command: empty: write a command"],
     "[jobs.a]\nevery = '1s'\ncommand = ['', 1]": [
         "jobs.a.command[0]: empty: leave the key out or give it a value",

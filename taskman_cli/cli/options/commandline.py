@@ -11,13 +11,11 @@ import click
 
 from taskman_cli.cli.options.command import Command
 from taskman_cli.cli.render import say
+from taskman_cli.core.limits import MOST_ARGUMENT_BYTES, excess
 from taskman_cli.errors import TaskmanError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-#: The longest argument that Linux accepts (MAX_ARG_STRLEN, less the NUL at its end).
-MAX_COMMAND_BYTES = 131_071
 
 _WORDS = "taskman.words"
 
@@ -73,7 +71,7 @@ def command_from_stdin(ctx: click.Context) -> str:
         raise click.UsageError("no command, and no standard input to read it from", ctx)
     if sys.stdin.isatty():
         say("taskman: type the command, then Ctrl-D on a line of its own", err=True)
-    data = sys.stdin.buffer.read(MAX_COMMAND_BYTES + 1)
+    data = sys.stdin.buffer.read(MOST_ARGUMENT_BYTES + 1)
     text = os.fsdecode(data).rstrip("\n")
     if not text.strip():
         raise click.UsageError("no command: give one, or write it to standard input", ctx)
@@ -85,8 +83,5 @@ def command_from_stdin(ctx: click.Context) -> str:
 
 def _check_length(words: Iterable[str]) -> None:
     """Refuse a command that the system would not start, before it is recorded anywhere."""
-    if any(len(os.fsencode(word)) > MAX_COMMAND_BYTES for word in words):
-        raise TaskmanError(
-            f"the command is longer than {MAX_COMMAND_BYTES:,} bytes, the limit of the system: "
-            "put it into a script and run that"
-        )
+    if wrong := next(filter(None, map(excess, words)), ""):
+        raise TaskmanError(f"the command is {wrong}: put it into a script and run that")

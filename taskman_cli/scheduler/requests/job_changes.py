@@ -15,6 +15,7 @@ from taskman_cli.core.engine import events
 from taskman_cli.core.engine.jobset import STOPPING, clashing, visible
 from taskman_cli.core.engine.marks import JobHidden
 from taskman_cli.core.executors import ExecutorDefinition
+from taskman_cli.core.limits import excess
 from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.core.sinks import SinkDefinition, secret_variables
 from taskman_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE, Refused
@@ -372,6 +373,8 @@ def _check_once(request: protocol.RunOnce, name: str) -> None:
     words = [request.command] if isinstance(request.command, str) else request.command
     if not words or not words[0].strip() or any("\0" in word for word in words):
         raise Refused("once: the command is empty or contains a NUL", EXIT_USAGE)
+    if wrong := next(filter(None, map(excess, words)), ""):
+        raise Refused(f"once: the command is {wrong}: put it into a script", EXIT_USAGE)
     if not request.cwd.startswith("/") or "\0" in request.cwd:
         raise Refused(f"once: cwd {request.cwd!r} is not an absolute path", EXIT_USAGE)
     if not 0 <= request.umask <= 0o777:

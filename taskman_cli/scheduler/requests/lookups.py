@@ -9,6 +9,7 @@ import pwd
 from typing import TYPE_CHECKING
 
 from taskman_cli.core.escapes import printable, quoted
+from taskman_cli.core.limits import excess
 from taskman_cli.core.nearest import did_you_mean, meant_or_known
 from taskman_cli.errors import EXIT_NOT_FOUND, EXIT_USAGE, Refused
 
@@ -81,3 +82,5 @@ def check_variables(env: Mapping[str, str]) -> None:
         if not name or "=" in name or "\0" in name + value:
             words = f"env: {name!r} with this value is not a valid environment variable"
             raise Refused(words, EXIT_USAGE)
+        if wrong := excess(f"{name}={value}"):
+            raise Refused(f"env: {name} is {wrong}", EXIT_USAGE)
