@@ -36,35 +36,37 @@ def unsent(key: str, number: int, error: BaseException) -> Message:
 class Carried:
     """One attempt, as it is carried out."""
 
+    # Few attempts have more than these.
+    #: Made when something is printed.
+    file: BoundedFile | None = None
+    work: Work | None = None
+    #: None: its executor carries it out without one.
+    task: asyncio.Task[None] | None = None
+    #: How it ended is known.
+    is_over = False
+    signals: deque[int] | None = None
+    signaller: asyncio.Task[None] | None = None
+    #: It can be signalled before it has begun.
+    _is_early = False
+    #: Set once it can be signalled.
+    _waiter: asyncio.Event | None = None
+    #: Nobody waits for its end.
+    is_abandoned = False
+    #: Why it was given up before it was begun.
+    given_up = ""
+    #: The connection to it was lost, and is not back.
+    is_cut = False
+    unheard_since_s = 0.0
+    is_unheard = False
+    #: That was not told yet, and that something was told a moment ago (`Progress`).
+    progress: tuple[float | None, str] | None = None
+    is_telling = False
+
     def __init__(self, key: str, order: Order, place: tuple[str, int] | None) -> None:
         """`place` is the path of its output and how much is kept; None: nothing is."""
         self.key = key
         self.order = order
         self._place = place
-        #: Made when something is printed.
-        self.file: BoundedFile | None = None
-        self.work: Work | None = None
-        #: None: its executor carries it out without one.
-        self.task: asyncio.Task[None] | None = None
-        #: How it ended is known.
-        self.is_over = False
-        self.signals: deque[int] | None = None
-        self.signaller: asyncio.Task[None] | None = None
-        #: It can be signalled before it has begun.
-        self._is_early = False
-        #: Set once it can be signalled.
-        self._waiter: asyncio.Event | None = None
-        #: Nobody waits for its end.
-        self.is_abandoned = False
-        #: Why it was given up before it was begun.
-        self.given_up = ""
-        #: The connection to it was lost, and is not back.
-        self.is_cut = False
-        self.unheard_since_s = 0.0
-        self.is_unheard = False
-        #: That was not told yet, and that something was told a moment ago (`Progress`).
-        self.progress: tuple[float | None, str] | None = None
-        self.is_telling = False
 
     @property
     def is_begun(self) -> bool:

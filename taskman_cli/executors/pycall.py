@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MARSHAL_VERSION = 2
 #: What is left in a pipe after a call is read up to so much: another process may go on writing.
 _MOST_LEFT_BYTES = 2 << 20
-_CHUNK_BYTES = 1 << 16
+_CHUNK_BYTES, _FIRST_BYTES = 1 << 16, 1 << 10
 #: Variables that an interpreter reads when it starts: a worker has them for life.
 _AT_START = ("PYTHON", "LD_", "LC_", "LANG", "MALLOC_", "GLIBC_")
 #: Plans that are kept.
@@ -197,9 +197,9 @@ class Call:
         """Let go of its pipe: what it has left running writes to nobody. `is_read`: take what is in it."""
         if self._output < 0:
             return
-        left = _MOST_LEFT_BYTES if is_read else 0
-        while left > 0 and not self._has_ended and (count := self._pass_on()) == _CHUNK_BYTES:
-            left -= count
+        left, most = _MOST_LEFT_BYTES if is_read else 0, _FIRST_BYTES  # mostly there is nothing
+        while left > 0 and not self._has_ended and (count := self._pass_on(most)) == most:
+            left, most = left - count, _CHUNK_BYTES
         self._unwatch()
         os.close(self._output)
         self._output, self._has_ended = -1, False
@@ -209,9 +209,9 @@ class Call:
             self._is_watched = False
             asyncio.get_running_loop().remove_reader(self._output)
 
-    def _pass_on(self) -> int:
+    def _pass_on(self, most: int = _CHUNK_BYTES) -> int:
         try:
-            data = os.read(self._output, _CHUNK_BYTES)
+            data = os.read(self._output, most)
         except BlockingIOError:
             return 0
         if data:

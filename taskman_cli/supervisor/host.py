@@ -14,7 +14,7 @@ from taskman_cli.supervisor.numbers import DEFAULT_SIGNALS
 from taskman_cli.supervisor.scheduler_process import RestartPause
 from taskman_cli.supervisor.timers import elapsed_ns
 from taskman_cli.supervisor.voice import say
-from taskman_cli.supervisor.wire import Channel
+from taskman_cli.supervisor.wire import Channel, WireError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,9 @@ class Host:
         self._channel: Channel | None = None
         #: The descriptor to wait on; None: there is no process, or nothing more is heard of it.
         self.fd: int | None = None
-        self._is_writer = self._has_unsent = False
+        self._is_writer = False
+        #: What it is told with the next `flush`, in one frame: what is the same in many orders is in it once.
+        self._unsent: list[Message] = []
         self._started_ns = 0
         self._unanswered = 0
 
@@ -112,17 +114,26 @@ class Host:
         self.send(("configure", self.what["definition"], self.what["facts"] | {"is_brief": True}))
 
     def send(self, *messages: Message) -> None:
-        """Have messages sent to its process with the next `flush`. Raises WireError."""
+        """Have messages sent to its process with the next `flush`."""
         if self._channel is not None:
-            self._channel.put(messages)
-            self._has_unsent = True
+            self._unsent += messages
 
-    def flush(self) -> None:
-        """Send what was collected."""
-        if self._has_unsent and self._channel is not None:
-            self._has_unsent = False
+    def flush(self) -> list[tuple[str, WireError]]:
+        """Send what was collected; return which attempts cannot be told of, and why."""
+        found: list[tuple[str, WireError]] = []
+        if self._unsent and self._channel is not None:
+            messages, self._unsent = self._unsent, []
+            try:
+                self._channel.put(messages)
+            except WireError:  # one of them: the others are sent
+                for message in messages:
+                    try:
+                        self._channel.put([message])
+                    except WireError as error:
+                        found.append((str(message[1]), error))
             self._channel.flush()
             self._watch_writable()
+        return found
 
     def receive(self) -> list[Message] | None:
         """Return what its process says; None: it says no more. Raises WireError."""
@@ -167,6 +178,7 @@ class Host:
     def let_go(self) -> None:
         """Close the socket: its process ends what it holds, then itself."""
         if self._channel is not None:
+            self.flush()
             self._channel.flush()
             self._epoll.unregister(self._channel.fileno())
             self._channel.close()

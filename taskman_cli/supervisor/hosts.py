@@ -67,8 +67,10 @@ class Hosts:
 
     def flush(self) -> None:
         """Send what the processes of executors are told: once a turn, and before a start takes its time."""
-        for host in self._hosts:
-            host.flush()
+        for host in [*self._hosts]:
+            for key, error in host.flush():
+                if (remote := host.remotes.get(key)) is not None and remote.end is None:
+                    self._fail(host, remote, f"the request to its executor cannot be sent: {error}")
 
     def running(self) -> Iterator[Remote]:
         """Yield the attempts that are not over."""
@@ -149,10 +151,7 @@ class Hosts:
             host.is_watched = True
             pid = host.pid
             self._after(limits.PING_NS, lambda: self._look(host, pid))
-        try:
-            host.send((kind, remote.key, remote.order, remote.path, remote.max_output, unheard_ns))
-        except WireError as error:
-            return self._fail(host, remote, f"the request to its executor cannot be sent: {error}")
+        host.send((kind, remote.key, remote.order, remote.path, remote.max_output, unheard_ns))
         signals, remote.signals = remote.signals, []
         for number in signals:
             host.send(("signal", remote.key, number))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ from integration.supervisor_driver import NUMBERS, SchedulerEnd, Supervision, ma
 from process_table import children, command_line, is_alive
 from stand_in_executor import installed
 from wait import wait_until
+
+from taskman_cli.supervisor import wire
+from taskman_cli.supervisor.hosts import Hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -331,3 +335,26 @@ while True:
             channel.send([("condition", 3), ("condition",), ("ended", message[1], {"exit_code": "x"})])
             channel.send([("ended", message[1], {"exit_code": 0})])
 """
+
+
+def test_an_order_that_cannot_be_passed_on_fails_and_the_others_of_its_turn_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It never happens: what has come by the same wire can go on. But this process must not end for it."""
+    told: list[Any] = []
+    attempts: dict[str, Any] = {}
+    with select.epoll() as epoll:
+        hosts = Hosts(epoll, lambda *_: None, told.append, attempts, lambda *_: None)
+        what = {"argv": ["cat"], "definition": {"lost_after_ns": SECOND_NS}, "facts": {}}
+        hosts.take({"one": what})
+        for key, size in (("short", 1), ("long", 5000), ("another", 1)):
+            order = {"command": "x" * size}
+            spec = {"executor": "one", "order": order, "path": None, "max_output": 1}
+            hosts.start(key, b"meta", spec, 1, 1)
+        monkeypatch.setattr(wire, "MAX_FRAME_BYTES", 2000)
+        hosts.flush()
+        assert [message[:2] for message in told if message[0] != "executor"] == [("failed", "long")]
+        assert [key for key, remote in attempts.items() if remote.end is None] == ["short", "another"]
+        (pid,) = hosts.pids
+        hosts.close()
+    os.waitpid(pid, 0)
