@@ -92,6 +92,8 @@ class StandIn(Executor):
                 signal.pause()
             case ["unstarted"]:
                 await asyncio.Event().wait()
+            case ["deaf"]:
+                command = "exec sleep 1000"
         base = str(self._place(work.order, "x")).removesuffix(".x")
         process = subprocess.Popen(
             ["sh", "-c", _KEEPER, "sh", command, base],
