@@ -16,7 +16,7 @@ from fuzz.campaign import seconds_in_the_suite
 FUZZERS = Path(__file__).parent
 
 #: What takes a few seconds; `make fuzz` makes thousands.
-CASES = {"sockets": 120, "commands": 40, "jobfiles": 25, "names": 2, "ledgers": 3, "salvaged": 60}
+CASES = {"sockets": 120, "commands": 40, "jobfiles": 25, "names": 2, "ledgers": 3, "salvaged": 20}
 
 
 # A process of its own: most commands are forked from it, and pytest's has threads.
@@ -35,9 +35,9 @@ def test_nothing_odd_makes_it_fail_hang_or_lose_anything(name: str) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_three_hundred_damaged_ledgers_keep_nobody_down() -> None:
+def test_a_hundred_damaged_ledgers_keep_nobody_down() -> None:
     # Side by side: each waits for its disk as much as it computes.
-    script = [sys.executable, str(FUZZERS / "opened.py"), "--cases", "150"]
+    script = [sys.executable, str(FUZZERS / "opened.py"), "--cases", "50"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     halves = {seed: subprocess.Popen([*script, "--seed", seed], **pipes) for seed in ("1", "2")}
     try:
@@ -46,7 +46,7 @@ def test_three_hundred_damaged_ledgers_keep_nobody_down() -> None:
         for half in halves.values():
             half.kill()
     for seed, (out, err) in said.items():
-        assert ("", [f"seed {seed}", "150 cases, 0 faults"]) == (err, out.splitlines()), out
+        assert ("", [f"seed {seed}", "50 cases, 0 faults"]) == (err, out.splitlines()), out
 
 
 @pytest.mark.timeout(300)
