@@ -37,7 +37,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     (directory / "odd.env").write_bytes(b"ODD=\xe9\xff\n")
     environ = {**os.environ, "INHERITED": CAFE}
     with Running(directory, _JOBS, "--user-crontab", tab.name, environ=environ) as running:
-        wait_until(lambda: (directory / "state" / "taskman.sock").exists(), what="the scheduler")
+        wait_until(running.is_listening, what="the scheduler")
         yield running
 
 

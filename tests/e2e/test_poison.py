@@ -44,6 +44,7 @@ ELSEWHERE = {
     "told.SurvivorsFound", "record.SurvivorsFound", "record.TargetChanged",
     "record.SuspendNoted", "record.RunsNumbered", "record.JobRezoned", "record.SuccessNoted",
     "message.adopted", "message.gone", "engine.AttemptProgressed", "engine.AttemptUnheard",
+    "engine.AttemptUnstoppable",
     "engine.StartReturned", "action.Recall", "record.RunTold", "engine.ExecutorTold", "record.SlotsDecided",
 }  # fmt: skip
 

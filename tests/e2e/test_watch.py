@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 JOB = '[jobs.{}]\nevery = "1h"\ncommand = "true"\n'
-WATCHING = '[taskman]\nwatch = true\nread_timeout = "3s"\ninclude = ["jobs.d/*.toml"]\n' + JOB.format("a")
+WATCHING = '[taskman]\nwatch = true\nread_timeout = "50s"\ninclude = ["jobs.d/*.toml"]\n' + JOB.format("a")
 
 
 def ask(running: Running, *words: str, code: int = 0) -> str:
@@ -35,9 +35,10 @@ def ask(running: Running, *words: str, code: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-def wait_for_log(running: Running, text: str) -> None:
-    """Wait until a text has been logged: on a busy machine to read the files again takes long."""
-    wait_until(lambda: text in running.log, timeout_s=60, what=f"{text!r} in the log")
+def is_read(running: Running) -> bool:
+    env = os.environ | {"STATE_DIRECTORY": str(running.directory / "state")}
+    done = subprocess.run([TASKMAN, "reload"], env=env, capture_output=True, check=False)
+    return done.stdout == b"nothing changed: 2 jobs\n"
 
 
 def jobs_of(running: Running) -> list[str]:
@@ -54,18 +55,18 @@ def started(tmp_path: Path, jobs: str = WATCHING) -> Running:
     (place / "jobs.d/b.toml").write_text(JOB.format("b"))
     running = Running(place, jobs)
     # Outside of what the tests remove.
-    wait_for_log(running, "2 jobs from" if "include" in jobs else "1 job from")
+    running.wait_for_log("2 jobs from" if "include" in jobs else "1 job from")
     return running
 
 
 def test_what_is_removed_is_gone_and_what_comes_after_is_seen(tmp_path: Path) -> None:
     with started(tmp_path) as running:
         running.path("jobs.d/b.toml").unlink()
-        wait_for_log(running, "reload (watch): removed job: b")
+        running.wait_for_log("reload (watch): removed job: b")
         running.path("jobs.d").rmdir()
         running.path("jobs.d").mkdir()
         running.path("jobs.d/c.toml").write_text(JOB.format("c"))
-        wait_for_log(running, "reload (watch): added job: c")
+        running.wait_for_log("reload (watch): added job: c")
         assert jobs_of(running) == ["a", "c"]
 
 
@@ -76,10 +77,10 @@ def test_a_link_that_is_swapped_as_kubernetes_does_is_a_change(tmp_path: Path) -
             running.path(f"{name}/k.toml").write_text(JOB.format(f"k{name}"))
         running.path("..data").symlink_to("1")
         running.path("jobs.d/k.toml").symlink_to("../..data/k.toml")
-        wait_for_log(running, "added job: k1")
+        running.wait_for_log("added job: k1")
         running.path("new").symlink_to("2")
         running.path("new").rename(running.path("..data"))
-        wait_for_log(running, "added job: k2; removed job: k1")
+        running.wait_for_log("added job: k2; removed job: k1")
 
 
 def test_a_directory_that_is_gone_is_told_of_and_seen_when_it_is_there_again(tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_a_directory_that_is_gone_is_told_of_and_seen_when_it_is_there_again(tmp
 def test_a_bad_edit_is_told_everywhere_until_the_file_is_right_again(tmp_path: Path) -> None:
     with started(tmp_path) as running:
         running.path("jobs.d/b.toml").write_text(JOB.format("b") + "junk = 1\ncommnd = 2\n")
-        wait_for_log(running, "4 | junk = 1\n")
+        running.wait_for_log("4 | junk = 1\n")
         told = [line for line in running.log.splitlines() if " error " in line]
         assert "reload (watch): nothing was changed" in told[0]
         assert told[1].endswith("jobs.d/b.toml:4:1: jobs.b.junk: unknown key")
@@ -131,19 +132,19 @@ def test_a_bad_edit_is_told_everywhere_until_the_file_is_right_again(tmp_path: P
         assert "jobs.b.junk" in ask(running, "status")
         assert kinds(running).count("reload_failed") == 1
         running.path("jobs.d/b.toml").write_text(JOB.format("b"))
-        wait_for_log(running, "reload (watch): nothing changed")
+        running.wait_for_log("reload (watch): nothing changed")
         assert json.loads(ask(running, "status", "--json"))["files_trouble"] is None
 
 
 def test_a_bad_edit_that_is_taken_back_while_nobody_looks_is_no_trouble_any_more(tmp_path: Path) -> None:
     with started(tmp_path) as running:
         running.path("jobs.d/c.toml").write_text("junk")
-        wait_for_log(running, "nothing was changed")
+        running.wait_for_log("nothing was changed")
         before = running.scheduler_pid()
         os.kill(before, signal.SIGSTOP)
         running.path("jobs.d/c.toml").unlink()
         kill(before, signal.SIGKILL)
-        wait_for_log(running, "reload (watch): nothing changed")
+        running.wait_for_log("reload (watch): nothing changed")
         assert json.loads(ask(running, "status", "--json"))["files_trouble"] is None
 
 
@@ -153,7 +154,7 @@ def test_a_good_reload_says_in_one_line_what_changed(tmp_path: Path) -> None:
             "[pool]\nmax_workers = 3\n" + JOB.format("a").replace("1h", "2h")
         )
         running.send(signal.SIGHUP)
-        wait_for_log(running, "reload (SIGHUP): changed job: a; changed settings: max_workers")
+        running.wait_for_log("reload (SIGHUP): changed job: a; changed settings: max_workers")
         running.path("jobs.toml").write_text(JOB.format("a").replace("1h", "2h"))
         assert ask(running, "reload") == "changed settings: max_workers\n"
 
@@ -164,7 +165,7 @@ def test_what_is_not_there_is_told_by_reload_and_add_and_in_the_log(tmp_path: Pa
         told = ask(running, "reload")
         assert 'jobs.d/b.toml:4:7: jobs.b.cwd: warning: there is no directory "/no/such/place"' in told
         assert "changed b\n" in told
-        wait_for_log(running, "[no-such-cwd]")
+        running.wait_for_log("[no-such-cwd]")
         added = ask(running, "add", "c", "--every", "1h", "--", "no-such-program-of-mine")
         assert "[no-such-program]" in added
         assert "no-such-cwd" not in added
@@ -191,14 +192,15 @@ def hanging(tmp_path: Path) -> Running:
     return started(tmp_path, WATCHING.replace("watch = true\n", ""))
 
 
-def test_reading_that_hangs_is_given_up_and_leaves_nothing_behind(hanging: Running) -> None:
-    with hanging as running:
+def test_reading_that_hangs_is_given_up_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with started(tmp_path, WATCHING.replace("watch = true\n", "").replace("50s", "3s")) as running:
         running.send(signal.SIGHUP)
         reader = reader_of(running)
-        wait_for_log(running, "not read within 3 s ([taskman] read_timeout)")
+        running.wait_for_log("not read within 3 s ([taskman] read_timeout)")
         assert not is_alive(reader)
         assert "read_timeout" in ask(running, "status")
-        assert ask(running, "reload") == "nothing changed: 2 jobs\n"
+        # On a busy machine it may take that long without any fault.
+        wait_until(lambda: is_read(running), what="a reload that reads all")
         assert "read_timeout" not in ask(running, "status")
 
 
