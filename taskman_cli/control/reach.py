@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from taskman_cli.control.place import SOCKET, address_of
 from taskman_cli.errors import NoScheduler, SchedulerUnresponsive, TaskmanError
 from taskman_cli.instance.lock import holder
-from taskman_cli.instance.silence import STOPPED, in_words, scheduler_of, spent_ticks, state_of
+from taskman_cli.instance.silence import STOPPED, disk_trouble, in_words, scheduler_of, spent_ticks, state_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,11 +79,12 @@ def _not_reached(directory: Path, pid: int, loading: Loading | None) -> TaskmanE
     if loading is not None and loading.pid is not None and state_of(loading.pid):
         return SchedulerUnresponsive(
             f"the scheduler with the state in {directory} does not come up, {loading.words}: "
-            f"{in_words(loading.pid)}"
+            f"{in_words(loading.pid)}{disk_trouble(directory)}"
         )
     return NoScheduler(
         f"taskman (process {pid}) runs with the state in {directory}, but its scheduler accepts no "
         "connection: it is starting, stopping or busy, or it failed and will be restarted"
+        f"{disk_trouble(directory)}"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -51,6 +52,20 @@ def in_words(pid: int, *, what: str = "scheduler") -> str:
         return f"the {what} (process {pid}) has ended or cannot be seen from here"
     words = _DEEDS.get(state, _OTHER).format(pid=pid)
     return f"the {what} (process {pid}, state {state}) {words}"
+
+
+def disk_trouble(directory: Path) -> str:
+    """Return what is wrong with the disk of a state directory, in words to be added; "": nothing is known."""
+    try:
+        found = os.statvfs(directory)
+    except OSError:
+        return ""
+    if found.f_flag & os.ST_RDONLY:
+        return f"; the file system of {directory} is read-only"
+    blocks, files = (found.f_bavail, found.f_favail) if os.geteuid() else (found.f_bfree, found.f_ffree)
+    # One that does not count has none at all, and is not full.
+    is_full = (found.f_blocks and not blocks) or (found.f_files and not files)
+    return f"; the disk of {directory} is full" if is_full else ""
 
 
 def scheduler_of(supervisor: int) -> int | None:

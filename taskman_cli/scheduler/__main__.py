@@ -52,6 +52,7 @@ from taskman_cli.scheduler.logs.log import Log
 from taskman_cli.scheduler.logs.loggers import ledger_log, logger, notice
 from taskman_cli.scheduler.loop import Loop
 from taskman_cli.scheduler.machine_zone import MachineZone
+from taskman_cli.scheduler.opening import open_when_writable
 from taskman_cli.scheduler.options import Options
 from taskman_cli.scheduler.orphans import boot_id
 from taskman_cli.scheduler.outlets.deliveries import Deliveries
@@ -174,7 +175,7 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
     timezone = load_zone(jobfile.timezone)
     log.begin(jobfile.logging, timezone, is_first=given.hello.is_first)
     workers.log_settings = log.for_supervisor
-    ledger = _open_ledger(given, jobfile, outputs)
+    ledger, outage = _open_ledger(given, jobfile, outputs, workers)
     workers.instance, workers.identity = _sender(options, given.trust).instance, ledger.standing.identity
     # All of this lives as long as the process: garbage collection need not look at it again.
     gc.collect()
@@ -194,6 +195,8 @@ def _serve(given: _Given, workers: Workers, outputs: Outputs, poison: Poison) ->
         clocks = Clocks(read_clocks, read_slept, zone, time.perf_counter_ns)
         engine = Engine(jobfile.settings, jobfile.sinks, is_gate_shut=poison.is_gate_shut, portion=PORTION)
         driver = EngineDriver(engine, ledger, clocks, poison)
+        for note in outage:
+            driver.note(note)
         driver.follow({effects.SinksTaken: lambda _: workers.forget_plans(engine.reports.secrets)})
         depths = driver.meters.depths
         depths.watch("log", lambda: log.depth)
@@ -300,14 +303,18 @@ def _open_requests(
     return RequestService(driver, program, known, files, workers, exporter=exporter, log=given.log)
 
 
-def _open_ledger(given: _Given, jobfile: JobFile, outputs: Outputs) -> Ledger:
+def _open_ledger(
+    given: _Given, jobfile: JobFile, outputs: Outputs, workers: Workers
+) -> tuple[Ledger, tuple[effects.SchedulerNoted, ...]]:
+    """Return the ledger, and what is to be noted of how it was opened."""
     directory, hello = Path(given.options.state_directory), given.hello
     restore: Callable[[], object] = lambda: None  # noqa: E731 - tests hold no lock
     if given.lock_fd is not None:
         guard = StateGuard(directory, given.lock_fd, pid=os.getppid(), moved=_restart, trust=given.trust)
         restore = guard.restore
     restore()  # the directory may have been removed while no scheduler ran
-    try:
+
+    def make() -> Ledger:
         return Ledger(
             directory,
             jobfile.settings,
@@ -321,6 +328,9 @@ def _open_ledger(given: _Given, jobfile: JobFile, outputs: Outputs) -> Ledger:
             read_output=OutputTails(outputs.path).read,
             tell=partial(notice, ledger_log),
         )
+
+    try:
+        return (make(), ()) if hello.is_first else open_when_writable(make, workers, read_clocks)
     except LedgerUnwritable as error:
         raise TaskmanError(f"cannot write the ledger in {directory}: {error}") from error
     except LedgerBroken as error:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: The reply if the real one cannot be sent.
 _NO_ANSWER = "internal error: the request was carried out, but cannot be answered; see the scheduler's log"
+UNWRITABLE = "the ledger cannot be written (%s): nothing starts until it can be"
+WRITABLE = "the ledger can be written again, after %s"
 #: Pause before writing is tried again.
 RETRY_NS = 1_000_000_000
 #: The longest pause before another new ledger is created, if each new one was broken at once.
@@ -214,8 +216,7 @@ class Recorder:
     def _put_off(self, why: str, records: list[effects.Record | effects.Mark], now: Now) -> None:
         """Keep records until they can be written; the first time, also record when and why."""
         if self.retry_at_ns is None:
-            words = "the ledger cannot be written (%s): nothing starts until it can be"
-            ledger_log.critical(words, why, extra={"event": "ledger_unwritable"})
+            ledger_log.critical(UNWRITABLE, why, extra={"event": "ledger_unwritable"})
             self._owed.append([effects.SchedulerNoted("ledger_unwritable", why, now.wall_ns)])
             self._since, self._skips = now, 0
         self._owed.append(records)
@@ -224,7 +225,7 @@ class Recorder:
 
     def _tell_of_outage(self, now: Now) -> None:
         length = format_rough(now.elapsed_ns - self._since.elapsed_ns)
-        words = f"the ledger can be written again, after {length}"
+        words = WRITABLE % length
         if self._skips:
             words += f"; {self._skips:,} slot{'s were' if self._skips > 1 else ' was'} skipped"
         ledger_log.warning("%s", words, extra={"event": "ledger_writable"})

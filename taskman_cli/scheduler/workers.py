@@ -105,6 +105,17 @@ class Workers:
         messages, self._inbox = self._inbox, []
         return messages
 
+    def rest(self, timeout_s: float) -> None:
+        """Send what is collected, and wait for messages, which `take_greeted` returns."""
+        self.drain()
+        self._wait(select.POLLIN, timeout_s)
+        self._inbox += self.receive()
+
+    @property
+    def is_signalled(self) -> bool:
+        """Tell whether a signal is among the messages that `take_greeted` returns."""
+        return any(message[0] == "signal" for message in self._inbox)
+
     def configure(self, settings: Settings) -> None:
         """Send the settings that concern the supervisor."""
         self._settings = settings
@@ -299,10 +310,10 @@ class Workers:
         while self.flush() & select.EPOLLOUT:
             self._wait(select.POLLOUT)
 
-    def _wait(self, mask: int) -> None:
+    def _wait(self, mask: int, timeout_s: float | None = None) -> None:
         poll = select.poll()
         poll.register(self._channel.fileno(), mask)
-        poll.poll()
+        poll.poll(None if timeout_s is None else timeout_s * 1000)
 
     def forget_plans(self, hidden: Collection[str] | None = None) -> None:
         """Drop prepared specs, since other jobs are in effect, or other variables are secrets of sinks."""

@@ -15,6 +15,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from e2e.running import TASKMAN, Running
 from process_table import is_alive, kill
 from wait import wait_until
@@ -391,6 +392,51 @@ def test_what_cannot_be_recorded_is_refused_at_once_and_what_ends_something_is_d
         running.send(signal.SIGTERM)
         assert running.end() == 0
     assert len(ledger(tmp_path, "SELECT seq FROM events WHERE kind = 'ledger_unwritable'")) == 1
+
+
+LONG = """
+    [jobs.long]
+    every = "1h"
+    run_on_start = true
+    command = "echo $$ >> began; while [ ! -e go ]; do sleep 0.05; done"
+"""
+
+
+def full_and_killed(running: Running) -> int:
+    """Let the disk be full, and the scheduler die; return the next one, which waits for room."""
+    running.wait_for("began")
+    let_files_grow(running.process.pid, FULL)
+    running.kill_scheduler()
+    running.wait_for_log("the ledger cannot be written")
+    return running.scheduler_pid()
+
+
+def test_a_scheduler_that_begins_while_the_disk_is_full_waits_for_room(tmp_path: Path) -> None:
+    with Running(tmp_path, LONG) as running:
+        scheduler = full_and_killed(running)
+        running.path("go").touch()  # its end is not lost
+        pid = int(running.lines("began")[0])
+        wait_until(lambda: not is_alive(pid), what="the end of the command")
+        for pid in (running.process.pid, scheduler):
+            let_files_grow(pid, resource.RLIM_INFINITY)
+        running.wait_for_log("the ledger can be written again")
+        running.wait_for_log("long: succeeded")
+        assert running.scheduler_pid() == scheduler
+        running.send(signal.SIGTERM)
+        assert running.end() == 0
+    kinds = ledger(tmp_path, "SELECT kind FROM events WHERE kind LIKE 'ledger_%' ORDER BY seq")
+    assert kinds == ["ledger_unwritable", "ledger_writable"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1], ids=["stop", "restart"])
+def test_a_scheduler_that_waits_for_room_hears_what_it_is_told(tmp_path: Path, number: int) -> None:
+    with Running(tmp_path, LONG) as running:
+        scheduler = full_and_killed(running)
+        running.send(number)
+        if number == signal.SIGTERM:
+            assert running.end() == 1
+        else:
+            wait_until(lambda: running.scheduler_pid() not in (0, scheduler), what="another scheduler")
 
 
 def test_a_stop_that_cannot_be_recorded_is_a_stop_and_no_clean_one(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -423,6 +424,28 @@ def test_a_scheduler_that_does_not_come_up_is_told_of_and_not_waited_for(
     with locked(tmp_path), loading(body), pytest.raises(SchedulerUnresponsive) as raised:
         connect(tmp_path)
     assert f"the scheduler with the state in {tmp_path} does not come up, {words}" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({}, ""),
+        ({"f_bavail": 0, "f_bfree": 0}, "; the disk of {} is full"),
+        ({"f_favail": 0, "f_ffree": 0}, "; the disk of {} is full"),
+        ({"f_files": 0, "f_favail": 0, "f_ffree": 0}, ""),
+        ({"f_flag": os.ST_RDONLY}, "; the file system of {} is read-only"),
+    ],
+    ids=["well", "full", "no more files", "does not count files", "read-only"],
+)
+def test_what_is_wrong_with_the_disk_is_told_with_a_scheduler_that_does_not_listen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fields: dict[str, int], words: str
+) -> None:
+    sizes = ("f_blocks", "f_bavail", "f_bfree", "f_files", "f_favail", "f_ffree")
+    found = SimpleNamespace(**(dict.fromkeys(sizes, 9) | {"f_flag": 0} | fields))
+    monkeypatch.setattr("taskman_cli.instance.silence.os.statvfs", lambda _: found)
+    with locked(tmp_path), pytest.raises(NoScheduler) as raised:
+        connect(tmp_path, patience_s=0.1)
+    assert str(raised.value).endswith(f"or it failed and will be restarted{words.format(tmp_path)}")
 
 
 def test_one_scheduler_after_the_other_is_not_waited_for(
