@@ -11,6 +11,7 @@ from collections import deque
 from enum import Enum
 from functools import partial
 from hashlib import blake2b
+from itertools import islice
 from types import BuiltinMethodType, FunctionType, MethodType, MethodWrapperType
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from taskman_cli.core.engine.records import AttemptSpawned
 from taskman_cli.core.engine.runs import Attempt, Run
 from taskman_cli.core.engine.target import Target
 from taskman_cli.core.engine.timetable import ArmedJob
-from taskman_cli.core.model import Job
+from taskman_cli.core.model import Job, Policy, Settings, Task
 from taskman_cli.core.schedule import Interval
 from taskman_cli.simulate.foreseen import Foreseen
 from taskman_cli.simulate.habits import Habits
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 #: Both players have the very same ones, and nothing but caches changes in them.
-_GIVEN = (Habits, Scenario, type, Enum)
-_GIVEN_MODULES = ("taskman_cli.core.model", "taskman_cli.core.schedule.", "zoneinfo")
+_GIVEN = (Habits, Scenario, Job, Task, Settings, Policy, type)
+_GIVEN_MODULES = ("taskman_cli.core.schedule.", "zoneinfo")
 _PLAIN = (int, float, str, bytes, type(None))
+#: So many lines are put together: each is short.
+_LINES_AT_ONCE = 1000
 _BOUND = (MethodType, BuiltinMethodType, MethodWrapperType)
 #: What counts from the beginning of a player, by the type it belongs to. Numbers of processes are in no
 #: decision. `_busy_ns` and `turns` are only told. The speed is remembered for a number of tasks.
@@ -65,7 +68,10 @@ _LEFT_OUT: dict[type, frozenset[str]] = {
 
 def digest(player: Player) -> bytes:
     """Return what players that are in the same state have in common, and others do not."""
-    return blake2b(b"\n".join(_State(player).lines())).digest()
+    found, lines = blake2b(), _State(player).lines()
+    while some := b"\n".join(islice(lines, _LINES_AT_ONCE)):
+        found.update(some + b"\n")
+    return found.digest()
 
 
 class _State:
@@ -103,9 +109,8 @@ class _State:
                 yield b"@%d" % number
                 continue
             if isinstance(one, _GIVEN) or type(one).__module__.startswith(_GIVEN_MODULES):
-                yield (one.id if isinstance(one, Job) else type(one).__name__).encode(
-                    "utf-8", "surrogateescape"
-                )
+                name = one.id if isinstance(one, (Job, Task)) else type(one).__name__
+                yield name.encode("utf-8", "surrogateescape")
                 continue
             self._met[id(one)] = len(self._met)
             self._kept.append(one)
@@ -114,7 +119,10 @@ class _State:
 
     def _parts(self, one: object) -> Iterator[object]:
         """Yield what an object consists of."""
-        if isinstance(one, dict):
+        if isinstance(one, Enum):
+            yield one.name
+        elif isinstance(one, dict):
+            yield len(one)
             yield from one  # keys in their order, which may decide
             yield from one.values()
         elif isinstance(one, (tuple, list, deque)):
@@ -155,9 +163,9 @@ class _State:
         at_ns, every_ns = target._recorded_ns, engine.settings.admission_tuning.target_every_ns
         return at_ns if at_ns is not None and now.elapsed_ns - at_ns < every_ns else None
 
-    def _place(self, one: Attempt | Run) -> int:
-        """Return a place among those that wait, counted from the last one that came."""
-        return one.place and one.place - self._arrivals
+    def _place(self, one: Attempt | Run) -> int | None:
+        """Return a place among those that wait, counted from the last one that came; None: it has none."""
+        return one.place - self._arrivals if one.place else None
 
 
 def _due(queue: DueQueue[Any]) -> list[tuple[int, Any]]:

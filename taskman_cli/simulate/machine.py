@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from heapq import heapify, heappop, heappush
+from typing import Any
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.engine.admission import Signals
@@ -43,9 +44,6 @@ _STEPS, _STEP_NS = 4, SECOND_NS * 9 // 20
 _FIRST_BYTES = 3 << 20
 #: A command that takes no more than this share of the memory takes it at once: it makes no difference.
 _SMALL_SHARE = 1 / 256
-#: How much is lost to switching, for each task that waits for a core, and at most.
-_SWITCH_SHARE, _SWITCH_MOST = 0.0015, 0.25
-_DISK_SWITCH_SHARE = 0.004
 #: How fast all is when the memory is full, and the share of it above which somebody is killed.
 _SWAP_SPEED, _KILL_SHARE = 0.1, 1.2
 #: So many plans for commands that are over are kept at most, beside those of commands that run.
@@ -85,7 +83,8 @@ class Machine:
         self._tasks = self._disk_tasks = 0
         self._speed, self._speed_of = 1.0, -1  # how fast each task gets on, if there are so many
         #: For how long some task waited for memory, and cores were busy, in total.
-        self._stalled_ns = self._busy_ns = 0.0
+        self._stalled_ns = 0.0
+        self._busy_ns: float = 0  # whole, if the number of cores is
         self._ends: list[End] = []
 
     def __len__(self) -> int:
@@ -170,7 +169,9 @@ class Machine:
             at_ns = self.now_ns + math.ceil(left) if left > 0 else self.now_ns
             found = at_ns if found is None or at_ns < found else found
         if self._on_disk:
-            left = (self._on_disk[0][0] - self._disk - _NOTHING_NS) / self._disk_speed()
+            left = (self._on_disk[0][0] - self._disk - _NOTHING_NS) / self.hardware.disk_speed(
+                self._disk_tasks
+            )
             at_ns = self.now_ns + math.ceil(left) if left > 0 else self.now_ns
             found = at_ns if found is None or at_ns < found else found
         return found
@@ -211,23 +212,9 @@ class Machine:
 
     def _cpu_speed(self) -> float:
         if self._tasks != self._speed_of:
-            self._speed_of, self._speed = self._tasks, self._speed_alone()
+            self._speed_of, self._speed = self._tasks, self.hardware.cpu_speed(self._tasks)
         memory = self.hardware.memory_bytes
         return self._speed * _SWAP_SPEED if memory is not None and self.used_bytes > memory else self._speed
-
-    def _speed_alone(self) -> float:
-        """Return how fast each task gets on, as far as the cores go."""
-        tasks, cores = self._tasks + self.hardware.others, self.hardware.cores
-        if tasks <= cores:  # there may be others that are foreseen, which leave room for these
-            return 1.0
-        crowd = tasks / cores
-        return 1 / crowd / (1 + min(_SWITCH_MOST, _SWITCH_SHARE * (crowd - 1)))
-
-    def _disk_speed(self) -> float:
-        width = self.hardware.disk_width
-        if self._disk_tasks <= width:
-            return 1.0
-        return width / self._disk_tasks / (1 + _DISK_SWITCH_SHARE * (self._disk_tasks - width))
 
     def _pass(self, to_ns: int) -> None:
         passed_ns = to_ns - self.now_ns
@@ -245,7 +232,7 @@ class Machine:
                 share = _STALL_MOST if full > 1 else (full - _STALL_SHARE) * 6
                 self._stalled_ns += passed_ns * share
         if self._disk_tasks:
-            self._disk += passed_ns * self._disk_speed()
+            self._disk += passed_ns * self.hardware.disk_speed(self._disk_tasks)
 
     def _work(self) -> None:
         """Do what is due now."""
@@ -269,19 +256,24 @@ class Machine:
                 command = heappop(marks)[2]
                 if not command.is_over:
                     self._next_phase(command)
+        while timers and timers[0][2].is_over:
+            heappop(timers)
         # Where no mark is left, the clock begins anew.
         self._cpu, self._disk = self._cpu if self._on_cpu else 0.0, self._disk if self._on_disk else 0.0
 
     def _forget_killed(self) -> None:
-        """Drop what was planned for commands that were ended early, if that is the most of all."""
-        if len(self._timers) + len(self._on_cpu) + len(self._on_disk) < 8 * len(self._commands) + _ROOM:
-            return
-        self._timers = [entry for entry in self._timers if not entry[2].is_over]
-        self._on_cpu = [entry for entry in self._on_cpu if not entry[2].is_over]
-        self._on_disk = [entry for entry in self._on_disk if not entry[2].is_over]
-        heapify(self._timers)
-        heapify(self._on_cpu)
-        heapify(self._on_disk)
+        """Drop what was planned for commands that were ended early, if it comes first or is the most of all.
+
+        Nothing stops for what comes first: time that passes in other steps is rounded otherwise.
+        """
+        plans: tuple[list[Any], ...] = self._timers, self._on_cpu, self._on_disk
+        is_most = sum(map(len, plans)) >= 8 * len(self._commands) + _ROOM
+        for heap in plans:
+            if is_most:
+                heap[:] = [entry for entry in heap if not entry[2].is_over]
+                heapify(heap)
+            while heap and heap[0][2].is_over:
+                heappop(heap)
 
     # --- commands ---
 
@@ -398,3 +390,4 @@ class Machine:
             self._leave(largest)
             self._ends.append(self._remove(largest, is_out_of_memory=True))
             self.kills += 1
+            self._forget_killed()

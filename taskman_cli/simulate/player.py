@@ -158,22 +158,24 @@ class Player:
         self.is_over = False
         #: How many turns it has played, and how many at this instant.
         self.turns = self._stands = 0
-        self._busy_ns = 0.0
+        self._busy_ns: float = 0
         self._begin(beginning)
 
     def _begin(self, beginning: Beginning) -> None:
         scenario, commands = self.scenario, self.commands
+        memory, needs = beginning.memory, scenario.needs
+        if memory is not None:  # before anything begins, which would be on the books by then
+            self.engine.pool.memory.learn_from(memory)
+            needs = memory.unused
         self._look_at_machine()
         loaded = events.JobsLoaded(
             tuple(scenario.jobs),
             accounted_ns=commands.now.wall_ns,
             known=beginning.known,
-            needs=scenario.needs if beginning.memory is None else {},
+            needs=needs,
             is_new_boot=False,
         )
         self._give((loaded,))
-        if beginning.memory is not None:
-            self.engine.pool.memory.learn_from(beginning.memory)
         first_ns = next_wake(self.engine, commands.now)
         self._settle(is_due=first_ns is not None and first_ns <= commands.now.elapsed_ns)
 

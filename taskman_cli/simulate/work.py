@@ -8,6 +8,10 @@ from typing import NamedTuple
 
 from taskman_cli.core.clock import SECOND_NS
 
+#: How much is lost to switching, for each task that waits for a core, and at most.
+_SWITCH_SHARE, _SWITCH_MOST = 0.0015, 0.25
+_DISK_SWITCH_SHARE = 0.004
+
 
 class Kind(Enum):
     """What a phase of a command takes."""
@@ -94,6 +98,19 @@ class Hardware:
     def start_ns(self) -> int:
         """Return how much longer a command takes because it is started, if nothing else runs."""
         return self.start_lag_ns + self.start_cpu_ns
+
+    def cpu_speed(self, tasks: int) -> float:
+        """Return how fast each of so many tasks gets on beside those of others, as far as the cores go."""
+        crowd = (tasks + self.others) / self.cores
+        if crowd <= 1:  # there may be others that are foreseen, which leave room for these
+            return 1.0
+        return 1 / crowd / (1 + min(_SWITCH_MOST, _SWITCH_SHARE * (crowd - 1)))
+
+    def disk_speed(self, tasks: int) -> float:
+        """Return how fast each of so many tasks reads and writes."""
+        if tasks <= self.disk_width:
+            return 1.0
+        return self.disk_width / tasks / (1 + _DISK_SWITCH_SHARE * (tasks - self.disk_width))
 
 
 class End(NamedTuple):

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from taskman_cli.core.clock import SECOND_NS
 from taskman_cli.core.engine.queue import DueQueue
-from taskman_cli.core.model import Job
+from taskman_cli.core.engine.runs import Attempt, Run
+from taskman_cli.core.model import Execution, Exit, Task
 from taskman_cli.simulate import likeness
 from taskman_cli.simulate.likeness import digest
 from taskman_cli.simulate.player import Player
+from taskman_cli.simulate.work import Kind
 from tests.unit.test_simulate_stretches import HOUR_NS, random_play
 
 if TYPE_CHECKING:
@@ -55,7 +62,7 @@ def numbers(root: object) -> Iterator[tuple[object, str]]:
     seen, waiting = {id(root)}, [root]
     while waiting:
         one: Any = waiting.pop()
-        if isinstance(one, (Job, type, *likeness._GIVEN, DueQueue)):
+        if isinstance(one, (Enum, *likeness._GIVEN, DueQueue)):
             continue
         module = type(one).__module__
         if isinstance(one, dict):
@@ -102,6 +109,59 @@ def test_whatever_number_is_otherwise_is_seen_but_for_what_is_left_out_by_name(s
         for kind, name in unseen
         if not any((base, name) in left_out for base in kind.__mro__)
     ] == []
+
+
+@dataclass
+class Holder:
+    """Anything that a player might have."""
+
+    held: object
+
+
+def lines_of(held: object) -> list[bytes]:
+    one = player(SEEDS[0])
+    one.commands.hardware = Holder(held)  # type: ignore[assignment]
+    return list(likeness._State(one).lines())
+
+
+JOB = random_play(SEEDS[0])[0].jobs[0]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (Kind.CPU, Kind.SLEEP),
+        (Exit(exit_code=0), Exit(exit_code=1)),
+        (Task("a", "true", Execution()), Task("b", "true", Execution())),
+        (JOB, replace(JOB, id="another")),
+        ({"a": 1}, {"a": 2}),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}),
+        (["a", {}, 1], ["a", {1: 1}]),
+        ((1, (2,)), ((1, 2),)),
+        (1, True),
+        (1, 1.0),
+        ("1", 1),
+        (b"1", "1"),
+        ({"a", "b"}, {"a", "c"}),
+        (deque([1]), [1]),
+        (partial(int, 1), partial(int, 2)),
+        ("".join, ",".join),
+    ],
+    ids=lambda one: repr(one)[:20],
+)
+def test_what_is_otherwise_is_seen(one: object, other: object) -> None:
+    assert lines_of(one) != lines_of(other)
+    assert lines_of(one) == lines_of(one)
+
+
+@pytest.mark.parametrize("kind", [Attempt, Run])
+def test_whether_one_has_a_place_among_those_that_wait_is_seen(kind: type) -> None:
+    one = player(SEEDS[0])
+    state = likeness._State(one)
+    last = SimpleNamespace(place=one.engine.pool._ready._arrivals)
+    assert last.place > 0
+    place = state._instead[kind]
+    assert place(last) != place(SimpleNamespace(place=0))
 
 
 def test_the_order_of_what_waits_is_seen() -> None:

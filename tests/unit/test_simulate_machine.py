@@ -182,6 +182,59 @@ def test_what_was_planned_for_killed_commands_is_forgotten() -> None:
     assert len(machine._timers) < 2000
 
 
+def mixed(machine: Machine) -> Machine:
+    """Begin three commands that share a core, so that what each gets is rounded whenever time passes."""
+    for number in range(3):
+        machine.begin(f"shares-{number}", Work.of(cpu_ns=(10 + number) * SECOND_NS), 0)
+    machine.advance(SECOND_NS)
+    return machine
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        Work.of(cpu_ns=SECOND_NS, sleep_ns=SECOND_NS),
+        Work.of(sleep_ns=2 * SECOND_NS),
+        Work.of(disk_ns=2 * SECOND_NS),
+        Work.of(memory_bytes=GIB // 2, sleep_ns=2 * SECOND_NS),
+    ],
+    ids=["computes", "sleeps", "reads", "grows"],
+)
+def test_nothing_stops_for_a_command_that_was_killed(work: Work) -> None:
+    machine, other = mixed(bare(1, GIB)), mixed(bare(1, GIB))
+    machine.begin("killed", work, SECOND_NS)
+    machine.end("killed", SECOND_NS)
+    assert machine.next_ns() == other.next_ns()
+
+
+def test_nothing_stops_for_what_a_command_planned_that_ended_before() -> None:
+    machine = mixed(bare(4, GIB))
+    work = Work((Phase(Kind.SLEEP, 10**6),), GIB // 2, ramp_ns=SECOND_NS)
+    machine.begin("grows", work, SECOND_NS)
+    machine.advance(SECOND_NS + 10**6)
+    assert "grows" not in machine
+    assert machine.next_ns() == mixed(bare(4, GIB)).next_ns()
+
+
+def test_nothing_stops_for_what_was_killed_for_memory() -> None:
+    machine = mixed(bare(1, GIB))
+    for key in ("c", "b", "a"):
+        machine.begin(key, Work.of(sleep_ns=SECOND_NS, memory_bytes=GIB * 2 // 3), SECOND_NS)
+    machine.advance_to_end(2 * SECOND_NS)
+    assert machine.kills == 1
+    plans = machine._timers, machine._on_cpu, machine._on_disk
+    assert [one[0][2].is_over for one in plans if one] == [False, False]
+
+
+def test_how_long_cores_were_busy_is_whole_however_long_that_is() -> None:
+    """Or the parts of a long time would not sum up to it."""
+    machine = bare(4)
+    machine.begin("a", Work.of(cpu_ns=(1 << 60) + 1), 0)
+    machine.begin("b", Work.of(cpu_ns=(1 << 60) + 1), 0)
+    machine.advance((1 << 60) - 1)
+    assert machine.busy_ns == (1 << 61) - 2
+
+
 def test_the_machine_says_what_the_kernel_would() -> None:
     machine = bare(2)
     signals = machine.signals(most_workers=9)

@@ -140,6 +140,25 @@ def test_what_runs_at_the_mark_is_counted_once() -> None:
     assert facts(played) == facts(Player(scenario, habits).play())
 
 
+@pytest.mark.parametrize("settings", [FIXED, AUTO], ids=["fixed", "auto"])
+def test_a_run_at_the_start_of_another_player_is_no_hindrance(settings: Settings) -> None:
+    """It begins with what is known by then of the memory that it needs."""
+    jobs = [*PLAIN, replace(PLAIN[0], id="starts", policy=Policy(run_on_start=True))]
+    scenario, habits = scenario_of(jobs, settings, hours=12), Habits(jobs, history={}, given=LONG)
+    played, joined = shared(scenario, habits)
+    assert joined == [0]
+    assert facts(played) == facts(Player(scenario, habits).play())
+
+
+@pytest.mark.parametrize("settings", [FIXED, AUTO], ids=["fixed", "auto"])
+def test_what_is_on_record_of_needs_is_no_hindrance(settings: Settings) -> None:
+    scenario, habits = scenario_of(PLAIN, settings, hours=12), Habits(PLAIN, history={}, given=LONG)
+    scenario = replace(scenario, needs={("job-1", "main"): 20 << 20, ("gone", "main"): 1 << 20})
+    played, joined = shared(scenario, habits)
+    assert joined == [0]
+    assert facts(played) == facts(Player(scenario, habits).play())
+
+
 @pytest.mark.parametrize("fails", ["digest", "rest"])
 def test_a_player_that_fails_only_costs_time(fails: str) -> None:
     scenario, habits = scenario_of(PLAIN, AUTO), Habits(PLAIN, history={}, given=LONG)

@@ -100,9 +100,14 @@ class Memory:
             task.known = task.recorded = need
             self._note_first(need)
 
+    @property
+    def unused(self) -> Mapping[Owner, int]:
+        """Return what an earlier scheduler has learned, as long as no gate asks."""
+        return self._unused or {}
+
     def learn_from(self, other: Memory) -> None:
-        """Continue with all that another one has learned, which goes on as it is."""
-        self.resume(other._unused or {})
+        """Continue with all that another one has learned, which goes on as it is; before any attempt."""
+        self.resume(other.unused)
         for owner, known in other._books.tasks.items():
             task = self._books.task(owner)
             task.known, task.recorded = known.known, known.recorded
