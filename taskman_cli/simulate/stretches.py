@@ -49,6 +49,9 @@ class Follower(Protocol):
     def rest(self, mark: int) -> Part | None:
         """Return what was counted from a mark to the end of the scenario; None: it has failed."""
 
+    def close(self) -> None:
+        """Hear no more of it: it need not go on."""
+
 
 def plan(player: Player, *, most: int, least_turns: int) -> list[Stretch]:
     """Divide what a player has left among itself and others; `least_turns`: each is worth so many, about.
@@ -106,24 +109,18 @@ def play_stretch(
     followers: Sequence[Follower],
     *,
     tell: Callable[[bytes], object],
-    watch: Callable[[float], None] | None = None,
 ) -> list[Part]:
     """Play a stretch and what comes after it; return what was counted from each mark to the next.
 
     `tell` is called with the state at each mark, as soon as it is known.
     """
-    parts = list(_parts_to(player, stretch.marks_ns, tell, watch))
-    return [*parts[1:], finish(player, followers, watch)]  # what comes before the first mark counts elsewhere
+    parts = list(_parts_to(player, stretch.marks_ns, tell))
+    return [*parts[1:], finish(player, followers)]  # what comes before the first mark counts elsewhere
 
 
-def _parts_to(
-    player: Player,
-    marks_ns: Sequence[int],
-    tell: Callable[[bytes], object],
-    watch: Callable[[float], None] | None,
-) -> Iterator[Part]:
+def _parts_to(player: Player, marks_ns: Sequence[int], tell: Callable[[bytes], object]) -> Iterator[Part]:
     for mark_ns in marks_ns:
-        player.run(to_ns=mark_ns, watch=watch)
+        player.run(to_ns=mark_ns)
         yield player.cut()
         tell(digest(player))
 
@@ -147,6 +144,7 @@ def finish(
             if state == digest(player) and (rest := follower.rest(mark)) is not None:
                 part.merge(rest)
                 return part
+        follower.close()
     player.run(watch=watch)
     part.merge(player.cut())
     return part

@@ -1,6 +1,6 @@
 """Plays a scenario with several processes, for tests: see `test_simulate_forked`.
 
-    python simulate_forked_driver.py HOURS CPUS [killed|refused]
+    python simulate_forked_driver.py HOURS CPUS [TROUBLE]
 
 Prints what came of it as JSON, and how many of the other players were joined.
 """
@@ -14,6 +14,7 @@ import os
 import pickle
 import signal
 import sys
+import time
 from typing import Any
 
 from taskman_cli.core.clock import SECOND_NS
@@ -21,7 +22,7 @@ from taskman_cli.core.model import Execution, Job, Policy, Settings, Task
 from taskman_cli.core.schedule import parse_cron
 from taskman_cli.simulate import forked
 from taskman_cli.simulate.habits import Habits
-from taskman_cli.simulate.player import Part, Scenario
+from taskman_cli.simulate.player import Part, Player, Scenario
 from taskman_cli.simulate.work import Hardware
 
 JOBS = [
@@ -48,30 +49,68 @@ def note_joins() -> None:
     forked.Forked.rest = noted  # type: ignore[method-assign]
 
 
-def kill_players() -> None:
+def signal_players(signum: int) -> None:
     fork = forked._fork
 
-    def killed(*arguments: Any) -> forked.Forked:
+    def signalled(*arguments: Any) -> forked.Forked:
         one = fork(*arguments)
-        os.kill(one.pid, signal.SIGKILL)
+        os.kill(one.pid, signum)
         return one
 
-    forked._fork = killed
+    forked._fork = signalled
 
 
-def refuse_processes() -> None:
-    def fork() -> int:
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+def refuse_processes(*, after: int) -> None:
+    fork, numbers = os.fork, iter(range(after))
 
-    os.fork = fork
+    def refused() -> int:
+        if next(numbers, None) is None:
+            raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    os.fork = refused
+
+
+def take_long() -> None:
+    """Let the others be at one turn for an hour."""
+    forked.play_stretch = lambda *_, **__: time.sleep(3600)  # type: ignore[assignment]
+
+
+def be_unlike() -> None:
+    """Let no state be the same; the first goes on only when all others have ended."""
+    first, run, pids = os.getpid(), Player.run, []
+    fork = forked._fork
+
+    def noted(*arguments: Any) -> forked.Forked:
+        one = fork(*arguments)
+        pids.append(one.pid)
+        return one
+
+    def run_alone(player: Player, **options: Any) -> None:
+        if os.getpid() == first and pids and "to_ns" not in options:
+            for pid in pids:
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        run(player, **options)
+
+    forked._fork = noted
+    forked.Forked.digest = lambda _: b""  # type: ignore[method-assign]
+    Player.run = run_alone  # type: ignore[method-assign]
+
+
+TROUBLES = {
+    "": lambda: None,
+    "killed": lambda: signal_players(signal.SIGKILL),
+    "stopped": lambda: signal_players(signal.SIGSTOP),
+    "refused": lambda: refuse_processes(after=0),
+    "few": lambda: refuse_processes(after=1),
+    "slow": take_long,
+    "unlike": be_unlike,
+}
 
 
 def main(hours: str, cpus: str, trouble: str = "") -> None:
     note_joins()
-    if trouble == "killed":
-        kill_players()
-    elif trouble == "refused":
-        refuse_processes()
+    TROUBLES[trouble]()
     scenario = Scenario(
         JOBS,
         Settings(),
@@ -82,7 +121,7 @@ def main(hours: str, cpus: str, trouble: str = "") -> None:
         {},
     )
     habits = Habits(JOBS, history={}, given=GIVEN)
-    played = forked.play(scenario, habits, cpus=int(cpus), first_turns=300, least_turns=1)
+    played = forked.play(scenario, habits, most=lambda: int(cpus), first_turns=300, least_turns=1)
     told = hashlib.sha256(pickle.dumps(played.tally)).hexdigest()
     print(json.dumps({"joined": joined, "attempts": played.tally.attempts, "told": told}))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -13,6 +14,10 @@ from typing import Any
 import pytest
 from process_table import children, is_alive
 from wait import wait_until
+
+from taskman_cli.simulate.forked import Forked
+from taskman_cli.simulate.player import Part
+from taskman_cli.simulate.tally import Totals
 
 DRIVER = Path(__file__).with_name("simulate_forked_driver.py")
 
@@ -31,15 +36,21 @@ def test_many_players_say_what_one_says() -> None:
     assert alone["attempts"] > 1400
 
 
-@pytest.mark.parametrize("trouble", ["killed", "refused"])
+@pytest.mark.parametrize("trouble", ["stopped", "few"])
+def test_others_that_are_stopped_or_fewer_are_joined_all_the_same(trouble: str) -> None:
+    assert played("24", "4", trouble) == played("24", "4")
+
+
+@pytest.mark.parametrize("trouble", ["killed", "refused", "unlike"])
 def test_without_the_others_one_plays_all(trouble: str) -> None:
     found = played("24", "4", trouble)
     assert found == played("24", "1")
 
 
-def test_if_the_first_is_killed_the_others_end(tmp_path: Path) -> None:
+@pytest.mark.parametrize("trouble", ["", "slow"])
+def test_if_the_first_is_killed_the_others_end(tmp_path: Path, trouble: str) -> None:
     with (tmp_path / "out").open("wb") as out:
-        first = subprocess.Popen([sys.executable, DRIVER, "20000", "3"], stdout=out, stderr=out)
+        first = subprocess.Popen([sys.executable, DRIVER, "20000", "3", trouble], stdout=out, stderr=out)
     try:
         wait_until(lambda: len(children(first.pid)) == 2, what="two other players")
         others = children(first.pid)
@@ -65,3 +76,15 @@ def test_if_the_first_is_interrupted_the_others_end_with_it(tmp_path: Path) -> N
         first.wait()
     assert not any(map(is_alive, others))
     assert (tmp_path / "out").read_text().count("KeyboardInterrupt") == 1
+
+
+def test_what_a_player_could_not_finish_to_tell_is_nothing() -> None:
+    told = b"d" * 64 + pickle.dumps([Part(Totals(), 1, 2, 3, 4)])
+    for length in range(len(told) + 1):
+        hears, tells = os.pipe()
+        os.write(tells, told[:length])
+        os.close(tells)
+        one = Forked(0, hears, (1,))
+        assert one.digest() == (b"d" * 64 if length >= 64 else None)
+        assert (one.rest(0) is None) == (length < len(told))
+        one.close()

@@ -46,6 +46,7 @@ class Near:
     ) -> None:
         self.marks_ns = stretch.marks_ns
         self.joined: int | None = None
+        self.is_closed = False
         self._fails = fails
         self._states: list[bytes] = []
         player = Player(first.scenario, habits, beginning_of(stretch, first))
@@ -53,6 +54,9 @@ class Near:
 
     def digest(self) -> bytes | None:
         return None if self._fails == "digest" else self._states.pop(0)
+
+    def close(self) -> None:
+        self.is_closed = True
 
     def rest(self, mark: int) -> Part | None:
         if self._fails == "rest":
@@ -75,6 +79,7 @@ def shared(
     for stretch in reversed(plan(player, most=most, least_turns=1)):
         followers.insert(0, Near(habits, player, stretch, followers, fails=fails))
     part.merge(finish(player, followers))
+    assert all(one.is_closed == (one.joined is None) for one in followers)
     return Played.of(scenario, part, seats=player.engine.pool.seats), [one.joined for one in followers]
 
 

@@ -15,6 +15,7 @@ from taskman_cli.cli.options.run_times import HISTORY, NONE
 from taskman_cli.errors import TaskmanError
 from taskman_cli.ledger.queries.reader import NoLedger
 from taskman_cli.ledger.queries.samples import attempt_samples, known_needs
+from taskman_cli.scheduler.signals import SignalReader
 from taskman_cli.simulate.forked import play
 from taskman_cli.simulate.habits import Habits, Sample
 from taskman_cli.simulate.player import Played, Scenario, Standstill
@@ -24,9 +25,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from taskman_cli.cli.options.run_times import RunTimes
+    from taskman_cli.core.engine.admission import Signals
     from taskman_cli.core.model import Job
     from taskman_cli.jobfile import JobFile
     from taskman_cli.simulate.habits import Owner
+
+#: Another player may become so many times as large as this process is, and no process is smaller than this.
+_GROWTH, _LEAST_BYTES = 3, 64 << 20
 
 
 class Variant(NamedTuple):
@@ -107,7 +112,7 @@ class Simulation:
 
     def play(self, watch: Callable[[float], None] | None = None) -> list[Played]:
         """Play them one after the other; `watch` is told which share of all is done."""
-        played, cpus = [], len(os.sched_getaffinity(0))
+        played = []
         for index, (variant, habits) in enumerate(zip(self.variants, self.habits, strict=True)):
             settings = variant.job_file.settings
             if variant.workers is not None:
@@ -121,7 +126,7 @@ class Simulation:
                     play(
                         scenario,
                         habits,
-                        cpus=cpus,
+                        most=_most_players,
                         watch=watch and _part_of(watch, index, len(self.variants)),
                     )
                 )
@@ -131,6 +136,31 @@ class Simulation:
                     "fault of taskman; please report it with the job file"
                 ) from error
         return played
+
+
+def _most_players() -> int:
+    """Return how many players this machine can take now."""
+    reader = SignalReader()
+    try:
+        return most_players(reader.read(0), _own_bytes())
+    finally:
+        reader.close()
+
+
+def most_players(signals: Signals, own_bytes: int) -> int:
+    """Return how many processes like this one, which has so much memory, find a CPU and room to grow."""
+    most = int(signals.cpus)
+    if signals.available_bytes is None:
+        return most
+    return min(most, 1 + signals.available_bytes // (_GROWTH * max(own_bytes, _LEAST_BYTES)))
+
+
+def _own_bytes() -> int:
+    """Return how much memory this process has; 0: unknown."""
+    with suppress(OSError, ValueError, IndexError):
+        pages = int(Path("/proc/self/statm").read_text("ascii").split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    return 0
 
 
 def _part_of(watch: Callable[[float], None], index: int, count: int) -> Callable[[float], None]:
