@@ -16,6 +16,7 @@ from taskman_cli.ledger.structure import (
     Structure,
     make_others,
     read_structure,
+    sharing,
     structures,
     try_writing,
     version_of,
@@ -265,6 +266,8 @@ def _version(connection: sqlite3.Connection, path: Path) -> int:
     is_plausible = application_id == APPLICATION_ID and 0 < version <= len(MIGRATIONS)
     wanting = _of_version(version).wanting(found) if is_plausible else None
     if is_plausible and wanting is None:
+        if mixed := sharing(connection):
+            raise LedgerBroken(f"{' and '.join(mixed)} are in the same place of it")
         return version
     actual = version_of(found, structures(MIGRATIONS))
     if actual is None:

@@ -82,6 +82,15 @@ def read_structure(connection: sqlite3.Connection) -> Structure:
     return Structure(tables, others)
 
 
+def sharing(connection: sqlite3.Connection) -> list[str]:
+    """Return the tables and indexes that begin on the page of another one, as in no good file."""
+    rows = connection.execute(
+        "SELECT name FROM sqlite_schema WHERE rootpage IN"
+        " (SELECT rootpage FROM sqlite_schema WHERE rootpage > 0 GROUP BY rootpage HAVING count(*) > 1)"
+    )
+    return sorted(name for (name,) in rows)
+
+
 def version_of(found: Structure, known: Sequence[Structure]) -> int | None:
     """Return the version whose tables, and no others of ours, a schema has; None: no version has these."""
     tables = {name: columns for name, columns in found.tables.items() if not name.startswith("sqlite_")}

@@ -584,6 +584,21 @@ def test_the_log_of_a_broken_ledger_is_not_lost(tmp_path: Path) -> None:
     assert count_events(broken.set_aside[0]) == 2
 
 
+def test_two_tables_in_one_place_are_damage_though_all_rows_can_be_read(tmp_path: Path) -> None:
+    path = make(tmp_path, effects.RateUsed("api", 5))
+    with closing(sqlite3.connect(path)) as ledger:
+        ledger.execute("PRAGMA writable_schema = ON")
+        ledger.execute(
+            "UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'rates')"
+            " WHERE name = 'standing'"
+        )
+        ledger.commit()
+    ledger = open_ledger(tmp_path)
+    ledger.close()
+    assert ledger.set_aside
+    assert ledger.set_aside[1] == "rates and standing are in the same place of it"
+
+
 def test_damage_that_shows_while_it_is_written_is_told_and_the_file_replaced(tmp_path: Path) -> None:
     path = make(tmp_path)
     ledger = open_ledger(tmp_path)
