@@ -42,6 +42,7 @@ def test_a_command_that_is_stopped_for_longer_than_its_timeout_is_shown_and_goes
         wait_until(lambda: state_of(pid) == "T", what="it to be stopped")
         assert "[stopped]" in taskman(tmp_path, "status")
         assert "stopped, paused" in taskman(tmp_path, "list")
+        assert f"running (run {run}), stopped" in taskman(tmp_path, "status", "long")
         assert f"run {run}, stopped" in taskman(tmp_path, "show", "long")
         assert "It has been stopped since" in taskman(tmp_path, "why", "long")
         assert "stopped for" in taskman(tmp_path, "history", "long")

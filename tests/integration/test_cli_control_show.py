@@ -623,6 +623,29 @@ def test_show_has_the_whole_definition(scheduler: FakeScheduler, capsys: Capture
     ] in lines
 
 
+@pytest.mark.parametrize(
+    ("about", "state"),
+    [
+        ({"park": {"until_ns": None, "reason": "it failed"}}, "parked, parked: it failed"),
+        (
+            {"park": {"until_ns": NOW_NS, "reason": "it failed", "trial": ""}},
+            "parked, parked (its next slot is tried): it failed",
+        ),
+        ({"stopped": ["1"], "running": ["1"]}, "parked, run 1, stopped"),
+        ({"stopped": ["1"], "running": ["1", "2"]}, "parked, run 1 2, stopped: 1"),
+        ({"unstopped": ["1"], "running": ["1"]}, "parked, run 1, cannot be stopped: goes on"),
+        ({"unstopped": ["1"], "running": ["1", "2"]}, "parked, run 1 2, cannot be stopped: 1"),
+    ],
+    ids=["parked", "to be tried", "stopped", "one stopped", "goes on", "one goes on"],
+)
+def test_show_says_how_a_job_stands(
+    scheduler: FakeScheduler, capsys: Captured, about: dict[str, Any], state: str
+) -> None:
+    scheduler.answers["show"] = [SHOWN | {"job": job("backup", "parked") | about}]
+    assert main(["show", "backup"]) == 0
+    assert ["state", state] in [line.split(None, 1) for line in capsys.readouterr().out.splitlines()]
+
+
 def test_show_as_toml_is_a_job_file(scheduler: FakeScheduler, capsys: Captured) -> None:
     scheduler.answers["show"] = [SHOWN]
     assert main(["show", "backup", "--toml"]) == 0

@@ -15,7 +15,7 @@ from taskman_cli.cli.options.instance import with_running_directory
 from taskman_cli.cli.options.zones import zone_heading
 from taskman_cli.cli.render import day_and_time, print_data, show_rows
 from taskman_cli.cli.render import show as show_document
-from taskman_cli.cli.support.reply_times import document, until
+from taskman_cli.cli.support.reply_times import document, parked, stops, until
 from taskman_cli.cli.support.scheduler_client import ask
 from taskman_cli.core.clock import wall_time
 from taskman_cli.core.protocol import Show
@@ -109,11 +109,7 @@ def _state(job: dict[str, Any], now_ns: int, zone: Any) -> Iterator[str]:
     yield job["state"]
     if job["running"]:
         yield f"run {' '.join(job['running'])}"
-    if job.get("stopped"):
-        yield "stopped" if len(job["running"]) == 1 else f"stopped: {' '.join(job['stopped'])}"
-    if unstopped := job.get("unstopped"):
-        which = "" if len(job["running"]) == 1 else f" {' '.join(unstopped)}"
-        yield f"cannot be stopped{which and ':'}{which}: goes on"
+    yield from stops(job)
     if job["queued"]:
         yield f"{job['queued']:,} queued"
     if pause := job["pause"]:
@@ -124,6 +120,9 @@ def _state(job: dict[str, Any], now_ns: int, zone: Any) -> Iterator[str]:
             pause["reason"],
         )
         yield " ".join(word for word in words[:3] if word) + (f": {words[3]}" if words[3] else "")
+    if park := job.get("park"):
+        how = parked(park, now_ns=now_ns, zone=zone)
+        yield f"parked ({how}): {park['reason']}" if how else f"parked: {park['reason']}"
     if job["removed_tasks"]:
         yield f"removed: {' '.join(job['removed_tasks'])}"
 

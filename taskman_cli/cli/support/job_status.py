@@ -9,7 +9,7 @@ from taskman_cli.cli.options.zones import shown_zone, zone_heading
 from taskman_cli.cli.render import column_time, note, say, show, show_rows, width_of_output
 from taskman_cli.cli.support.last_lines import last_lines, shown_lines
 from taskman_cli.cli.support.last_result import SIGN_COLOURS, read_results, result_item, result_words
-from taskman_cli.cli.support.reply_times import document, parked, until
+from taskman_cli.cli.support.reply_times import document, parked, stops, until
 from taskman_cli.core.model import State
 from taskman_cli.errors import TaskmanError
 from taskman_cli.ui.alarms import count_words, why_words
@@ -139,6 +139,7 @@ def _rows(reply: dict[str, Any], last: str, now_ns: int, zone: tzinfo | None) ->
 
 def _state(job: dict[str, Any]) -> Iterator[str]:
     yield job["state"] + (f" (run {' '.join(job['running'])})" if job["running"] else "")
+    yield from stops(job)
     if job["queued"] and job["state"] != "queued":
         yield f"{job['queued']:,} queued"
     if not job.get("enabled", True) and job["state"] != "disabled":

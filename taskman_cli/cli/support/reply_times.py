@@ -9,6 +9,7 @@ from taskman_cli.core.clock import wall_time
 from taskman_cli.ui.amounts import countdown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime, tzinfo
 
 #: Not imported: the import would take longer than a small command.
@@ -69,6 +70,16 @@ def moment(at_ns: int | None) -> str | None:
 def in_seconds(at_ns: int, zone: tzinfo | None) -> datetime:
     """Return an instant as a time in a zone, in whole seconds; None is the machine's zone."""
     return wall_time(at_ns // _SECOND_NS * _SECOND_NS, zone)
+
+
+def stops(job: dict[str, Any]) -> Iterator[str]:
+    """Yield which runs of a job `pause --stop` has stopped, and which it could not stop."""
+    is_one = len(job["running"]) == 1
+    # An older scheduler does not send them.
+    if stopped := job.get("stopped"):
+        yield "stopped" if is_one else f"stopped: {' '.join(stopped)}"
+    if unstopped := job.get("unstopped"):
+        yield "cannot be stopped: goes on" if is_one else f"cannot be stopped: {' '.join(unstopped)}"
 
 
 def parked(park: dict[str, Any], *, now_ns: int, zone: tzinfo | None) -> str:
