@@ -37,7 +37,7 @@ _SECOND_NS = 1_000_000_000
 #: How often a call is given to another worker, because the first one was stale or cannot take it.
 _MOST_TRIES = 3
 #: Calls that a worker has at a time, if all are short; and with those that have no seat to begin at once.
-_MOST_AHEAD, _MOST_BEHIND = 8, 40
+_MOST_AHEAD, _MOST_BEHIND = 8, 72
 #: A call that takes less costs less than to wake another worker for it.
 _SHORT_US = 100
 #: Workers that are on their way at a time, for each core. With few, other programs get most of a busy core.

@@ -36,10 +36,10 @@ _PACKET_BYTES = 1 << 13
 # As plain numbers: what `socket` has are enums, and slow to compare.
 _RIGHTS, _DONTWAIT, _CUT = int(socket.SCM_RIGHTS), int(socket.MSG_DONTWAIT), int(socket.MSG_CTRUNC)
 _LEVEL = int(socket.SOL_SOCKET)
-#: So many answers of this length as an executor gives calls ahead fit into a pipe.
+#: Some answers of this length fit into a pipe, while the executor does not look for them.
 _MOST_QUIET_BYTES = 2048
 #: After so many answers the executor is told to look, if there are more calls meanwhile.
-_A_FEW = 4
+_A_FEW = 8
 _RESTS, _ANSWERED = b"\0\0\0\0", b"\0\0\0\1a"
 _LENGTH = struct.Struct("!I")
 _NUMBER = struct.Struct("!Q")

@@ -40,8 +40,10 @@ class EarlyStarts:
         #: None: nobody has said.
         self._seats: int | None = None
 
-    def __len__(self) -> int:
-        return len(self._held)
+    @property
+    def is_busy(self) -> bool:
+        """Tell whether there is enough to do until the scheduler has heard of what has ended."""
+        return len(self._held) > limits.FEW_EARLY or len(self._ahead) > limits.FEW_AHEAD
 
     @property
     def kinds(self) -> dict[str, Callable[..., None]]:

@@ -10,6 +10,8 @@ MESSAGES_A_TURN = 16
 HOLD_NS = 5_000_000
 #: With more starts than these still held, ends wait as long: there is something to do meanwhile.
 FEW_EARLY = 2
+#: The same for starts that the process of an executor has: that of which there are so many is very short.
+FEW_AHEAD = 32
 #: A start that was asked for early goes back if no command has ended for it within this time.
 EARLY_PATIENCE_NS = 20_000_000
 #: How long the next scheduler waits for such starts that executors return, and how often it looks.

@@ -174,7 +174,7 @@ class Supervisor:
     def _speak(self, now_ns: int) -> None:
         """Send the waiting messages to the scheduler, unless that can wait a little."""
         if self._outbox and self._scheduler is not None:
-            may_wait = ("started", "ended") if len(self._early) > limits.FEW_EARLY else ("started",)
+            may_wait = ("started", "ended") if self._early.is_busy else ("started",)
             if all(message[0] in may_wait for message in self._outbox):
                 self._held_since_ns = self._held_since_ns or now_ns
                 if now_ns < self._held_since_ns + limits.HOLD_NS:

@@ -65,10 +65,10 @@ class Line:
     def began(self) -> list[str]:
         return (self.directory / "began").read_text().split()
 
-    def settle(self) -> None:
-        """Wait until what was sent has reached the executor, while "a" runs."""
+    def settle(self, runs: str = "a") -> None:
+        """Wait until what was sent has reached the executor, while one runs."""
         self._asked += 1
-        self.scheduler.signal("a", 0)
+        self.scheduler.signal(runs, 0)
         asked = self.directory / "asked"
         wait_until(lambda: asked.exists() and len(asked.read_text()) == self._asked, what="an answer")
 
@@ -112,6 +112,33 @@ def test_each_begins_when_one_ends_though_nobody_here_has_heard_of_it(line: Line
     line.end("c", "d")
     line.wait_for_ends(*"abcd")
     assert line.began() == [*"abcd"]
+
+
+def test_ends_are_told_together_while_there_is_more_to_do(make_line: Callable[..., Line]) -> None:
+    line = make_line(**PATIENT, FEW_AHEAD=1, HOLD_NS=3600 * SECOND_NS)
+    line.scheduler.start("a", line.spec("a"))
+    wait_until(lambda: (line.directory / "began").exists(), what="the start of a")
+    line.ask_early("b", "c", "d")
+    line.settle()
+    line.end("a")
+    wait_until(lambda: "b" in line.began(), what="the start of b")
+    line.settle("b")
+    assert line.scheduler.find("ended", "a") is None
+    line.end("b")
+    line.wait_for_ends("a", "b")
+    line.end("c", "d")
+    line.wait_for_ends("c", "d")
+
+
+def test_an_end_is_told_in_a_moment_though_there_is_more_to_do(make_line: Callable[..., Line]) -> None:
+    line = make_line(**PATIENT, FEW_AHEAD=0)
+    line.start("a")
+    line.ask_early("b", "c", "d")
+    line.settle()
+    line.end("a")
+    line.wait_for_ends("a")
+    line.end(*"bcd")
+    line.wait_for_ends(*"bcd")
 
 
 def test_each_has_its_time_from_its_seat_on(line: Line) -> None:

@@ -113,7 +113,7 @@ def test_each_of_them_is_on_record_before_it_is_asked_for() -> None:
 
 
 def test_there_are_never_more_than_a_few() -> None:
-    driver = burst(count=100, ends=60, took_ms=0.01)
+    driver = burst(count=200, ends=120, took_ms=0.01)
     assert len(driver.engine.pool.early.attempts) == MOST_EARLY
 
 
