@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 PATIENCE_S = 3.0
 #: How long it waits for one that loads, and how long that may do nothing.
 LOADING_S, IDLE_S = 120.0, 10.0
+#: One that does nothing for so long while its disk is full waits for room.
+_WAITS_S = 1.0
 #: How long a working scheduler may take to answer.
 ANSWER_S = 60.0
 #: Pause between two attempts to connect; and after how many of them a scheduler that loads is looked at.
@@ -44,7 +46,7 @@ def no_scheduler(directory: Path) -> NoScheduler:
 def reach(directory: Path, patience_s: float | None) -> socket.socket:
     """Connect as soon as a scheduler listens; without `patience_s`, wait for one that loads."""
     path = directory / SOCKET
-    loading = Loading() if patience_s is None else None
+    loading = Loading(directory) if patience_s is None else None
     most = round((PATIENCE_S if patience_s is None else patience_s) / _PAUSE_S)
     number = 0
     while True:
@@ -76,22 +78,22 @@ def _not_reached(directory: Path, pid: int, loading: Loading | None) -> TaskmanE
     if state_of(pid) in STOPPED:
         words = f"taskman that runs with the state in {directory}"
         return SchedulerUnresponsive(in_words(pid, what=words))
+    trouble = disk_trouble(directory)
     if loading is not None and loading.pid is not None and state_of(loading.pid):
-        return SchedulerUnresponsive(
-            f"the scheduler with the state in {directory} does not come up, {loading.words}: "
-            f"{in_words(loading.pid)}{disk_trouble(directory)}"
-        )
+        why = trouble or f", {loading.words}: {in_words(loading.pid)}"
+        return SchedulerUnresponsive(f"the scheduler with the state in {directory} does not come up{why}")
     return NoScheduler(
         f"taskman (process {pid}) runs with the state in {directory}, but its scheduler accepts no "
         "connection: it is starting, stopping or busy, or it failed and will be restarted"
-        f"{disk_trouble(directory)}"
+        f"{trouble}"
     )
 
 
 class Loading:
     """Looks from time to time whether a scheduler that does not listen yet is at work."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
         #: Its process; None: there is none.
         self.pid: int | None = None
         #: Why it is not waited for any more.
@@ -114,7 +116,9 @@ class Loading:
         every_s = _PAUSE_S * _LOOK
         if self._looks * every_s > PATIENCE_S > (self._looks - 1) * every_s and not is_stopped:
             on_wait(f"the scheduler (process {pid}) is loading its jobs: waiting for it")
-        if self._idle * every_s >= IDLE_S:
+        if self._idle * every_s >= _WAITS_S and disk_trouble(self._directory):
+            self.words = "and waits for its disk"
+        elif self._idle * every_s >= IDLE_S:
             self.words = f"and has done nothing for {IDLE_S:g} s"
         elif self._looks * every_s >= LOADING_S:
             self.words = f"though it has been at work for {LOADING_S:g} s"

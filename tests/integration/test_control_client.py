@@ -448,12 +448,23 @@ def test_what_is_wrong_with_the_disk_is_told_with_a_scheduler_that_does_not_list
     assert str(raised.value).endswith(f"or it failed and will be restarted{words.format(tmp_path)}")
 
 
+def test_a_scheduler_that_waits_for_its_disk_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reach, "PATIENCE_S", 0.7)
+    monkeypatch.setattr(reach, "disk_trouble", lambda _: "; the disk is full")
+    words = f"the scheduler with the state in {tmp_path} does not come up; the disk is full"
+    with locked(tmp_path), loading("import time; time.sleep(600)"), pytest.raises(TaskmanError) as raised:
+        connect(tmp_path)
+    assert str(raised.value) == words
+
+
 def test_one_scheduler_after_the_other_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     supervisors = iter(range(1, 100))
     monkeypatch.setattr(reach, "scheduler_of", lambda _: next(supervisors))
-    look = reach.Loading()
+    look = reach.Loading(Path())
     assert [look.goes_on(os.getpid()) for _ in range(4)] == [True, True, False, False]
 
 
