@@ -147,7 +147,24 @@ JOB = random_play(SEEDS[0])[0].jobs[0]
         (partial(int, 1), partial(int, 2)),
         ("".join, ",".join),
     ],
-    ids=lambda one: repr(one)[:20],
+    ids=[
+        "member",
+        "exit",
+        "task",
+        "job",
+        "value",
+        "order",
+        "extent",
+        "depth",
+        "bool",
+        "float",
+        "text",
+        "bytes",
+        "set",
+        "deque",
+        "partial",
+        "bound",
+    ],
 )
 def test_what_is_otherwise_is_seen(one: object, other: object) -> None:
     assert lines_of(one) != lines_of(other)
