@@ -19,6 +19,7 @@ from taskman_cli.core.engine import events
 from taskman_cli.core.engine.abroad import Tally as ExecutorTally
 from taskman_cli.core.engine.admission import Gate
 from taskman_cli.core.engine.books import TaskNeed
+from taskman_cli.core.engine.failing import FailingJobs
 from taskman_cli.core.engine.memory import Memory
 from taskman_cli.core.engine.queue import DueQueue
 from taskman_cli.core.engine.ready import Ready
@@ -45,13 +46,16 @@ _PLAIN = (int, float, str, bytes, type(None))
 _LINES_AT_ONCE = 1000
 _BOUND = (MethodType, BuiltinMethodType, MethodWrapperType)
 #: What counts from the beginning of a player, by the type it belongs to. Numbers of processes are in no
-#: decision. `_busy_ns` and `turns` are only told. The speed is remembered for a number of tasks.
+#: decision. `_busy_ns`, `kills` and `turns` are only told, and so are the jobs that fail: to sinks and
+#: people, of whom a play has none. The speed is remembered for a number of tasks.
 _LEFT_OUT: dict[type, frozenset[str]] = {
     Player: frozenset({"turns", "_busy_ns"}),
     Supervisor: frozenset({"pids"}),
     Process: frozenset({"pid"}),
     events.AttemptStarted: frozenset({"pid"}),
-    Machine: frozenset({"_busy_ns", "_sequence", "_speed", "_speed_of", "_timers", "_on_cpu", "_on_disk"}),
+    Machine: frozenset(
+        {"_busy_ns", "kills", "_sequence", "_speed", "_speed_of", "_timers", "_on_cpu", "_on_disk"}
+    ),
     Foreseen: frozenset({"_computing", "_sequence"}),
     ExecutorTally: frozenset({"ends", "starts"}),
     DueQueue: frozenset({"_entries", "_heap", "_most", "_sequence"}),
@@ -61,6 +65,7 @@ _LEFT_OUT: dict[type, frozenset[str]] = {
     AttemptSpawned: frozenset({"pid"}),
     Gate: frozenset({"_freed", "_young"}),
     Memory: frozenset({"_guessed", "_guessed_by"}),
+    FailingJobs: frozenset({"jobs"}),
     Target: frozenset({"_recorded_ns"}),
     ArmedJob: frozenset({"run_count", "anchor_ns"}),
 }

@@ -132,7 +132,8 @@ class Totals:
         self.memory_kills += later.memory_kills
         self.uncounted += later.uncounted
         self.first_missed = self.first_missed or later.first_missed
-        self.parked = {**later.parked, **self.parked} if later.parked else self.parked
+        for name, at_ns in later.parked.items():
+            self.parked.setdefault(name, at_ns)
         self.waited_for.update(later.waited_for)
         self.running, self.unfinished = later.running, later.unfinished
         self.peak = max(self.peak, later.peak)

@@ -84,9 +84,11 @@ def shared(
 
 
 def facts(played: Played) -> dict[str, object]:
-    """Return all that a report can tell of what was played."""
+    """Return all that a report can tell of what was played, in its order."""
     tally = played.tally
-    told = {name: getattr(tally, name) for name in tally.__slots__ if name not in ("jobs", "waits", "done")}
+    told: dict[str, object] = {
+        name: getattr(tally, name) for name in tally.__slots__ if name not in ("jobs", "waits", "done")
+    }
     sketches = {"": (tally.waits, tally.done)} | {n: (one.waits, one.done) for n, one in tally.jobs.items()}
     for name, pair in sketches.items():
         told[f"sketches of {name}"] = [
@@ -95,9 +97,10 @@ def facts(played: Played) -> dict[str, object]:
             for one in pair
         ]
     for name, one in tally.jobs.items():
-        told[name] = dict(one.states), dict(one.skips), one.worst_due_ns
+        told[name] = one.states, one.skips, one.worst_due_ns
     figures = (played.slowdown, played.cores_busy, played.memory_peak_bytes, played.seats)
-    return {**told, "jobs": list(tally.jobs), "figures": figures}
+    told |= {"jobs": list(tally.jobs), "figures": figures}
+    return {name: list(one.items()) if isinstance(one, dict) else one for name, one in told.items()}
 
 
 def job(name: str, every: str, policy: Policy | None = None, **execution: Any) -> Job:
@@ -155,12 +158,32 @@ def test_a_run_at_the_start_of_another_player_is_no_hindrance(settings: Settings
     assert facts(played) == facts(Player(scenario, habits).play())
 
 
+def test_a_job_that_always_fails_is_no_hindrance() -> None:
+    jobs = [*PLAIN, job("broken", "*/30 * * * *")]
+    history = {("broken", "main"): [Sample(SECOND_NS, exit_code=1)]}
+    scenario, habits = scenario_of(jobs, AUTO, hours=12), Habits(jobs, history=history, given=LONG)
+    played, joined = shared(scenario, habits)
+    assert joined == [0]
+    assert facts(played) == facts(Player(scenario, habits).play())
+
+
 @pytest.mark.parametrize("settings", [FIXED, AUTO], ids=["fixed", "auto"])
 def test_what_is_on_record_of_needs_is_no_hindrance(settings: Settings) -> None:
     scenario, habits = scenario_of(PLAIN, settings, hours=12), Habits(PLAIN, history={}, given=LONG)
     scenario = replace(scenario, needs={("job-1", "main"): 20 << 20, ("gone", "main"): 1 << 20})
     played, joined = shared(scenario, habits)
     assert joined == [0]
+    assert facts(played) == facts(Player(scenario, habits).play())
+
+
+def test_what_is_told_of_several_parts_is_in_the_order_in_which_it_happened() -> None:
+    hours = (13, 4, 12)
+    jobs = [*PLAIN, *(job(f"fails-{hour}", f"30 {hour} * * *", Policy(max_failures=1)) for hour in hours)]
+    fails = {(one.id, "main"): [Sample(SECOND_NS, exit_code=1)] for one in jobs if "fails" in one.id}
+    scenario, habits = scenario_of(jobs, FIXED, hours=12), Habits(jobs, history=fails, given=LONG)
+    played, joined = shared(scenario, habits)
+    assert joined == [0]
+    assert list(played.tally.parked) == ["fails-4", "fails-12", "fails-13"]
     assert facts(played) == facts(Player(scenario, habits).play())
 
 
