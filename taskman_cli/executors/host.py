@@ -196,12 +196,13 @@ class ExecutorHost:
     def _tell_end(self, carried: Carried, outcome: Result | BaseException) -> None:
         if self._keeps_nothing:  # nor do we
             self._carried.pop(carried.key, None)
-        heir = None if self._ahead.drop(carried.key) else self._ahead.heir_of(carried.work)
-        said: dict[str, Any]
-        has_started = False
+        # Without this circle of references, their memory is that of the next one at once.
+        is_begun, work, carried.work = carried.is_begun, carried.work, None
+        heir = None if self._ahead.drop(carried.key) else self._ahead.heir_of(work)
+        said, has_started = dict[str, Any](), False
         if isinstance(outcome, Result):
             said = result_values(outcome)
-            if (work := carried.work) is not None and not work.is_started and carried.task is None:
+            if work is not None and not work.is_started and carried.task is None:
                 work.is_started = has_started = True
                 self._telling.well()
         elif isinstance(outcome, StartFailed):
@@ -217,7 +218,7 @@ class ExecutorHost:
             said = {"signal": 9, "error": carried.given_up}
         else:
             words = self._words(f"{type(outcome).__name__}: {outcome}")
-            if not carried.is_begun:
+            if not is_begun:
                 self._say("failed", carried.key, words, is_want(outcome))
                 return
             said = {"error": words}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import resource
 import select
@@ -19,7 +20,8 @@ from process_table import descriptors, is_gone, state_of
 from wait import wait_until
 
 from taskman_cli.executors import pyhost
-from taskman_cli.executors.base import Order, Result, StartFailed
+from taskman_cli.executors.base import Order, Result, StartFailed, Work
+from taskman_cli.executors.carried import Carried
 from taskman_cli.executors.host import ExecutorHost
 from taskman_cli.executors.messages import Messages
 from taskman_cli.executors.program import Launch, Program
@@ -408,6 +410,36 @@ def test_a_call_that_is_cancelled_while_its_worker_starts_never_begins(
 
     asyncio.run(body())
     assert len(noted.read_text().splitlines()) == (1 if is_first else 2)
+
+
+def test_nothing_of_a_call_that_has_ended_waits_for_the_garbage_collector(tmp_path: Path) -> None:
+    """Thousands of short ones would each have memory of its own, that no cache holds."""
+    said: list[Any] = []
+
+    async def body() -> None:
+        loop = asyncio.get_running_loop()
+        host = ExecutorHost(Messages(said.extend, loop), loop)
+        facts = {"instance": "i", "ledger": "l", "state_directory": str(tmp_path), "hidden": []}
+        definition = {"name": "python", "type": "python", "settings": {}}
+        host.take(("configure", definition, facts | {"is_brief": True}))
+        for key in "abc":
+            whole = order(key, keys={"call": "os:getpid"})
+            values = {name: getattr(whole, name) for name in Order.__slots__}
+            host.take(("start", key, values, None, 0, 0))
+            async with asyncio.timeout(60):
+                while ("ended", key) not in [message[:2] for message in said]:
+                    await asyncio.sleep(0.005)
+            if key == "a":  # a task has made it, since the executor was not ready
+                gc.collect()
+        assert [each.key for each in gc.get_objects() if type(each) is Carried] == []
+        assert [each for each in gc.get_objects() if type(each) is Work] == []
+        await host.close()
+
+    gc.disable()
+    try:
+        asyncio.run(body())
+    finally:
+        gc.enable()
 
 
 def test_only_a_few_workers_are_on_their_way_at_a_time(tmp_path: Path) -> None:
