@@ -143,6 +143,8 @@ def _run(options: Options, log: Log) -> int:
         # The program has started before. Running commands must not lose their scheduler to a bad edit or a
         # full disk: the supervisor, which gets no `exit`, starts this process again.
         log.report(f"{problem}\ntaskman: waiting for that to be fixed")
+        workers.report("trouble", " ".join(problem.removeprefix("taskman: ").split()))
+        workers.drain()
         return code
     workers.exit(code)
     workers.drain()

@@ -275,7 +275,7 @@ class Supervisor:
             return
         words = f"the scheduler {what}; starting it again in {pause_ns / 1e9:g} s"
         say(words, event="scheduler_died")
-        self._manager.status(words)
+        self._manager.scheduler_died(words)
         self._timers.after(pause_ns, self._start_scheduler)
 
     def _replace(self, words: str) -> None:

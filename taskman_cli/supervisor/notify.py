@@ -51,6 +51,8 @@ class ServiceManager:
         self.watchdog_ns: int | None = None
         if self._socket and every_us.isdecimal() and int(every_us) and pid in ("", str(os.getpid())):
             self.watchdog_ns = int(every_us) * 1_000
+        #: Why the scheduler ends, as it says itself; "": it has not said.
+        self._trouble = ""
         #: What was not taken yet, by subject: only the latest of each still matters.
         self._unsent: dict[str, str] = {}
         self._retry_ns = RETRY_NS
@@ -67,9 +69,14 @@ class ServiceManager:
             self._socket.close()
 
     def report(self, what: str, words: str = "") -> None:
-        """Pass on what the scheduler says: its `status` in words, `reloading`, `reloaded` or `stopping`."""
+        """Pass on what the scheduler says: its `status` in words, `reloading`, `reloaded` or `stopping`.
+
+        Or the `trouble` that ends it, which is told with its end.
+        """
         if what == "status":
             self.status(words)
+        elif what == "trouble":
+            self._trouble = words
         elif what == "stopping":
             self.stopping()
         elif what == "reloading" and self._is_up and not self._is_stopping:
@@ -82,6 +89,11 @@ class ServiceManager:
         """Say in one line what goes on."""
         line = "".join(char if char.isprintable() else visible(char) for char in words)
         self._tell("status", f"STATUS={line.encode()[:_MOST_BYTES].decode('utf-8', 'ignore')}")
+
+    def scheduler_died(self, words: str) -> None:
+        """Say that a scheduler has died, and what it said of that itself."""
+        trouble, self._trouble = self._trouble, ""
+        self.status(f"{words}: {trouble}" if trouble else words)
 
     def scheduler_began(self) -> None:
         """Note that a scheduler has taken the jobs, the first one or another."""

@@ -41,8 +41,8 @@ To the supervisor:
     ("settle", path, max_output)   put right the output file of a command that is gone
     ("keep", name, value)          a small value for the next scheduler; None deletes it, and so does one that
                                    is too large
-    ("report", what, words)        for the service manager: its "status" in words, or that it is "reloading",
-                                   has "reloaded", or is "stopping"
+    ("report", what, words)        for the service manager: its "status" in words, the "trouble" that ends
+                                   this one, or that it is "reloading", has "reloaded", or is "stopping"
     ("exit", code)                 leave with this code once the scheduler is gone
 
     spec = {"argv": [word, …], "shell": [word, …] | None, "env": {name: value}, "cwd": path | None,

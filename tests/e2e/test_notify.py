@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import subprocess
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from e2e.running import TASKMAN, Running
@@ -65,6 +67,23 @@ def test_a_service_manager_hears_what_goes_on(tmp_path: Path) -> None:
             running.path("go").touch()
             assert running.end() == 0
         assert manager.kinds().count("STOPPING") == 1
+
+
+def test_why_a_scheduler_cannot_begin_is_in_the_status(tmp_path: Path) -> None:
+    with Listening(tmp_path) as manager:
+        environ = os.environ | {"NOTIFY_SOCKET": manager.address}
+        with Running(tmp_path, JOBS, environ=environ) as running:
+            manager.wait_for("READY=1")
+            running.send(signal.SIGSTOP)
+            running.kill_scheduler()
+            with closing(sqlite3.connect(tmp_path / "state/ledger.db")) as connection:
+                connection.executescript("CREATE TABLE x (y); PRAGMA application_id = 7")
+            running.send(signal.SIGCONT)
+            why = r"STATUS=the scheduler died .*; starting it again in .* s: .* a database of another"
+            wait_until(
+                lambda: any(re.match(why, text) for text in manager.heard()),
+                what=lambda: f"why it died: {manager.heard()} {running.log}",
+            )
 
 
 def test_the_socket_is_in_the_runtime_directory_for_as_long_as_it_is_there(tmp_path: Path) -> None:

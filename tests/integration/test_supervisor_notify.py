@@ -54,13 +54,14 @@ def test_it_is_ready_when_a_scheduler_has_begun_and_only_once(
     scheduler = supervision.accept()
     scheduler.send(("due", None, 0, 0), ("report", "status", "busy again"))
     manager.wait_for("STATUS=busy again")
+    died = r"STATUS=the scheduler died \(killed by SIGKILL\); starting it again in .* s"
     scheduler.kill()
-    assert re.fullmatch(
-        r"STATUS=the scheduler died \(killed by SIGKILL\); starting it again in .* s",
-        manager.wait_for("STATUS=the scheduler"),
-    )
-    supervision.accept().send(("due", None, 0, 0), ("report", "status", "back"))
+    assert re.fullmatch(died, manager.wait_for("STATUS=the scheduler"))
+    scheduler = supervision.accept()
+    scheduler.send(("due", None, 0, 0), ("report", "trouble", "no file"), ("report", "status", "back"))
     manager.wait_for("STATUS=back")
+    scheduler.kill()
+    assert re.fullmatch(f"{died}: no file", manager.wait_for("STATUS=the scheduler", count=2))
     assert manager.kinds().count("READY") == 1
 
 
