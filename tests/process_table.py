@@ -7,6 +7,7 @@ kernel has several errors for that, depending on how far it has got: tests read 
 from __future__ import annotations
 
 import os
+import select
 import signal
 from contextlib import suppress
 from pathlib import Path
@@ -129,6 +130,20 @@ def kill(pid: int, signum: int = signal.SIGKILL) -> None:
     """Signal a process that may be gone."""
     with suppress(ProcessLookupError):
         os.kill(pid, signum)
+
+
+def kill_whole(pid: int) -> None:
+    """Kill a process, and wait until nothing of it holds a file or a socket any more.
+
+    Its first thread may be a zombie while others have not ended yet.
+    """
+    with suppress(ProcessLookupError):
+        fd = os.pidfd_open(pid)
+        try:
+            os.kill(pid, signal.SIGKILL)
+            assert select.select([fd], [], [], 60)[0], f"process {pid} does not end"
+        finally:
+            os.close(fd)
 
 
 def kill_group(pid: int, signum: int = signal.SIGKILL) -> None:

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from process_table import children, command_line, is_alive, kill, kill_tree
+from process_table import children, command_line, kill_tree, kill_whole
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -114,8 +114,7 @@ class Running:
     def kill_scheduler(self) -> int:
         """Kill the scheduler that lives now, and return its pid; who looks for one then finds the next."""
         pid = self.scheduler_pid()
-        kill(pid)
-        wait_until(lambda: not is_alive(pid), what="the end of a scheduler")
+        kill_whole(pid)
         return pid
 
     def is_listening(self) -> bool:

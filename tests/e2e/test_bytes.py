@@ -9,7 +9,8 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from e2e.running import TASKMAN, Running
+from command_line import call
+from e2e.running import Running
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -43,10 +44,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def taskman(running: Running, *words: str | bytes, code: int = 0) -> str:
     """Run a command, and return what it printed on both."""
-    done = subprocess.run(
-        [TASKMAN, *words], cwd=running.directory, env=running.env, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False, timeout=60,
-    )  # fmt: skip
+    done = call([*words], cwd=running.directory, env=running.env, stderr=subprocess.STDOUT)
     said = done.stdout.decode("utf-8", "surrogateescape")
     assert code == done.returncode, said
     assert "Traceback" not in said

@@ -9,6 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from command_line import call
 from e2e.running import TASKMAN, Running, one_ahead
 from process_table import state_of
 from wait import wait_until
@@ -47,11 +48,11 @@ class Terminal:
 
     def ask(self, *arguments: str | bytes, code: int = 0) -> str:
         """Run a command, and return all that it said."""
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=30)
-        assert code == process.returncode, out + err
-        assert "Traceback" not in err
-        return out + err
+        done = call(arguments, cwd=self.running.directory, env=self._env, text=True)
+        said = str(done.stdout + done.stderr)
+        assert code == done.returncode, said
+        assert "Traceback" not in said
+        return said
 
     def json(self, *arguments: str) -> Any:
         """Run a command that prints JSON."""

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 
 import debian
 import pytest
-from e2e.running import TASKMAN, Running
+from command_line import call
+from e2e.running import Running
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -71,15 +72,11 @@ def running(tmp_path: Path, crontab: str, post: Path) -> Iterator[Running]:
 
 def is_up(made: Running) -> bool:
     """Tell whether it answers."""
-    words = [TASKMAN, "status"]
-    done = subprocess.run(words, cwd=made.directory, env=made.env, check=False, capture_output=True)
-    return done.returncode == 0
+    return call(["status"], cwd=made.directory, env=made.env).returncode == 0
 
 
 def taskman(made: Running, *words: str) -> str:
-    done = subprocess.run(
-        [TASKMAN, *words], cwd=made.directory, env=made.env, check=False, capture_output=True, text=True
-    )
+    done = call([*words], cwd=made.directory, env=made.env, text=True)
     assert "taskman:" not in done.stderr, done.stderr
     return done.stdout
 

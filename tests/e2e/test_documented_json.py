@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from e2e.running import TASKMAN, Running
+from command_line import call
+from e2e.running import Running
 from integration.documents import codes, first_column, section
 from wait import wait_until
 
@@ -30,17 +30,13 @@ command = "echo done"
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with Running(tmp_path_factory.mktemp("json"), JOBS) as running:
         wait_until(lambda: _printed(running, "history"), what="a run")
-        subprocess.run([TASKMAN, "backup", "copy.db"], check=True, cwd=running.directory, env=running.env)
+        call(["backup", "copy.db"], check=True, cwd=running.directory, env=running.env)
         yield running
 
 
 def _printed(running: Running, *words: str, stdin: str = "") -> list[dict[str, Any]]:
     """Return the objects that a command prints: one, those of an array, or one a line."""
-    result = subprocess.run(
-        [TASKMAN, *words, "--json"],
-        check=False, capture_output=True, text=True, input=stdin, cwd=running.directory,
-        env=running.env,
-    )  # fmt: skip
+    result = call([*words, "--json"], text=True, given=stdin, cwd=running.directory, env=running.env)
     try:
         value = json.loads(result.stdout)
     except ValueError:

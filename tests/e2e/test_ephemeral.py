@@ -8,6 +8,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from command_line import call
 from e2e.running import TASKMAN, Running
 from people import Person
 from process_table import is_alive
@@ -42,13 +43,7 @@ class Ephemeral(Running):
 
     def ask(self, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         """Return the result of a command that looks for an instance."""
-        return subprocess.run(
-            [TASKMAN, *words],
-            check=False,
-            capture_output=True,
-            text=True,
-            env=self.env | environ,
-        )
+        return call([*words], text=True, env=self.env | environ)
 
 
 @pytest.fixture

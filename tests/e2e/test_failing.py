@@ -6,6 +6,7 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+from command_line import call
 from e2e.running import TASKMAN, Running
 from wait import wait_until
 
@@ -28,9 +29,7 @@ command = "true"
 
 
 def ask(running: Running, *words: str) -> str:
-    done = subprocess.run(
-        [TASKMAN, *words], env=running.env, cwd=running.directory, capture_output=True, text=True, timeout=60
-    )
+    done = call([*words], env=running.env, cwd=running.directory, text=True)
     assert done.returncode in (0, 1), done
     return done.stdout
 
@@ -41,7 +40,7 @@ def failing(running: Running) -> list[tuple[Any, ...]]:
 
 
 def is_up(running: Running) -> bool:
-    done = subprocess.run([TASKMAN, "status"], env=running.env, cwd=running.directory, capture_output=True)
+    done = call(["status"], env=running.env, cwd=running.directory)
     return done.returncode == 0
 
 
@@ -87,6 +86,6 @@ def test_a_latin_1_pipe_gets_ascii_signs(tmp_path: Path) -> None:
         ask(running, "trigger", "bad", "--wait")
         done = subprocess.run(
             [TASKMAN, "list"], env=running.env | {"PYTHONIOENCODING": "latin-1"}, cwd=tmp_path,
-            capture_output=True, check=True, timeout=60,
+            capture_output=True, check=True,
         )  # fmt: skip
         assert b"x x1 exit 1" in done.stdout

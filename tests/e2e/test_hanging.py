@@ -9,7 +9,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from e2e.running import TASKMAN, Running
+from command_line import call
+from e2e.running import Running
 from process_table import is_alive
 from wait import wait_until
 
@@ -31,11 +32,9 @@ JOBS = """
 
 def taskman(directory: Path, *arguments: str) -> str:
     """Run a command of taskman, and return what it prints."""
-    return subprocess.run(
-        [TASKMAN, *arguments],
-        env=os.environ | {"STATE_DIRECTORY": str(directory / "state")},
-        cwd=directory, text=True, capture_output=True, check=False,
-    ).stdout  # fmt: skip
+    return call(
+        [*arguments], env=os.environ | {"STATE_DIRECTORY": str(directory / "state")}, cwd=directory, text=True
+    ).stdout
 
 
 def goes_on(running: Running, directory: Path, first: int, words: str) -> None:

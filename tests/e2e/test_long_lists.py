@@ -6,14 +6,14 @@ import json
 import os
 import signal
 import socket
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from operator import itemgetter
 from resource import RLIMIT_NOFILE, getrlimit
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e.running import TASKMAN, Running
+from command_line import call
+from e2e.running import Running
 from process_table import resident_bytes, status_of
 from wait import wait_until
 
@@ -42,9 +42,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 def ask(running: Running, *arguments: str) -> str:
     environ = os.environ | {"STATE_DIRECTORY": str(running.directory / "state")}
-    return subprocess.run(
-        [TASKMAN, *arguments], env=environ, check=True, capture_output=True, text=True, timeout=30
-    ).stdout
+    return call([*arguments], env=environ, check=True, text=True).stdout
 
 
 def connected(running: Running) -> socket.socket:

@@ -9,7 +9,6 @@ import re
 import signal
 import socket
 import stat
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -18,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from e2e.running import TASKMAN, Running, hurried
+from command_line import call
+from e2e.running import Running, hurried
 from network import own_host
 from process_table import arguments, descendants, descriptors, is_gone, kill
 from wait import wait_until
@@ -43,18 +43,12 @@ SAMPLE = re.compile(r"^(taskman_\w+(?:\{[^}]*\})?) (\S+)$", re.M)
 
 
 def printed(running: Running, *words: str) -> str:
-    result = subprocess.run(
-        [TASKMAN, "metrics", *words],
-        check=True, capture_output=True, text=True, cwd=running.directory, env=running.env,
-    )  # fmt: skip
+    result = call(["metrics", *words], check=True, text=True, cwd=running.directory, env=running.env)
     return result.stdout
 
 
 def _answers(running: Running) -> bool:
-    return (
-        subprocess.run([TASKMAN, "metrics"], check=False, capture_output=True, env=running.env).returncode
-        == 0
-    )
+    return call(["metrics"], env=running.env).returncode == 0
 
 
 def values(text: str) -> dict[str, float]:
@@ -114,9 +108,7 @@ def test_any_scheduler_tells_its_metrics_without_any_setting(tmp_path: Path) -> 
         assert printed(running, "--openmetrics").endswith("# EOF\n")
         names = [family["metric"] for family in json.loads(printed(running, "--json"))]
         assert "taskman_job_runs_total" in names
-        both = subprocess.run(
-            [TASKMAN, "metrics", "--json", "--openmetrics"], check=False, capture_output=True, env=running.env
-        )
+        both = call(["metrics", "--json", "--openmetrics"], env=running.env)
         assert both.returncode == 2
 
 
@@ -226,7 +218,7 @@ def test_a_reload_moves_the_address_and_can_end_it(tmp_path: Path) -> None:
 
 def _reload(running: Running, jobs: str) -> int:
     (running.directory / "jobs.toml").write_text(jobs)
-    return subprocess.run([TASKMAN, "reload"], check=False, env=running.env, capture_output=True).returncode
+    return call(["reload"], env=running.env).returncode
 
 
 def _over(place: Path) -> str:
@@ -243,7 +235,7 @@ def _over(place: Path) -> str:
 def test_the_socket_is_for_its_owner_alone_and_one_of_a_killed_process_is_no_obstacle(tmp_path: Path) -> None:
     place = tmp_path / "metrics.sock"
     with Running(tmp_path, f'[metrics]\nlisten = "./metrics.sock"\n{JOBS}') as running:
-        wait_until(place.exists, what="a socket")
+        running.wait_for_log("metrics: at the socket")
         assert stat.S_IMODE(place.stat().st_mode) == 0o600
         os.kill(exporter_of(running), signal.SIGKILL)
         running.wait_for_log("the process for them was killed by SIGKILL")
@@ -313,9 +305,7 @@ def test_the_text_file_is_written_again_when_something_has_happened_and_removed_
         first = place.read_text()
         assert 'taskman_job_runs_total{job="later",state="succeeded"} 0\n' in first
         written = place.stat()
-        subprocess.run(
-            [TASKMAN, "trigger", "later", "--wait"], check=True, env=running.env, capture_output=True
-        )
+        call(["trigger", "later", "--wait"], check=True, env=running.env)
         wait_until(
             lambda: 'taskman_job_runs_total{job="later",state="succeeded"} 1\n' in place.read_text(),
             what="what has happened",

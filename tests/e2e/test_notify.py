@@ -10,7 +10,8 @@ import subprocess
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from e2e.running import TASKMAN, Running
+from command_line import call
+from e2e.running import Running
 from service_manager import Listening
 from wait import wait_until
 
@@ -27,10 +28,7 @@ JOBS = """
 
 def taskman(directory: Path, *arguments: str) -> int:
     """Run a command of taskman; return its exit code."""
-    return subprocess.run(
-        [TASKMAN, *arguments, "--state-dir", str(directory / "state")],
-        cwd=directory, capture_output=True, check=False,
-    ).returncode  # fmt: skip
+    return call([*arguments, "--state-dir", str(directory / "state")], cwd=directory).returncode
 
 
 def test_a_service_manager_hears_what_goes_on(tmp_path: Path) -> None:

@@ -6,11 +6,11 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from e2e.running import TASKMAN, Running
+from command_line import call
+from e2e.running import Running
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ JOBS = """
 
 def taskman(directory: Path, *arguments: str, check: bool = True) -> str:
     """Run a command of taskman, and return what it prints."""
-    return subprocess.run(
-        [TASKMAN, *arguments],
+    return call(
+        [*arguments],
         env=os.environ | {"STATE_DIRECTORY": str(directory / "state")},
-        cwd=directory, text=True, capture_output=True, check=check,
-    ).stdout  # fmt: skip
+        cwd=directory,
+        text=True,
+        check=check,
+    ).stdout
 
 
 def parked(directory: Path) -> list[dict[str, Any]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 from pathlib import Path
 
-from e2e.running import TASKMAN, Running
+from command_line import call
+from e2e.running import Running
 from process_table import state_of
 from wait import wait_until
 
@@ -22,12 +22,11 @@ JOBS = """
 
 
 def taskman(directory: Path, *arguments: str) -> str:
-    return subprocess.run(
-        [TASKMAN, *arguments],
+    return call(
+        [*arguments],
         env=os.environ | {"STATE_DIRECTORY": str(directory / "state")},
         cwd=directory,
         text=True,
-        capture_output=True,
         check=True,
     ).stdout
 

@@ -11,7 +11,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from e2e.running import TASKMAN, Running
+from command_line import call
+from e2e.running import Running
 from process_table import status_of, threads
 from wait import wait_until
 
@@ -39,7 +40,7 @@ resources = { api = 1 }
 
 
 def taskman(running: Running, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([TASKMAN, *words], env=running.env, capture_output=True, text=True, check=False)
+    return call([*words], env=running.env, text=True)
 
 
 def status(running: Running) -> dict[str, Any]:

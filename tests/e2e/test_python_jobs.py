@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from command_line import call
 from e2e.running import TASKMAN
 from process_table import children, is_alive, kill
 from wait import wait_until
@@ -33,11 +34,8 @@ class Scheduler:
         wait_until(lambda: self.ask("status", check=False), what="the scheduler")
 
     def ask(self, *arguments: str, check: bool = True) -> str:
-        done = subprocess.run(
-            [TASKMAN, *arguments],
-            env=self._env, cwd=self._directory, text=True, capture_output=True, check=check,
-        )  # fmt: skip
-        return done.stdout
+        done = call(arguments, env=self._env, cwd=self._directory, text=True, check=check)
+        return str(done.stdout)
 
     def history(self, job: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = json.loads(self.ask("history", job, "--json"))

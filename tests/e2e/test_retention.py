@@ -11,7 +11,8 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from e2e.running import TASKMAN, Running
+from command_line import call
+from e2e.running import Running
 from wait import wait_until
 
 if TYPE_CHECKING:
@@ -19,13 +20,8 @@ if TYPE_CHECKING:
 
 
 def taskman(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [TASKMAN, *arguments],
-        env=os.environ | {"STATE_DIRECTORY": str(directory / "state")},
-        cwd=directory,
-        text=True,
-        capture_output=True,
-        check=False,
+    return call(
+        [*arguments], env=os.environ | {"STATE_DIRECTORY": str(directory / "state")}, cwd=directory, text=True
     )
 
 

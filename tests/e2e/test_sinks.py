@@ -11,6 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from command_line import call
 from e2e.receivers import Receiver, receivers
 from e2e.running import Running
 from process_table import children, command_line
@@ -231,10 +232,8 @@ def test_what_waits_for_a_sink_is_a_metric(tmp_path: Path) -> None:
             wait_until(lambda: len(rows(running, "SELECT 1 FROM reports")) == 3, what="three reports")
 
             def shown() -> list[str]:
-                words = [*running.argv, "metrics"]
-                return subprocess.run(
-                    words, env=running.env, capture_output=True, text=True, check=True
-                ).stdout.splitlines()
+                done = call(["metrics"], env=running.env, text=True, check=True)
+                return str(done.stdout).splitlines()
 
             wait_until(lambda: 'taskman_queue_depth{queue="sink.ops"} 3' in shown(), what="the metric")
 
@@ -288,9 +287,8 @@ def test_a_type_of_somebody_else_may_hang_in_c_or_raise_and_holds_nobody(
     bad = jobs.replace('type = "own"', 'type = "owm"')
     (tmp_path / "bad.toml").write_text(bad)
     checked = subprocess.run(
-        [*running.argv, "check", "bad.toml"], env=running.env, cwd=tmp_path, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+        [*running.argv, "check", "bad.toml"], env=running.env, cwd=tmp_path, capture_output=True, text=True
+    )
     assert checked.returncode == 2
     assert '"owm" is not a type of sink (did you mean "own"?)' in checked.stderr + checked.stdout
 
@@ -307,8 +305,10 @@ def test_beyond_keep_the_oldest_go_with_a_line_that_says_so(tmp_path: Path) -> N
             running.wait_for_log("as more than 3 wait")
             assert running.log.count("as more than 3 wait") == 1  # the journal has them all
             down.heal()
-            wait_until(lambda: len(down.seqs) == 3, what="the last three")
-            assert down.seqs == [seq for (seq,) in rows(running, "SELECT seq FROM reports ORDER BY seq")][-3:]
+            last = [seq for (seq,) in rows(running, "SELECT seq FROM reports ORDER BY seq")][-3:]
+            # One that was under way when it was dropped may come before them.
+            wait_until(lambda: down.seqs[-3:] == last, what="the last three")
+            assert len(down.seqs) <= 4
 
 
 def test_a_report_that_is_damaged_is_set_aside_and_the_next_is_delivered(tmp_path: Path) -> None:

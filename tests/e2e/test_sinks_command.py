@@ -9,6 +9,7 @@ import subprocess
 import time
 from typing import TYPE_CHECKING, Any
 
+import command_line
 from e2e.receivers import receivers
 from e2e.running import Running
 from e2e.test_sinks import courier, job, rows, sink
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
 
 
 def call(running: Running, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*running.argv, *words], env=running.env, cwd=running.directory, capture_output=True, text=True,
-        timeout=60, check=False,
-    )  # fmt: skip
+    return command_line.call([*words], env=running.env, cwd=running.directory, text=True)
 
 
 def told(running: Running) -> dict[str, dict[str, Any]]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from e2e.running import TASKMAN, Running
+from command_line import call
+from e2e.running import Running
 from process_table import is_alive, kill
 from wait import wait_until
 
@@ -29,7 +29,7 @@ def daemon_of(running: Running) -> int:
 
 
 def taskman(running: Running, *words: str) -> str:
-    done = subprocess.run([TASKMAN, *words], check=True, env=running.env, capture_output=True, text=True)
+    done = call([*words], check=True, env=running.env, text=True)
     return done.stdout
 
 

@@ -10,6 +10,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+from command_line import call
 from e2e.running import TASKMAN, Running
 from process_table import children, command_line, is_alive, kill
 from wait import wait_until
@@ -23,22 +24,15 @@ WATCHING = '[taskman]\nwatch = true\nread_timeout = "50s"\ninclude = ["jobs.d/*.
 
 
 def ask(running: Running, *words: str, code: int = 0) -> str:
-    done = subprocess.run(
-        [TASKMAN, *words],
-        env=os.environ | {"STATE_DIRECTORY": str(running.directory / "state"), "COLUMNS": "200"},
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    env = os.environ | {"STATE_DIRECTORY": str(running.directory / "state"), "COLUMNS": "200"}
+    done = call(words, env=env, cwd="/", text=True)
     assert code == done.returncode, done
     return done.stdout + done.stderr
 
 
 def is_read(running: Running) -> bool:
     env = os.environ | {"STATE_DIRECTORY": str(running.directory / "state")}
-    done = subprocess.run([TASKMAN, "reload"], env=env, capture_output=True, check=False)
-    return done.stdout == b"nothing changed: 2 jobs\n"
+    return bool(call(["reload"], env=env).stdout == b"nothing changed: 2 jobs\n")
 
 
 def jobs_of(running: Running) -> list[str]:

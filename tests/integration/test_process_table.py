@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
+import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ from process_table import (
     kill,
     kill_group,
     kill_tree,
+    kill_whole,
     name_of,
     pids,
     proc,
@@ -34,6 +37,7 @@ from wait import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 #: What is said of a process that is gone.
 NOTHING: dict[Callable[[int], object], object] = {
@@ -107,6 +111,23 @@ def test_a_process_that_ends_between_the_look_for_its_file_and_the_read_has_noth
         assert proc(process.pid, name)
         monkeypatch.setattr(process_table, "Path", Late)
         assert proc(process.pid, name) == b""
+
+
+def test_nothing_holds_a_file_any_more_after_the_end_of_the_whole(tmp_path: Path) -> None:
+    program = (
+        "import os, socket, sys, threading, time\n"
+        "for _ in range(50): threading.Thread(target=time.sleep, args=(1000,)).start()\n"
+        "s = socket.socket(socket.AF_UNIX); s.bind(sys.argv[1]); s.listen(); print(flush=True)\n"
+    )
+    for number in range(5):
+        place = str(tmp_path / str(number))
+        with subprocess.Popen([sys.executable, "-c", program, place], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            kill_whole(process.pid)
+            with socket.socket(socket.AF_UNIX) as sock, pytest.raises(ConnectionRefusedError):
+                sock.connect(place)
+    kill_whole(process.pid)
 
 
 def test_processes_that_end_while_they_are_listed_are_left_out() -> None:
