@@ -233,7 +233,7 @@ class ExecutorHost:
         """Begin an attempt or find it again, and follow it to its end through lost connections."""
         why = ""
         if is_new:
-            carried.order = await complete(carried.order, values)
+            carried.order = await complete(carried.order, values, self._definition.type)
             try:
                 executor = self._ready()
             except ValueError as error:

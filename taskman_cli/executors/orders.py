@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.escapes import printable
+from taskman_cli.core.executors import CALL
 from taskman_cli.executors.base import Order, StartFailed
 from taskman_cli.launch.identity import identity_of
 from taskman_cli.supervisor.envfile import EnvFile, EnvFileError
@@ -137,8 +138,13 @@ def short(error: object) -> str:
     return printable(str(error))[:_LONGEST_WORDS]
 
 
-async def complete(order: Order, values: dict[str, Any]) -> Order:
-    """Add the variables of the files that an order names. Raises StartFailed."""
+async def complete(order: Order, values: dict[str, Any], type_: str = "") -> Order:
+    """Add the variables of the files that an order names. Raises StartFailed.
+
+    Also for a call, if a reload has changed the `type_` of its executor since its run began; "": none has.
+    """
+    if CALL in order.keys and type_ not in ("", "python"):
+        raise StartFailed(f"its type is {type_} now, which can make no call: the run began with another one")
     files = env_files_of(values)
     if not files:
         return order

@@ -241,6 +241,18 @@ def test_kill_waits_for_no_signal_that_does_not_get_through(scheduler: Scheduler
     assert scheduler.wait_for("ended", "a")[2]["status"] == 9
 
 
+def test_a_call_fails_where_its_executor_is_of_another_type_by_now(
+    scheduler: SchedulerEnd, tmp_path: Path
+) -> None:
+    call = spec(tmp_path, "true")
+    call["order"] |= {"command": None, "keys": {"call": "package:function"}}
+    _, words, is_transient = scheduler.fail("a", call)
+    assert words == (
+        "executor far: its type is stand-in now, which can make no call: the run began with another one"
+    )
+    assert not is_transient
+
+
 def test_what_sigstop_does_not_reach_goes_on(scheduler: SchedulerEnd, tmp_path: Path) -> None:
     scheduler.start("a", spec(tmp_path, "deaf"), meta=META)
     scheduler.wait_for("started", "a")

@@ -7,10 +7,11 @@ from dataclasses import replace
 from unit.control_scene import Scene
 from unit.engine_driver import FIXED, make_job, seconds
 
-from taskman_cli.core.executors import ExecutorDefinition
+from taskman_cli.core.executors import LOCAL, ExecutorDefinition
 from taskman_cli.core.model import Execution, Retry, Settings
 from taskman_cli.core.protocol import TriggerJob
 from taskman_cli.core.schedule import Interval
+from taskman_cli.scheduler.requests.job_changes import with_earlier
 from taskman_cli.scheduler.requests.removed_executors import RemovedExecutors
 
 DAILY = Interval(seconds(86_400))
@@ -58,6 +59,17 @@ def test_what_another_reload_defines_again_is_the_new_one() -> None:
     removed.take(BEFORE)
     again = replace(FAR, lost_after_ns=1)
     assert removed.added_to(replace(FIXED, executors=(again,))).executors == (again,)
+
+
+def test_one_that_is_local_now_is_known_as_it_was() -> None:
+    found: list[RemovedExecutors] = []
+    scene = scene_of(found)
+    [removed] = found
+    local = replace(FIXED, executors=(ExecutorDefinition("far", LOCAL), NEAR))
+    assert with_earlier(local, BEFORE).executors == (FAR, NEAR, OTHER)
+    scene.reload(make_job("job", DAILY), make_job("idle", DAILY), settings=local)
+    removed.take(with_earlier(local, BEFORE))
+    assert FAR in removed.added_to(local).executors
 
 
 def test_a_run_that_waits_has_the_new_definition_and_needs_none_of_them() -> None:

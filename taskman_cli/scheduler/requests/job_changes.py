@@ -14,7 +14,7 @@ from taskman_cli.core import protocol
 from taskman_cli.core.engine import events
 from taskman_cli.core.engine.jobset import STOPPING, clashing, visible
 from taskman_cli.core.engine.marks import JobHidden
-from taskman_cli.core.executors import ExecutorDefinition
+from taskman_cli.core.executors import LOCAL, ExecutorDefinition
 from taskman_cli.core.limits import excess
 from taskman_cli.core.nearest import did_you_mean
 from taskman_cli.core.sinks import SinkDefinition, secret_variables
@@ -110,9 +110,12 @@ def with_earlier(settings: Settings, before: Settings) -> Settings:
     """Return settings with the executors and resources that are to go: jobs use them until their part."""
     known = {name for name, _ in settings.resources}
     gone = (one for one in before.resources if one[0] not in known)
+    # One that is local from now on is no executor of the supervisor's any more.
+    others = {one.name: one for one in before.executors if one.type != LOCAL}
+    executors = [others.get(one.name, one) if one.type == LOCAL else one for one in settings.executors]
     return replace(
         settings,
-        executors=_with_gone(settings.executors, before.executors),
+        executors=_with_gone(tuple(executors), before.executors),
         resources=tuple(sorted((*settings.resources, *gone), key=lambda one: one[0])),
     )
 

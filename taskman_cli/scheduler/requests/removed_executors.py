@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from taskman_cli.core.executors import LOCAL
 from taskman_cli.core.model import State
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class RemovedExecutors:
 
     def added_to(self, settings: Settings) -> Settings:
         """Return settings with those that are needed, in the order of the names."""
-        names = {one.name for one in settings.executors}
+        names = _names(settings)
         kept = [one for name, (one, _) in self._kept.items() if name not in names]
         executors = (
             sorted((*settings.executors, *kept), key=lambda one: one.name) if kept else settings.executors
@@ -36,7 +37,7 @@ class RemovedExecutors:
 
     def take(self, told: Settings) -> None:
         """Find out, after a reload, which of those are needed that the supervisor was told of."""
-        names = {one.name for one in self._engine.settings.executors}
+        names = _names(self._engine.settings)
         self._kept = {one.name: (one, []) for one in told.executors if one.name not in names}
         runs = self._engine.active_runs() if self._kept else ()
         for run in runs:
@@ -57,3 +58,8 @@ class RemovedExecutors:
         for name in gone:
             del self._kept[name]
         return bool(gone)
+
+
+def _names(settings: Settings) -> set[str]:
+    """Return the names of the executors that the supervisor knows; a local one is none of them."""
+    return {one.name for one in settings.executors if one.type != LOCAL}
