@@ -21,6 +21,8 @@ from taskman_cli.simulate.player import Beginning, Part, Player
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from taskman_cli.core.engine.timetable import ArmedJob
+
 #: So long is played before anything counts, at least; and at most such a share of what is to be played.
 _LEAD_NS, _LEAD_SHARE = 3600 * SECOND_NS, 0.25
 #: Where in its stretch a player may be joined, in parts of the stretch.
@@ -60,7 +62,7 @@ def plan(player: Player, *, most: int, least_turns: int) -> list[Stretch]:
     """
     done_ns = player.played_ns
     left_ns = player.scenario.length_ns - done_ns
-    if player.is_over or done_ns <= 0:
+    if player.is_over or done_ns <= 0 or any(map(_is_chained, player.engine.timetable.jobs.values())):
         return []
     count = min(most, MOST, int(player.turns * left_ns / done_ns) // least_turns)
     if count < 2:
@@ -75,6 +77,11 @@ def plan(player: Player, *, most: int, least_turns: int) -> list[Stretch]:
         marks_ns = tuple(first_ns + int(length_ns * share) for share in _MARKS)
         found.append(Stretch(first_ns - lead_ns, marks_ns))
     return found
+
+
+def _is_chained(armed: ArmedJob) -> bool:
+    """Tell whether when a job runs depends on each run before: no player knows that but the first."""
+    return armed.is_from_finish and armed.job.enabled and not armed.is_used_up
 
 
 def _lead_ns(player: Player, left_ns: int) -> int:

@@ -197,14 +197,20 @@ def test_a_player_that_fails_only_costs_time(fails: str) -> None:
 
 def test_what_depends_on_all_that_was_before_is_played_by_one() -> None:
     """What counts from the end of the run before has no slot that another player could know."""
-    chained = Job(
-        "chained",
-        Interval(437 * SECOND_NS, from_finish=True),
-        (Task("main", "true", Execution()),),
-        Policy(),
-    )
-    jobs = [chained, *PLAIN]
-    scenario, habits = scenario_of(jobs, FIXED), Habits(jobs, history={}, given=LONG)
+    chained = replace(PLAIN[0], id="chained", schedule=Interval(437 * SECOND_NS, from_finish=True))
+    over = replace(chained, policy=Policy(max_runs=1))
+    for one, joined_at in ((chained, []), (replace(chained, enabled=False), [0]), (over, [0])):
+        jobs = [one, *PLAIN]
+        scenario, habits = scenario_of(jobs, FIXED), Habits(jobs, history={}, given=LONG)
+        played, joined = shared(scenario, habits)
+        assert joined == joined_at
+        assert facts(played) == facts(Player(scenario, habits).play())
+
+
+def test_where_the_needs_of_memory_depend_on_all_that_was_before_the_first_plays_on() -> None:
+    samples = [Sample(60 * SECOND_NS, SECOND_NS, (50 + number * 37 % 90) << 20) for number in range(20)]
+    history = {(one.id, "main"): samples for one in PLAIN}
+    scenario, habits = scenario_of(PLAIN, AUTO), Habits(PLAIN, history=history, given={})
     played, joined = shared(scenario, habits)
     assert joined == [None]
     assert facts(played) == facts(Player(scenario, habits).play())
