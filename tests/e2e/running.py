@@ -102,7 +102,7 @@ class Running:
 
     def wait_for_log(self, text: str) -> None:
         """Wait until a text has been logged."""
-        wait_until(lambda: text in self.log, what=lambda: f"{text!r} in the log: {self.log}")
+        wait_until(lambda: text in self.log, what=lambda: f"{text!r} in the log: …{self.log[-5000:]}")
 
     def scheduler_pid(self) -> int:
         """Return the pid of the scheduler that lives now."""

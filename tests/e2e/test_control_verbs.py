@@ -159,7 +159,7 @@ def test_wait_continues_when_the_scheduler_dies(terminal: Terminal) -> None:
 
 def test_wait_for_what_is_still_to_come_and_for_what_is_idle(terminal: Terminal) -> None:
     assert "job has no running or queued run" in terminal.ask("wait", "job")
-    terminal.ask("once", "--in", "5s", "--name", "soon", "exit 5")
+    terminal.ask("once", "--in", "3s", "--name", "soon", "exit 5")
     assert "failed (exit 5)" in terminal.ask("wait", "soon", code=5)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from command_line import call
 from e2e.running import Running, hurried
 from process_table import children, command_line, is_alive, kill, kill_group
 from stand_in_executor import installed
@@ -250,7 +251,7 @@ def test_a_retry_begins_where_its_run_did_though_that_executor_was_removed_twice
 
 
 def test_no_start_fails_while_many_jobs_get_another_executor_by_a_reload(start: Any) -> None:
-    table = "".join(f'j{number} = {{ every = "1s", command = "true" }}\n' for number in range(1500))
+    table = "".join(f'j{number} = {{ every = "5s", command = "true" }}\n' for number in range(1500))
     program = start(f"[pool]\nmax_workers = 8\n[jobs]\n{table}")
     program.wait_for("far/forgotten", lines=20)
     path = program.path("jobs.toml")
@@ -312,7 +313,7 @@ def test_progress_is_in_the_status(start: Any) -> None:
     program.wait_for("far/started")
 
     def shown() -> bool:
-        done = subprocess.run([*program.argv, "status", "--json"], env=program.env, capture_output=True)
+        done = call(["status", "--json"], env=program.env)
         rows = json.loads(done.stdout)["running"] if done.returncode == 0 else []
         return [(row["executor"], row["progress"], row["said"], row["pid"]) for row in rows] == [
             ("stand-in far", 0.5, "half of it", None)
@@ -358,10 +359,7 @@ def asked(program: Running, *words: str) -> Any:
     """Return what a command prints, as JSON, as soon as the scheduler answers."""
 
     def answer() -> Any:
-        found = subprocess.run(
-            [*program.argv, *words, "--json"],
-            env=program.env, cwd=program.directory, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        found = call([*words, "--json"], env=program.env, cwd=program.directory)
         return json.loads(found.stdout) if found.returncode == 0 else None
 
     return wait_until(answer, what=" ".join(words))
@@ -381,10 +379,10 @@ def test_a_start_waits_for_an_executor_that_is_away_and_begins_when_it_is_back(
     assert [far()[key] for key in ("executor", "type", "error", "max_workers", "waiting")] == [
         "far", "stand-in", "nobody is there", 3, 1
     ]  # fmt: skip
-    wait_until(lambda: "nobody is there" in asked(program, "list")[0]["waits"][0]["reason"])
-    words = subprocess.run(
-        [*program.argv, "why", "a"], env=program.env, cwd=program.directory, capture_output=True, text=True
-    ).stdout
+    wait_until(
+        lambda: any("nobody is there" in wait["reason"] for wait in asked(program, "list")[0]["waits"])
+    )
+    words = call(["why", "a"], env=program.env, cwd=program.directory, text=True).stdout
     assert "for executor far: nobody is there" in " ".join(words.split())
     (tmp_path / "far/away").unlink()
     program.wait_for_log("a: succeeded")
@@ -393,16 +391,13 @@ def test_a_start_waits_for_an_executor_that_is_away_and_begins_when_it_is_back(
         {"worker": "w1", "running": 1, "slots": 4, "memory_bytes": 8_000_000_000, "resources": {"gpu": 2.0}}
     ]
     assert (far()["started"], far()["succeeded"], far()["failed"], far()["lost"]) == (1, 1, 0, 0)
-    shown = subprocess.run(
-        [*program.argv, "status", "--executors"],
-        env=program.env, cwd=program.directory, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
+    shown = call(
+        ["status", "--executors"], env=program.env, cwd=program.directory, text=True, check=True
+    ).stdout
     assert [line.split()[:3] for line in shown.splitlines()[1:]] == [
         ["local", "local", "up"], ["far", "stand-in", "up"], ["w1", "worker", "1"]
     ]  # fmt: skip
-    metrics = subprocess.run(
-        [*program.argv, "metrics"], env=program.env, cwd=program.directory, capture_output=True, text=True
-    ).stdout
+    metrics = call(["metrics"], env=program.env, cwd=program.directory, text=True).stdout
     assert 'taskman_executor_up{executor="far"} 1' in metrics
     assert 'taskman_executor_ends_total{executor="far",state="succeeded"} 1' in metrics
     assert 'taskman_executor_far_slots{executor="far"} 4' in metrics

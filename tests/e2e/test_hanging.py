@@ -94,7 +94,7 @@ def test_one_that_hangs_at_what_is_due_when_it_has_begun_is_replaced_too(tmp_pat
 
 
 def test_when_both_processes_were_stopped_nobody_is_replaced(tmp_path: Path) -> None:
-    with Running(tmp_path, JOBS.replace('"2s"', '"6s"')) as running:
+    with Running(tmp_path, JOBS.replace('"2s"', '"4s"')) as running:
         running.wait_for("ticks")
         first = running.scheduler_pid()
         stopped = [first, running.process.pid]
@@ -102,7 +102,7 @@ def test_when_both_processes_were_stopped_nobody_is_replaced(tmp_path: Path) -> 
             os.kill(pid, signal.SIGSTOP)
         begin = len(running.lines("ticks"))
         # Longer than `hang_after`, by the clock of another process.
-        subprocess.run(["sleep", "8"], check=True)
+        subprocess.run(["sleep", "5"], check=True)
         for pid in stopped:
             os.kill(pid, signal.SIGCONT)
         running.wait_for("ticks", lines=begin + 3)

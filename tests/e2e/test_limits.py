@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from command_line import call
 from e2e.running import TASKMAN, Running
 from process_table import is_alive
 from wait import wait_until
@@ -58,7 +59,7 @@ command = "echo $$ > other; exec sleep 600"
 
 
 def taskman(running: Running, *words: str, expected: int = 0) -> str:
-    done = subprocess.run([TASKMAN, *words], check=False, env=running.env, capture_output=True, text=True)
+    done = call(words, env=running.env, text=True)
     assert done.returncode == expected, done.stdout + done.stderr
     return done.stdout + done.stderr
 

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from command_line import call
 from e2e.running import TASKMAN, Running
 from process_table import descendants, is_alive
 from wait import wait_until
@@ -392,8 +393,7 @@ def test_a_start_directory_that_was_removed_is_named_and_stops_nothing(tmp_path:
         wide = os.environ | {"COLUMNS": "400"}
 
         def ask(*words: str) -> tuple[int, str]:
-            argv = [TASKMAN, *words, "--state-dir", state]
-            done = subprocess.run(argv, cwd=tmp_path, env=wide, text=True, capture_output=True)
+            done = call([*words, "--state-dir", state], cwd=tmp_path, env=wide, text=True)
             return done.returncode, done.stdout + done.stderr
 
         for _ in range(2):  # the second time a new scheduler

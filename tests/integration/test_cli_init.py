@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from command_line import call
 
 from taskman_cli.cli.commands.init import starter
 from taskman_cli.core.model import Trigger
@@ -18,8 +18,7 @@ NOW = datetime(2026, 12, 31, 17, 30, tzinfo=UTC)
 
 
 def taskman(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "taskman_cli", *arguments]
-    return subprocess.run(command, check=False, capture_output=True, text=True, cwd=cwd, timeout=60)
+    return call(arguments, text=True, cwd=cwd)
 
 
 def test_the_starter_shows_what_there_is_on_one_page() -> None:
