@@ -67,7 +67,7 @@ _LEFT_OUT: dict[type, frozenset[str]] = {
     Memory: frozenset({"_guessed", "_guessed_by"}),
     FailingJobs: frozenset({"jobs"}),
     Target: frozenset({"_recorded_ns"}),
-    ArmedJob: frozenset({"run_count", "anchor_ns"}),
+    ArmedJob: frozenset({"run_count", "anchor_ns", "since_ns"}),
 }
 
 
@@ -96,7 +96,7 @@ class _State:
             Run: self._place,
             Target: self._recorded,
             Gate: _young,
-            ArmedJob: _of_job,
+            ArmedJob: self._of_job,
             Machine: _planned,
             Foreseen: _computing,
         }
@@ -168,6 +168,20 @@ class _State:
         at_ns, every_ns = target._recorded_ns, engine.settings.admission_tuning.target_every_ns
         return at_ns if at_ns is not None and now.elapsed_ns - at_ns < every_ns else None
 
+    def _of_job(self, armed: ArmedJob) -> tuple[int | None, ...]:
+        """Return what matters of the runs that a job has had, and of what its slots count from.
+
+        A slot that comes is after now, less the jitter of its job. Its last slot matters only if it is later.
+        """
+        job, since_ns = armed.job, armed.since_ns
+        is_late = since_ns > self._player.commands.now.wall_ns - job.policy.jitter_ns
+        is_counted, is_anchored = job.policy.max_runs is not None, type(job.schedule) is Interval
+        return (
+            since_ns if is_late else None,
+            armed.run_count if is_counted else None,
+            armed.anchor_ns if is_anchored else None,
+        )
+
     def _place(self, one: Attempt | Run) -> int | None:
         """Return a place among those that wait, counted from the last one that came; None: it has none."""
         return one.place - self._arrivals if one.place else None
@@ -181,12 +195,6 @@ def _due(queue: DueQueue[Any]) -> list[tuple[int, Any]]:
 def _young(gate: Gate) -> list[tuple[str, int, int]]:
     """Return the young attempts; what was free then, and what has been freed since, matter together."""
     return [(key, at_ns, free + gate._freed) for key, (at_ns, free) in gate._young.items()]
-
-
-def _of_job(armed: ArmedJob) -> tuple[int | None, int | None]:
-    """Return what matters of the runs that a job has had, and of what its slots count from."""
-    is_counted, is_anchored = armed.job.policy.max_runs is not None, type(armed.job.schedule) is Interval
-    return armed.run_count if is_counted else None, armed.anchor_ns if is_anchored else None
 
 
 def _planned(machine: Machine) -> list[object]:

@@ -167,6 +167,16 @@ def test_a_job_that_always_fails_is_no_hindrance() -> None:
     assert facts(played) == facts(Player(scenario, habits).play())
 
 
+@pytest.mark.parametrize("jitter_ns", [0, 600 * SECOND_NS])
+def test_a_slot_that_only_one_player_has_had_is_no_hindrance(jitter_ns: int) -> None:
+    jobs = [*PLAIN, job("seldom", "30 15 * * *", Policy(jitter_ns=jitter_ns))]
+    scenario, habits = scenario_of(jobs, FIXED, hours=24), Habits(jobs, history={}, given=LONG)
+    played, joined = shared(scenario, habits)
+    assert played.tally.jobs["seldom"].waits.count == 1
+    assert joined == [0]
+    assert facts(played) == facts(Player(scenario, habits).play())
+
+
 @pytest.mark.parametrize("settings", [FIXED, AUTO], ids=["fixed", "auto"])
 def test_what_is_on_record_of_needs_is_no_hindrance(settings: Settings) -> None:
     scenario, habits = scenario_of(PLAIN, settings, hours=12), Habits(PLAIN, history={}, given=LONG)
