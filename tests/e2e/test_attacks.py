@@ -22,6 +22,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run com
 
 #: Root's own job, and one of mallory's.
 JOBS = """
+[pool]
+admission = "fixed"  # on a busy machine "auto" lets each start wait, for seconds
 [defaults]
 overlap = "allow"
 [jobs.root]

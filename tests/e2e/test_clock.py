@@ -51,7 +51,7 @@ class Clock:
     def taskman(self, *arguments: str) -> str:
         return subprocess.run(
             [TASKMAN, *arguments],
-            env=self.environ, cwd=self._directory, text=True, capture_output=True, check=True, timeout=30,
+            env=self.environ, cwd=self._directory, text=True, capture_output=True, check=True, timeout=60,
         ).stdout  # fmt: skip
 
 

@@ -153,7 +153,7 @@ def test_wait_continues_when_the_scheduler_dies(terminal: Terminal) -> None:
     terminal.kill_scheduler()
     assert "not ended yet" in terminal.ask("wait", "later", "--timeout", "100ms", code=124)
     terminal.running.path("go").touch()
-    waiting.communicate(timeout=30)
+    waiting.communicate(timeout=60)
     assert waiting.returncode == 7
 
 
@@ -286,7 +286,7 @@ def test_once_follow_prints_the_output_and_exits_with_the_code(
     when: tuple[str, ...], terminal: Terminal
 ) -> None:
     process = terminal.start("once", "--follow", *when, "echo begun; sleep 0.3; echo done; exit 7")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert (out, process.returncode) == ("begun\ndone\n", 7)
     assert err.splitlines()[-1].endswith("failed (exit 7)")
 
@@ -296,7 +296,7 @@ def test_ctrl_c_stops_following_and_leaves_the_command_alone(terminal: Terminal)
     assert process.stdout is not None
     assert process.stdout.readline() == "begun\n"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err.splitlines()[-1] == "taskman: the command is left alone; to cancel it: taskman cancel slow"
     assert terminal.state("slow") == "running"
@@ -307,7 +307,7 @@ def test_ctrl_c_before_the_time_leaves_the_job_scheduled(terminal: Terminal) -> 
     assert process.stderr is not None
     assert "in 1h" in process.stderr.readline() or "59m" in terminal.ask("list", "--once")
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "taskman: the command is left alone; to cancel it: taskman cancel later" in err
     assert terminal.state("later") == "waiting"
@@ -318,7 +318,7 @@ def test_once_follow_ends_if_the_job_is_cancelled_before_its_time(terminal: Term
     assert process.stderr is not None
     process.stderr.readline()
     terminal.ask("cancel", "never")
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=60)
     assert (out, process.returncode) == ("", 1)
     assert err == "taskman: never was cancelled (before its time)\n"
 

@@ -148,6 +148,7 @@ def test_however_often_the_scheduler_is_killed_no_slot_runs_twice_and_none_is_lo
         restart_delay_max = "20ms"
         [pool]
         max_workers = 2
+        admission = "fixed"
         [jobs.queue]
         every = "250ms"
         overlap = "queue"

@@ -195,6 +195,8 @@ def test_on_a_terminal_errors_have_a_colour(
 # --- a reader that is stopped ---
 
 BUSY = """
+[pool]
+admission = "fixed"
 [jobs.probe]
 every = "50ms"
 command = "echo >> beats"

@@ -69,7 +69,7 @@ def get(address: str, **headers: str) -> tuple[str, str]:
     request = urllib.request.Request(
         address, headers={key.replace("_", "-"): value for key, value in headers.items()}
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         data = answer.read()
         if answer.headers.get("Content-Encoding") == "gzip":
             data = gzip.decompress(data)
@@ -258,7 +258,7 @@ def many_connections(address: str, count: int, *, say: bytes = b"") -> Iterator[
     socks = []
     try:
         for _ in range(count):
-            sock = socket.create_connection((host, int(port)), timeout=30)
+            sock = socket.create_connection((host, int(port)), timeout=60)
             socks.append(sock)
             with suppress(OSError):  # one too many is hung up on, maybe by now
                 sock.sendall(say)

@@ -109,7 +109,7 @@ def _is_told(manager: Listening) -> bool:
 
 
 def test_a_status_is_not_told_at_each_start(tmp_path: Path) -> None:
-    jobs = '[jobs.tick]\nevery = "50ms"\ncommand = ["sh", "-c", "echo >> ticks"]'
+    jobs = '[pool]\nadmission = "fixed"\n[jobs.tick]\nevery = "50ms"\ncommand = ["sh", "-c", "echo >> ticks"]'
     with Listening(tmp_path) as manager:
         environ = os.environ | {"NOTIFY_SOCKET": manager.address}
         with Running(tmp_path, jobs, environ=environ) as running:

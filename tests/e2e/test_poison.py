@@ -84,7 +84,7 @@ class Poisoned(Running):
         """Run a client command."""
         return subprocess.run(
             [TASKMAN, *words, "--state-dir", str(self.directory / "state")],
-            cwd=self.directory, capture_output=True, text=True, timeout=30, check=False,
+            cwd=self.directory, capture_output=True, text=True, timeout=120, check=False,
         )  # fmt: skip
 
     def insist(self, *words: str, tries: int = 12) -> str:

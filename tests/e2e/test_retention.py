@@ -39,6 +39,8 @@ def test_a_run_that_goes_on_while_many_end_keeps_its_row_and_its_output_and_is_t
     tmp_path: Path,
 ) -> None:
     jobs = """
+        [pool]
+        admission = "fixed"
         [jobs.busy]
         every = "20ms"
         overlap = "allow"
@@ -73,6 +75,8 @@ def test_a_run_that_goes_on_while_many_end_keeps_its_row_and_its_output_and_is_t
 
 def test_a_run_that_waits_for_its_next_attempt_is_not_over(tmp_path: Path) -> None:
     jobs = """
+        [pool]
+        admission = "fixed"
         [jobs.busy]
         every = "20ms"
         overlap = "allow"

@@ -359,7 +359,7 @@ def test_a_closed_standard_output_is_no_terminal(tmp_path: Path) -> None:
         cwd=tmp_path,
         env=os.environ | {"STATE_DIRECTORY": str(tmp_path / "state")},
         capture_output=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -375,7 +375,7 @@ def test_a_directory_that_is_gone_is_said_so(tmp_path: Path) -> None:
         env=os.environ | {"STATE_DIRECTORY": str(tmp_path / "state")},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
     words = "taskman: the current directory no longer exists: change to another one\n"

@@ -90,7 +90,7 @@ def call(directory: Path, prefix: list[str], *arguments: str) -> subprocess.Comp
     env = os.environ | {"STATE_DIRECTORY": str(directory / "state")}
     return subprocess.run(
         [*prefix, TASKMAN, *arguments], cwd=directory, env=env,
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def test_who_waits_for_a_run_hears_of_a_scheduler_that_is_stopped_meanwhile(term
     terminal.running.wait_for("up", lines=2)
     pid = terminal.running.scheduler_pid()
     stop_process(pid)
-    _, said = waiting.communicate(timeout=30)
+    _, said = waiting.communicate(timeout=60)
     assert (waiting.returncode, f"kill -CONT {pid}" in said) == (3, True)
     os.kill(pid, signal.SIGCONT)
 
@@ -91,7 +91,7 @@ def test_a_scheduler_that_was_stopped_for_a_moment_is_waited_for(terminal: Termi
     asking = terminal.start("trigger", "job")
     wait_until(lambda: state_of(asking.pid) == "S", what="a command that waits")
     os.kill(pid, signal.SIGCONT)
-    said, _ = asking.communicate(timeout=30)
+    said, _ = asking.communicate(timeout=60)
     assert (asking.returncode, "run" in said) == (0, True)
     terminal.running.wait_for("marks")
 

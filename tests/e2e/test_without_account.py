@@ -52,7 +52,7 @@ def ask(
     """Run a command as that user; return what it says."""
     found = subprocess.run(
         [*_AS_NOBODY, TASKMAN, *arguments], cwd=directory, env=_ENVIRON | (environ or {}),
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False,
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert "Traceback" not in found.stderr
     assert (arguments, code) == (arguments, found.returncode), found.stderr
