@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from taskman_cli.simulate.habits import Habits
 
 #: After so many turns it is known how many there will be; a player is worth its while for so many.
-_FIRST_TURNS, _LEAST_TURNS = 20_000, 60_000
+_FIRST_TURNS, _LEAST_TURNS = 20_000, 40_000
 #: How long the digest of a state is, in bytes.
 _DIGEST = 64
 #: What may raise an exception in the first process.
