@@ -125,10 +125,11 @@ def _run(options: Options, log: Log) -> int:
         secret=secret,
         state_directory=options.state_directory,
     )
-    is_needed = True
+    is_needed, is_understood = True, False
     recorder = FlightRecorder(state)
     try:
         hello = workers.greet()
+        is_understood = True
         is_needed = bool(hello.attempts or hello.kept)
         poison = Poison(hello.kept.get(SET_ASIDE), recorder)
         given = _Given(options, hello, int(lock_fd) if lock_fd else None, cwd, trust, log)
@@ -143,8 +144,9 @@ def _run(options: Options, log: Log) -> int:
         # The program has started before. Running commands must not lose their scheduler to a bad edit or a
         # full disk: the supervisor, which gets no `exit`, starts this process again.
         log.report(f"{problem}\ntaskman: waiting for that to be fixed")
-        workers.report("trouble", " ".join(problem.removeprefix("taskman: ").split()))
-        workers.drain()
+        if is_understood:  # or nothing that it is told may mean the same to it
+            workers.report("trouble", " ".join(problem.removeprefix("taskman: ").split()))
+            workers.drain()
         return code
     workers.exit(code)
     workers.drain()

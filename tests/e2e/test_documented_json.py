@@ -22,6 +22,7 @@ hourly = "0 * * * * true"
 [jobs.often]
 every = "1h"
 run_on_start = true
+overlap = "queue"
 command = "echo done"
 """
 

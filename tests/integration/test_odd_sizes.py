@@ -69,6 +69,14 @@ def test_a_line_of_two_megabytes_is_read_at_once(tab: Callable[[str], Path], lin
     assert time.process_time() - begin < CPU_S
 
 
+def test_a_line_that_no_program_can_be_given_is_left_out_alone(tab: Callable[[str], Path]) -> None:
+    path = tab(f"0 1 * * * echo {'x' * 131_072}\n0 2 * * * date\n")
+    with pytest.raises(JobFileError, match="tab:1:11: longer than 131,071 bytes, the limit of the system"):
+        load([], user_crontabs=[path])
+    job_file = load([], user_crontabs=[path], skip_bad=True)
+    assert [task.command for job in job_file.jobs for task in job.tasks] == ["date"]
+
+
 @pytest.mark.parametrize("is_first", [False, True], ids=["alternating", "assignments first"])
 def test_many_assignments_and_entries_take_little_memory(tab: Callable[[str], Path], is_first: bool) -> None:
     count = 1000
@@ -148,7 +156,7 @@ def test_what_is_wrong_in_a_long_line_is_told_at_once(
 @pytest.mark.parametrize(
     "text",
     [
-        '[jobs.a]\ncron = "@daily"\ncommand = "' + "curl -u x " * (MB // 10) + '"\n',
+        '[jobs.a]\ncron = "@daily"\ncommand = "' + "curl -u x " * (MB // 100) + '"\n',
         '[jobs]\na = "@daily true" # taskman: allow ' + "x, " * (MB // 3) + "\n",
         '[jobs]\na = "@daily true"\n' + "# taskman: allow herd\n" * 1000,
     ],

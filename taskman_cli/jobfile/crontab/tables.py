@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from taskman_cli.core.escapes import has_odd_bytes, quoted, visible
+from taskman_cli.core.limits import excess
 from taskman_cli.core.schedule import ScheduleError, load_zone
 from taskman_cli.jobfile.crontab.dialect import Dialect
 from taskman_cli.jobfile.crontab.env import ENV_NAME, CrontabEnvironments, Picked, is_utf8, values_of
@@ -179,7 +180,7 @@ def _bad_for(assignment: Assignment, message: str, entries: list[Entry]) -> BadL
 
 def _bad_line(entry: Entry, accounts: Accounts | None) -> BadLine | None:
     """Return why an entry by itself cannot become a job; None if it can."""
-    schedule_at, user_at, _ = entry.columns
+    schedule_at, user_at, command_at = entry.columns
     if accounts is None and not is_utf8(entry):
         return BadLine(entry.line, _NOT_UTF8, schedule_at + 1, len(entry.schedule), entry.text)
     if accounts is not None and entry.user is not None:
@@ -188,6 +189,9 @@ def _bad_line(entry: Entry, accounts: Accounts | None) -> BadLine | None:
         except NoAccount as error:
             message = f"{error}{program_hint(entry.user, '--user-crontab')}"
             return BadLine(entry.line, message, user_at + 1, len(entry.user), entry.text)
+    if wrong := excess(command_of(entry)):
+        message = f"{wrong}: put it into a script"
+        return BadLine(entry.line, message, command_at + 1, len(entry.command), entry.text)
     return None
 
 
