@@ -45,6 +45,17 @@ def with_arguments(*words: bytes) -> list[int]:
     return [pid for pid in pids() if all(word in proc(pid, "cmdline") for word in words)]
 
 
+def with_environment(*words: bytes) -> list[int]:
+    """Return the processes that have all of these in an environment that may be read."""
+    found = []
+    for pid in pids():
+        with suppress(PermissionError):  # root, too, may not read that of a process outside of its namespaces
+            environ = proc(pid, "environ")
+            if all(word in environ for word in words) and is_alive(pid):
+                found.append(pid)
+    return found
+
+
 def status_of(pid: int) -> dict[str, str]:
     """Return /proc/PID/status as a table; empty if the process is gone."""
     lines = os.fsdecode(proc(pid, "status")).splitlines()

@@ -30,7 +30,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import network
 from dask_cluster import DaskCluster, why_not
 from e2e.running import TASKMAN, is_scheduler
-from process_table import children, command_line, is_alive, kill, pids, proc
+from process_table import children, command_line, kill, with_environment
 from wait import wait_until
 
 from taskman_cli.core.engine.runs import encode_run_id
@@ -264,12 +264,7 @@ class Chaos:
 
     def _processes(self, variable: bytes = b"") -> list[int]:
         """Return the processes on the machines of the workers that have a variable."""
-        found, mark = [], f"TMPDIR={self.directory}/machine-".encode()
-        for pid in pids():
-            environ = proc(pid, "environ")
-            if mark in environ and variable in environ and is_alive(pid):
-                found.append(pid)
-        return found
+        return with_environment(f"TMPDIR={self.directory}/machine-".encode(), variable)
 
     def check(self) -> Verdict:
         """Compare the marks with the ledger."""

@@ -113,6 +113,27 @@ def test_a_process_that_ends_between_the_look_for_its_file_and_the_read_has_noth
         assert proc(process.pid, name) == b""
 
 
+def test_processes_are_found_by_their_environment_whatever_may_not_be_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mark = f"MARK-{os.getpid()}=odd".encode()
+    read, refused = process_table.proc, os.getpid()
+
+    def proc_or_refuse(pid: int, name: str) -> bytes:
+        if pid == refused:
+            raise PermissionError(13, "Permission denied")
+        return read(pid, name)
+
+    monkeypatch.setattr(process_table, "proc", proc_or_refuse)
+    environ = {**os.environ, os.fsdecode(mark.partition(b"=")[0]): "odd"}
+    with subprocess.Popen(["sleep", "1000"], env=environ) as marked:
+        try:
+            wait_until(lambda: process_table.with_environment(mark) == [marked.pid], what="it to have begun")
+        finally:
+            marked.kill()
+    assert process_table.with_environment(mark) == []
+
+
 def test_nothing_holds_a_file_any_more_after_the_end_of_the_whole(tmp_path: Path) -> None:
     program = (
         "import os, socket, sys, threading, time\n"
