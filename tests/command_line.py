@@ -97,4 +97,5 @@ class _Kept(io.TextIOWrapper):
     """A stream that leaves what it writes to open."""
 
     def __del__(self) -> None:
-        self.detach()
+        with contextlib.suppress(ValueError):  # the command has closed it
+            self.detach()

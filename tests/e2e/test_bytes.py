@@ -62,7 +62,7 @@ def test_a_program_that_is_not_there_ends_like_any_other(running: Running) -> No
     assert newest(running, "odd")["reason"] == "not found: caf\udce9"
     assert r"not found: caf\xe9" in taskman(running, "history", "odd")
     assert r"caf\xe9" in " ".join(taskman(running, "why", "odd").split())
-    assert r"not found: caf\xe9" in running.log
+    running.wait_for_log(r"not found: caf\xe9")
     ended = [json.loads(line) for line in taskman(running, "events", "--json").splitlines()]
     assert "not found: caf\udce9" in [event.get("detail") for event in ended]
 

@@ -407,20 +407,25 @@ def test_a_client_waits_for_a_scheduler_that_loads_its_jobs_and_says_so(
 
 
 @pytest.mark.parametrize(
-    ("body", "words"),
+    ("body", "loading_s", "idle_s", "words"),
     [
-        ("import time; time.sleep(600)", "and has done nothing for 1 s: the scheduler"),
-        ("while True: pass", "though it has been at work for 3 s: the scheduler"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSTOP)", "as it is stopped: the scheduler"),
+        ("import time; time.sleep(600)", 60, 1, "and has done nothing for 1 s: the scheduler"),
+        ("while True: pass", 3, 60, "though it has been at work for 3 s: the scheduler"),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGSTOP)",
+            60,
+            60,
+            "as it is stopped: the scheduler",
+        ),
     ],
     ids=["idle", "too long", "stopped"],
 )
 def test_a_scheduler_that_does_not_come_up_is_told_of_and_not_waited_for(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, loading_s: float, idle_s: float, words: str
 ) -> None:
     monkeypatch.setattr(reach, "PATIENCE_S", 0.7)
-    monkeypatch.setattr(reach, "LOADING_S", 3)
-    monkeypatch.setattr(reach, "IDLE_S", 1)
+    monkeypatch.setattr(reach, "LOADING_S", loading_s)
+    monkeypatch.setattr(reach, "IDLE_S", idle_s)
     with locked(tmp_path), loading(body), pytest.raises(SchedulerUnresponsive) as raised:
         connect(tmp_path)
     assert f"the scheduler with the state in {tmp_path} does not come up, {words}" in str(raised.value)
